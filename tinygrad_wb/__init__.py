@@ -1,0 +1,15 @@
+"""tinygrad_wb: every partial derivative in sight.
+
+A `Value` records the operations that it goes through; `backward()` finds ∂Loss/∂v for every Value behind a loss.
+"""
+
+from tinygrad_wb.check_gradients import check_gradients
+from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
+from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
+from tinygrad_wb.operations.arithmetic import *
+from tinygrad_wb.operations.functions import *
+from tinygrad_wb.operations.linear_algebra import *
+from tinygrad_wb.operations.neural import *
+from tinygrad_wb.operations.reductions import *
+from tinygrad_wb.operations.shaping import *
+from tinygrad_wb.value import Value, no_grad

@@ -1,0 +1,256 @@
+"""Backprop: the history of a result, walked in reverse, each operation handing gradient to its inputs.
+
+For y = f(a, b), with g = ∂Loss/∂y known, the chain rule gives a's contribution g · ∂y/∂a and b's g · ∂y/∂b;
+a Value that is used several times gets the sum of its contributions. `pull_back` is that and no more.
+`backward` is the same walk with gradients kept in the Values' own slots and the common forms written out,
+because this is the loop that training time is spent in.
+"""
+
+from __future__ import annotations
+
+import functools
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.errors import ShapeError, StaleGraphError
+from tinygrad_wb.operations.reductions import sum
+from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
+from tinygrad_wb.value import Value, own, raw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["accumulate", "backward", "contributions", "history", "itself", "match", "pull_back"]
+
+_by_tick = attrgetter("tick")
+
+
+def history(result: Value) -> list[Value]:
+    """The Values behind ``result`` that an operation made, latest first: every one stands before its inputs.
+
+    Raises ``StaleGraphError`` where a leaf was assigned after an operation had read it.
+    """
+    seen = {result}
+    ahead = [result]
+    made = []
+    while ahead:
+        node = ahead.pop()
+        if node.op is not None:
+            made.append(node)
+            tick = node.tick
+            for x in node.inputs:
+                if type(x) is Value:
+                    if x.tick > tick:
+                        raise _stale(x, node)
+                    if x not in seen:
+                        seen.add(x)
+                        ahead.append(x)
+    made.sort(key=_by_tick, reverse=True)
+    return made
+
+
+def _stale(x: Value, node: Value) -> StaleGraphError:
+    op: Any = node.op
+    return StaleGraphError(
+        f"backward() through {op.name}: its input {x.name or 'a leaf'} of shape {x.shape} was given new data after it "
+        "had been read, so the gradient would be wrong. Compute the loss again, then call backward() on it"
+    )
+
+
+# -- the chain rule -------------------------------------------------------------------------------------------
+
+
+def itself(x: Any) -> Any:
+    """What `contributions` reads when the partials are to be recorded: the Values themselves."""
+    return x
+
+
+def _ieee(x: Any) -> Any:
+    """Numbers on which a division by zero is inf or nan, where Python's floats would raise."""
+    x = raw(x)
+    return np.float64(x) if type(x) is float else x
+
+
+def contributions(node: Value, g: Any, read: Callable[[Any], Any] = raw) -> list[tuple[Value, Any]]:
+    """For each input of ``node`` that is a Value, with g = ∂Loss/∂node: the input, and what it gets of g.
+
+    ``read`` is what the partials are given for a Value: ``raw``, its plain data, and they compute; or
+    ``itself``, and they record, so that what comes out can be differentiated again.
+    """
+    op: Any = node.op
+    inputs, options, partials = node.inputs, node.options, op.partials
+    try:
+        y = read(node)
+        operands = [read(x) if type(x) is Value else x for x in inputs]
+        if op.shared is not None and read is itself:
+            options = {k: v for k, v in options.items() if k != "shared"}
+            options["shared"] = op.shared(*operands, **options)
+        if op.variadic:
+            partials = [functools.partial(op.da, position=i) for i in range(len(inputs))]
+        return [
+            (x, partial(g, y, *operands, **options))
+            for x, partial in zip(inputs, partials, strict=True)
+            if type(x) is Value and partial is not None
+        ]
+    except ArithmeticError:
+        if read is not raw:
+            raise
+        return contributions(node, _ieee(g), _ieee)
+
+
+def pull_back(result: Value, seed: Any, read: Callable[[Any], Any] = raw) -> dict[Value, Any]:
+    """∂result/∂v, weighted by ``seed``, for every Value v behind ``result``; touches no ``.grad``."""
+    gradients = {result: seed}
+    for node in history(result):
+        for x, d in contributions(node, gradients[node], read):
+            fitted = match(d, x._data)
+            gradients[x] = gradients[x] + fitted if x in gradients else fitted
+    return gradients
+
+
+# -- shapes are mended here, once, so that no partial has to ---------------------------------------------------
+
+
+@functools.lru_cache(maxsize=4096)
+def _summed_axes(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...] | int:
+    """The axes of ``shape`` along which ``target`` was broadcast."""
+    extra = len(shape) - len(target)
+    axes = tuple(range(extra)) + tuple(extra + i for i, n in enumerate(target) if n == 1 != shape[extra + i])
+    return axes[0] if len(axes) == 1 else axes
+
+
+def match(d: Any, like: Any) -> Any:
+    """A contribution in the shape and dtype of the plain number or array ``like`` that it is for.
+
+    Forward, a smaller operand is stretched over a larger (broadcasting); backward, its gradient is the sum of all
+    that it was stretched to. A reduction is the other way round: its gradient is stretched over what it summed.
+    """
+    if (
+        type(d) is np.ndarray
+        and d.ndim == 2
+        and type(like) is np.ndarray
+        and like.shape == d.shape[1:]
+        and like.dtype == d.dtype
+    ):
+        return np.add.reduce(d, 0)  # a bias under a batch, the common case
+    shape, target = shape_of(d), np.shape(like)
+    if shape != target:
+        if len(shape) >= len(target) and (axes := _summed_axes(shape, target)) != ():
+            d = sum(d, axes)
+        if shape_of(d) != target:
+            d = reshape(d, target) if np.size(raw(d)) == np.size(like) else broadcast_to(d, target)
+    if not target:
+        return d if isinstance(d, Value) else float(d)
+    return d if raw(d).dtype == like.dtype else astype(d, like.dtype)
+
+
+def accumulate(x: Value, d: Any, g: Any) -> None:
+    """∂Loss/∂x += d, where ``d`` was made from ``g``.
+
+    A leaf keeps an array of its own, because optimizers and users change it in place; all other gradients may
+    share memory with one another and are never written to.
+    """
+    data = x._data
+    if type(data) is float:
+        if type(d) is not float:
+            d = match(d, data)
+    elif type(d) is not np.ndarray or d.shape != data.shape or d.dtype is not data.dtype:
+        d = match(d, data)
+    if x.grad is not None:
+        x.grad = x.grad + d
+    elif x.op is None and (d is g or (type(d) is np.ndarray and d.base is not None)):
+        x.grad = d.copy() if type(d) is np.ndarray else d
+    else:
+        x.grad = d
+
+
+# -- backward() ---------------------------------------------------------------------------------------------------
+
+
+def backward(self: Value, seed: Any = None, record: bool = False) -> None:
+    """Fill ``.grad`` of every Value behind this one with the derivative of this one by it.
+
+    Leaves add up over calls, as in PyTorch, until ``.grad`` is set to None; all other Values keep what the latest
+    call found. ``seed`` (of this Value's shape) weights the elements; only a scalar does without. With ``record``
+    the gradients are Values, which can be differentiated again.
+
+    >>> import tinygrad_wb as wb
+    >>> x = wb.Value(3.0)
+    >>> (x**3).backward(record=True)
+    >>> slope, x.grad = x.grad, None
+    >>> slope.backward()
+    >>> slope.data, x.grad
+    (27.0, 18.0)
+    """
+    seed = _seed_of(self, seed)
+    if record:
+        for x, d in pull_back(self, seed, itself).items():
+            gradient = d if type(d) is Value else Value(d)
+            x.grad = gradient if x.grad is None or x.op is not None else x.grad + gradient
+        return
+    seed = raw(seed)
+    nodes = history(self)
+    for node in nodes:
+        node.grad = None
+    accumulate(self, seed, seed)
+    for node in nodes:
+        g = node.grad
+        y = node._data
+        op: Any = node.op
+        arity = op.arity
+        try:
+            if arity == 2:
+                a, b = node.inputs
+                p = a._data if type(a) is Value else a
+                q = b._data if type(b) is Value else b
+                da = op.da(g, y, p, q) if type(a) is Value else None
+                db = op.db(g, y, p, q) if type(b) is Value else None
+                if da is not None:
+                    accumulate(a, da, g)
+                if db is not None:
+                    accumulate(b, db, g)
+                continue
+            if arity == 1:
+                (a,) = node.inputs
+                accumulate(a, op.da(g, y, a._data), g)
+                continue
+            if arity == 3:
+                a, b, c = node.inputs
+                p = a._data if type(a) is Value else a
+                q = b._data if type(b) is Value else b
+                r = c._data if type(c) is Value else c
+                da = op.da(g, y, p, q, r) if type(a) is Value else None
+                db = op.db(g, y, p, q, r) if type(b) is Value else None
+                dc = op.dc(g, y, p, q, r) if type(c) is Value else None
+                if da is not None:
+                    accumulate(a, da, g)
+                if db is not None:
+                    accumulate(b, db, g)
+                if dc is not None:
+                    accumulate(c, dc, g)
+                continue
+        except ArithmeticError:
+            pass  # a float was divided by zero: `contributions` knows what is wanted
+        for x, d in contributions(node, g):
+            accumulate(x, d, g)
+
+
+def _seed_of(result: Value, seed: Any) -> Any:
+    if seed is None:
+        if result.shape != ():
+            raise ShapeError(
+                f"backward() starts from one number, this Value has shape {result.shape}: "
+                "reduce it first (.sum(), .mean(), a loss), or give a seed of that shape, the weight of each element"
+            )
+        return 1.0
+    shape = shape_of(seed)
+    if shape != result.shape:
+        raise ShapeError(
+            f"backward(seed): the seed has shape {shape}, this Value {result.shape}; they must be the same"
+        )
+    return seed if type(seed) is Value else own(seed)
+
+
+Value.backward = backward  # type: ignore[method-assign]

@@ -1,0 +1,299 @@
+"""What an operation is: a forward computation, one partial derivative per input, and its text.
+
+A row of a table is one decorated function:
+
+    @operation("{a} * {b}", da=lambda g, y, a, b: g * b, db=lambda g, y, a, b: g * a)
+    def multiply(a, b):
+        return a * b
+
+`g` is ∂Loss/∂y and `y` the result; the partial `da` gives ∂Loss/∂a = g · ∂y/∂a (a vector-Jacobian product).
+A partial is written with operators and the library's own operations, so it is *polymorphic*: given plain
+numbers and arrays it computes, given Values it records, and so has derivatives of its own. It need not
+mind broadcasting: `backprop.match` gives every contribution the shape of the input it is for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.value import NO_OPTIONS, Value, constant, raw, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["REGISTRY", "Operation", "elementwise", "operation", "plain"]
+
+# Every operation by name. Tests, documents and NumPy's protocols walk it.
+REGISTRY: dict[str, Operation] = {}
+
+
+class Operation:
+    """One row: plain data that every reader of the graph understands.
+
+    ``inputs`` and ``defaults`` are the names of the forward's parameters: those with a partial (``None`` for
+    an input that has no derivative, such as labels), and the options with their default values. ``template``
+    prints a call as Python. ``arity`` is 1, 2 or 3 for operations without options, which have a fast path in
+    the engine, and 0 for all others. ``shared`` computes what the forward and the partials both need, once. A
+    ``variadic`` operation takes a sequence of inputs and has one partial for all of them, which is told
+    the input's ``position``.
+    """
+
+    __slots__ = (
+        "arity",
+        "da",
+        "db",
+        "dc",
+        "defaults",
+        "forward",
+        "function",
+        "inputs",
+        "name",
+        "partials",
+        "shared",
+        "template",
+        "variadic",
+    )
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        template: str | None,
+        partials: Mapping[str, Callable[..., Any] | None],
+        shared: Callable[..., Any] | None = None,
+        variadic: bool = False,
+    ) -> None:
+        parameters = [p for p in inspect.signature(forward).parameters.values() if p.name != "shared"]
+        self.name = forward.__name__
+        self.forward = forward
+        self.inputs = tuple(p.name for p in parameters[: len(partials)])
+        self.defaults = {p.name: p.default for p in parameters[len(partials) :]}
+        if tuple(partials) != tuple("d" + name for name in self.inputs):
+            raise TypeError(f"operation {self.name}{tuple(self.inputs)} has partials named {tuple(partials)}")
+        self.partials = tuple(partials.values())
+        self.template = template or self._call_template()
+        self.shared = shared
+        self.variadic = variadic
+        simple = not (self.defaults or shared or variadic) and None not in self.partials
+        self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
+        self.da: Any
+        self.da, self.db, self.dc = (*self.partials, None, None)[:3]
+        self.function: Callable[..., Any] = forward  # what users call; `operation` sets it
+
+    def _call_template(self) -> str:
+        words = [f"{{{name}}}" for name in self.inputs] + [f"{name}={{{name}}}" for name in self.defaults]
+        return f"{self.name}({', '.join(words)})"
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return REGISTRY.__getitem__, (self.name,)
+
+
+def operation(
+    template: str | None = None,
+    *,
+    shared: Callable[..., Any] | None = None,
+    variadic: bool = False,
+    **partials: Callable[..., Any] | None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter the decorated forward computation, with its partials, into the registry.
+
+    What it returns takes Values, numbers and arrays: with a Value among them it records, otherwise it
+    computes. A partial is called as ``partial(g, y, *inputs, **options)``.
+    """
+
+    def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
+        op = Operation(forward, template, partials, shared, variadic)
+        make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
+        function = make(op)
+        function.__name__ = function.__qualname__ = op.name
+        function.__module__ = forward.__module__
+        function.__doc__ = forward.__doc__
+        signature = inspect.signature(forward)
+        public = [p for p in signature.parameters.values() if p.name != "shared"]
+        function.__signature__ = signature.replace(parameters=public)  # type: ignore[attr-defined]
+        op.function = function
+        REGISTRY[op.name] = op
+        return function
+
+    return enter
+
+
+# -- calling an operation: one way for each form, so that the common forms are short -------------------
+
+
+def _unary(op: Operation) -> Callable[..., Any]:
+    forward = op.forward
+
+    def call(a: Any) -> Any:
+        if type(a) is Value:
+            return record(op, (a,), forward(a._data))
+        return forward(constant(a))
+
+    return call
+
+
+def _binary(op: Operation) -> Callable[..., Any]:
+    forward = op.forward
+
+    def call(a: Any, b: Any) -> Any:
+        try:
+            x = a._data if type(a) is Value else (a := constant(a))
+            y = b._data if type(b) is Value else (b := constant(b))
+            data = forward(x, y)
+        except (ValueError, TypeError) as error:
+            raise explained(error, op, (a, b)) from None
+        if type(a) is Value or type(b) is Value:
+            return record(op, (a, b), data)
+        return data
+
+    return call
+
+
+def _ternary(op: Operation) -> Callable[..., Any]:
+    forward = op.forward
+
+    def call(a: Any, b: Any, c: Any) -> Any:
+        try:
+            x = a._data if type(a) is Value else (a := constant(a))
+            y = b._data if type(b) is Value else (b := constant(b))
+            z = c._data if type(c) is Value else (c := constant(c))
+            data = forward(x, y, z)
+        except (ValueError, TypeError) as error:
+            raise explained(error, op, (a, b, c)) from None
+        if type(a) is Value or type(b) is Value or type(c) is Value:
+            return record(op, (a, b, c), data)
+        return data
+
+    return call
+
+
+def _general(op: Operation) -> Callable[..., Any]:
+    """Any number of inputs, and options, by position or by name."""
+    count, most = len(op.inputs), len(op.inputs) + len(op.defaults)
+    names = tuple(op.defaults)
+
+    def call(*args: Any, **given: Any) -> Any:
+        if len(args) == count:
+            return _apply(op, args, {**op.defaults, **given})
+        if count < len(args) <= most and not given:
+            return _apply(op, args[:count], {**op.defaults, **dict(zip(names, args[count:], strict=False))})
+        options = _bound(call, args, given)
+        return _apply(op, tuple([options.pop(name) for name in op.inputs]), options)
+
+    return call
+
+
+def _variadic(op: Operation) -> Callable[..., Any]:
+    """A sequence of inputs, and options."""
+
+    def call(*args: Any, **given: Any) -> Any:
+        options = _bound(call, args, given)
+        return _apply(op, tuple(options.pop(op.inputs[0])), options)
+
+    return call
+
+
+def _bound(call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by name, as Python itself would bind them."""
+    bound = inspect.signature(call).bind(*args, **given)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Run an operation of any form, and record it if a Value is among its inputs."""
+    try:
+        inputs = tuple([x if type(x) is Value else constant(x) for x in args])
+        operands = [x._data if type(x) is Value else x for x in inputs]
+        if op.shared is not None:
+            options["shared"] = op.shared(*operands, **options)
+        data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
+    except (ValueError, TypeError, IndexError) as error:
+        raise explained(error, op, args, options) from None
+    for x in inputs:
+        if type(x) is Value:
+            return record(op, inputs, data, options)
+    return data
+
+
+# -- helpers that rows are written with -------------------------------------------------------------------
+
+
+def elementwise(scalar: Callable[[float], float], array: Callable[..., Any]) -> Callable[[Any], Any]:
+    """A forward that uses ``scalar`` (from `math`, quick) on a float, and ``array`` (from NumPy) otherwise.
+
+    Where `math` raises (overflow, domain) the result is what NumPy's IEEE arithmetic gives: inf or nan.
+    """
+
+    def forward(a: Any) -> Any:
+        if type(a) is float:
+            try:
+                return scalar(a)
+            except (ValueError, OverflowError):
+                return float(array(a))
+        return array(a)
+
+    return forward
+
+
+def plain(result: Any) -> Any:
+    """A NumPy result as the engine keeps it: an array, or a Python float when it has no axes."""
+    return result if type(result) is np.ndarray and result.ndim else float(result)
+
+
+# -- errors that restate the call ---------------------------------------------------------------------------
+
+
+def explained(
+    error: Exception, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any] = NO_OPTIONS
+) -> Exception:
+    """The error of a failed forward, as one that restates the call, the shapes and the remedy."""
+    if isinstance(error, ShapeError):
+        return error
+    names = op.inputs if not op.variadic else tuple(f"part {i}" for i in range(len(inputs)))
+    shapes = [np.shape(raw(x)) for x in inputs]
+    call = f"{op.name}({', '.join(_called(n, x) for n, x in zip(names, inputs, strict=True))}"
+    call += "".join(f", {k}={v!r:.80}" for k, v in options.items() if k != "shared") + ")"
+    if isinstance(error, ValueError) and not isinstance(error, IndexError):
+        if op.arity == 2 and _clash(shapes):
+            return ShapeError(f"{call}: these shapes don't broadcast.\n{drawn(names, shapes)}")
+        return ShapeError(f"{call}: {error}")
+    return type(error)(f"{call}: {error}")
+
+
+def _called(name: str, x: Any) -> str:
+    label = f"{name}={x.name!r}" if type(x) is Value and x.name else name
+    shape = np.shape(raw(x))
+    return f"{label}: {'number' if shape == () else f'shape {shape}'}"
+
+
+def _clash(shapes: list[tuple[int, ...]]) -> bool:
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return True
+    return False
+
+
+def drawn(names: tuple[str, ...], shapes: list[tuple[int, ...]]) -> str:
+    """Shapes right-aligned under one another, as broadcasting compares them, with the clash marked."""
+    width = max(map(len, shapes))
+    columns = [[""] * (width - len(s)) + [str(n) for n in s] for s in shapes]
+    clash = [len({n for n in column if n not in ("", "1")}) > 1 for column in zip(*columns, strict=True)]
+    cells = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    left = max(map(len, names))
+    lines = [
+        f"    {name:<{left}}   " + "   ".join(text.rjust(cell) for text, cell in zip(row, cells, strict=True))
+        for name, row in zip(names, columns, strict=True)
+    ]
+    marks = "   ".join(("^" * cell if bad else " " * cell) for bad, cell in zip(clash, cells, strict=True))
+    lines.append(f"    {'':<{left}}   {marks}".rstrip())
+    return (
+        "\n".join(lines) + "\nCompared from the right, two lengths must be equal or one of them 1: reshape one of them."
+    )

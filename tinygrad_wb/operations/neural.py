@@ -1,0 +1,142 @@
+"""The table of neural operations: softmax and the losses. A loss is the mean over the batch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.operation import operation
+from tinygrad_wb.operations.arithmetic import maximum
+from tinygrad_wb.operations.functions import exp, sigmoid, softplus
+from tinygrad_wb.operations.reductions import sum
+from tinygrad_wb.operations.shaping import shape_of
+
+__all__ = [
+    "binary_cross_entropy", "cross_entropy", "hinge_loss", "log_softmax", "mean_squared_error", "one_hot", "softmax",
+]  # fmt: skip
+
+
+@operation(da=lambda g, y, a, axis: y * (g - sum(g * y, axis, True)))
+def softmax(a: Any, axis: int = -1) -> Any:
+    """exp(a) / sum(exp(a)) along ``axis``: scores to probabilities, without overflow."""
+    y = np.exp(a - np.maximum.reduce(a, axis=axis, keepdims=True))
+    y /= np.add.reduce(y, axis=axis, keepdims=True)
+    return y
+
+
+@operation(da=lambda g, y, a, axis: g - exp(y) * sum(g, axis, True))
+def log_softmax(a: Any, axis: int = -1) -> Any:
+    """log(softmax(a)) along ``axis``, exact also where softmax rounds to 0."""
+    y = a - np.maximum.reduce(a, axis=axis, keepdims=True)
+    y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
+    return y
+
+
+# -- losses ------------------------------------------------------------------------------------------------
+
+
+def _same_shape(loss: str, a_name: str, a: Any, b_name: str, b: Any) -> int:
+    """How many numbers go into the mean, after a look at the shapes."""
+    a_shape, b_shape = np.shape(a), np.shape(b)
+    if a_shape != b_shape:
+        same = math.prod(a_shape) == math.prod(b_shape)
+        remedy = f"reshape {b_name} to {a_shape}" if same else f"give one of {b_name} for each of {a_name}"
+        raise ShapeError(f"{loss}({a_name}, {b_name}): {a_name} has shape {a_shape} but {b_name} {b_shape}; {remedy}")
+    size = math.prod(a_shape)
+    if not size:
+        raise ShapeError(
+            f"{loss}({a_name}, {b_name}): the batch is empty, shape {a_shape}; a mean over nothing has no value"
+        )
+    return size
+
+
+def _size(x: Any) -> int:
+    size: int = math.prod(shape_of(x))
+    return size
+
+
+@operation(
+    dprediction=lambda g, y, prediction, target: (prediction - target) * (g * (2.0 / _size(prediction))),
+    dtarget=lambda g, y, prediction, target: (target - prediction) * (g * (2.0 / _size(prediction))),
+)
+def mean_squared_error(prediction: Any, target: Any) -> Any:
+    """mean((prediction - target)²); both of one shape."""
+    size = _same_shape("mean_squared_error", "prediction", prediction, "target", target)
+    error = prediction - target
+    return error * error if type(error) is float else float(np.vdot(error, error)) / size
+
+
+@operation(
+    dlogits=lambda g, y, logits, targets: (sigmoid(logits) - targets) * (g * (1.0 / _size(logits))),
+    dtargets=lambda g, y, logits, targets: logits * (g * (-1.0 / _size(logits))),
+)
+def binary_cross_entropy(logits: Any, targets: Any) -> Any:
+    """mean(softplus(logits) - logits · targets): -log of the probability given to targets in [0, 1].
+
+    ``logits`` are scores before the sigmoid; both of one shape.
+    """
+    size = _same_shape("binary_cross_entropy", "logits", logits, "targets", targets)
+    return float(np.add.reduce(softplus(logits) - logits * targets, None)) / size
+
+
+@operation(
+    dscores=lambda g, y, scores, targets: targets * (1.0 - targets * scores > 0.0) * (g * (-1.0 / _size(scores))),
+    dtargets=lambda g, y, scores, targets: scores * (1.0 - targets * scores > 0.0) * (g * (-1.0 / _size(scores))),
+)
+def hinge_loss(scores: Any, targets: Any) -> Any:
+    """mean(max(0, 1 - targets · scores)) with targets -1 or 1 (Cortes and Vapnik, 1995); both of one shape."""
+    size = _same_shape("hinge_loss", "scores", scores, "targets", targets)
+    return float(np.add.reduce(maximum(1.0 - targets * scores, 0.0), None)) / size
+
+
+def one_hot(labels: Any, classes: int, dtype: Any = np.float64) -> Any:
+    """Rows of zeros with a 1 at each label: (…,) integers to a plain array (…, classes)."""
+    labels = np.asarray(labels)
+    y = np.zeros((*labels.shape, classes), dtype)
+    y.reshape(-1, classes)[np.arange(labels.size), labels.ravel()] = 1.0
+    return y
+
+
+def _class_numbers(logits: Any, labels: Any) -> Any:
+    """``labels`` as a flat array of integers, after a look at them."""
+    if type(labels) is float:
+        labels = np.asarray(int(labels) if labels.is_integer() else labels)
+    shape = np.shape(logits)
+    if labels.shape != shape[:-1] or not shape:
+        raise ShapeError(
+            f"cross_entropy(logits, labels): logits have shape {shape} and labels {labels.shape}; "
+            "logits must be (…, classes) and labels (…), one class number for each row of logits"
+        )
+    if 0 in shape:
+        raise ShapeError(
+            f"cross_entropy: the batch is empty, logits of shape {shape}; a mean over nothing has no value"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels must be integers, a class for each row, got {labels.dtype} such as {labels.flat[0]}; astype(int)?"
+        )
+    labels = labels.ravel()
+    # One look for both ends: a negative number, read as unsigned, is huge.
+    if np.maximum.reduce(labels.astype(np.int64, copy=False).view(np.uint64)) >= shape[-1]:
+        wrong = labels[(labels < 0) | (labels >= shape[-1])][0]
+        raise ValueError(f"labels must be from 0 to {shape[-1] - 1} for logits of {shape[-1]} classes, got {wrong}")
+    return labels
+
+
+def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> Any:
+    # softmax(logits) less the truth, each row's share of the mean
+    return (exp(shared) - one_hot(labels, logits.shape[-1], logits.dtype)) * (g * (1.0 / np.size(labels)))
+
+
+@operation(shared=lambda logits, labels: log_softmax(logits), dlogits=_cross_entropy_da, dlabels=None)
+def cross_entropy(logits: Any, labels: Any, *, shared: Any) -> Any:
+    """Mean of -log(softmax(logits)[label]): how surprised the scores are by the true classes.
+
+    ``logits`` (…, classes) are scores before the softmax, ``labels`` (…) are integers from 0 to classes - 1.
+    """
+    labels = _class_numbers(logits, labels)
+    rows = shared.reshape(-1, shared.shape[-1])
+    return float(np.add.reduce(rows[np.arange(labels.size), labels])) / -labels.size

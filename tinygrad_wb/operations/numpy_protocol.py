@@ -1,0 +1,55 @@
+"""NumPy's own functions on Values: `np.exp(v)`, `np.sum(v, axis=0)`, `array @ v` find the row of their name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_wb.operation import REGISTRY
+from tinygrad_wb.value import Value, raw
+
+# Functions whose results are booleans, integers or shapes: there is nothing to differentiate.
+PLAIN = {
+    np.all, np.allclose, np.any, np.argmax, np.argmin, np.argsort, np.array_equal, np.array_equiv, np.count_nonzero,
+    np.equal, np.greater, np.greater_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.less, np.less_equal,
+    np.logical_and, np.logical_not, np.logical_or, np.ndim, np.nonzero, np.not_equal, np.shape, np.signbit, np.size,
+    np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.array_repr, np.array_str,
+}  # fmt: skip
+
+REDUCING = {np.add: "sum", np.maximum: "max", np.minimum: "min"}  # np.add.reduce is sum, …
+
+
+def _raw_deep(x: Any) -> Any:
+    return [_raw_deep(i) for i in x] if type(x) in (list, tuple) else raw(x)
+
+
+def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    if function in PLAIN:
+        return function(*map(_raw_deep, inputs), **keywords)
+    op = REGISTRY.get(name)
+    if op is None or getattr(np, name, None) is not function:
+        raise TypeError(
+            f"np.{name} has no derivative here: take v.data for plain numbers, "
+            "or write it with the functions of tinygrad_wb (they are listed by dir(tinygrad_wb))"
+        )
+    # NumPy's spelling of options that are left at their defaults
+    given = {k: v for k, v in keywords.items() if v is not None and v is not np._NoValue}
+    if "out" in given:
+        raise TypeError(f"np.{name}(…, out=…) would overwrite an array behind the graph's back: leave out= away")
+    return op.function(*inputs, **given)
+
+
+def array_ufunc(self: Value, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+    """NumPy's hook for ufuncs (NEP 13)."""
+    if method == "reduce" and ufunc in REDUCING:
+        name = REDUCING[ufunc]
+        return _call(getattr(np, name), name, inputs, {"axis": 0, **keywords})
+    if method != "__call__":
+        raise TypeError(f"np.{ufunc.__name__}.{method} has no derivative here: take v.data for plain numbers")
+    return _call(ufunc, ufunc.__name__, inputs, keywords)
+
+
+def array_function(self: Value, function: Any, types: Any, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """NumPy's hook for all other functions (NEP 18)."""
+    return _call(function, function.__name__, inputs, keywords)

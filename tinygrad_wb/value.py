@@ -1,0 +1,325 @@
+"""`Value`: a number or array that remembers how it was computed.
+
+A Value holds its data and, unless it is a leaf, the record of the one operation that made it: the
+operation, its inputs, its options. That record is plain data, points only backwards in time, and is all
+that any reader (backprop, drawing, stepping) ever sees. The operators (`+`, `@`, `v.exp()` …) are the
+rows of the tables in `operations/`, which attach themselves to this class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tinygrad_wb.operation import Operation
+
+__all__ = ["Value", "constant", "no_grad", "own", "raw", "record", "recording"]
+
+# The one clock. Order of ticks is order of execution, in every thread.
+next_tick = itertools.count().__next__
+
+NO_OPTIONS: Mapping[str, Any] = {}
+
+
+class Value:
+    """A number or array that remembers how it was computed.
+
+    ``data`` is copied. A scalar is kept as a Python ``float``; an array keeps float16, float32 or float64,
+    integers and booleans become float64. Complex, text and object data raise ``TypeError``.
+
+    >>> import tinygrad_wb as wb
+    >>> w = wb.Value(3.0, name="w")
+    >>> loss = (w * 2.0 - 1.0) ** 2
+    >>> loss.backward()
+    >>> loss.data, w.grad
+    (25.0, 20.0)
+    """
+
+    __slots__ = ("__weakref__", "_data", "grad", "inputs", "name", "op", "options", "tick")
+
+    _data: Any  # the engine reads this slot; `data` is the same thing for everyone else
+    grad: Any  # ∂Loss/∂self; None means "not computed", never zero
+    name: str | None
+    op: Operation | None  # None for a leaf
+    inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
+    options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
+    tick: int  # when the data was made or last assigned
+
+    def __init__(self, data: Any, name: str | None = None) -> None:
+        self._data = own(data)
+        self.grad = None
+        self.name = name
+        self.op = None
+        self.inputs = ()
+        self.options = NO_OPTIONS
+        self.tick = next_tick()
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("Value can't be subclassed: hold one in an attribute, or add an operation to the table")
+
+    # -- what it holds -------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Any:
+        """The plain number (``float``) or array. Assigning to a leaf copies, and makes older graphs stale."""
+        return self._data
+
+    @data.setter
+    def data(self, new: Any) -> None:
+        if self.op is not None:
+            raise TypeError(f"{self!r} was computed by {self.op.name}: only a leaf's data can be assigned")
+        if new is not self._data:  # `w.data -= …` on an array hands back the very same array
+            self._data = own(new)
+        self.tick = next_tick()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length along each axis; ``()`` for a scalar."""
+        return np.shape(self._data)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes; 0 for a scalar."""
+        return np.ndim(self._data)
+
+    @property
+    def size(self) -> int:
+        """Number of elements; 1 for a scalar."""
+        return int(np.size(self._data))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements; a scalar is a Python float, so float64."""
+        return self._data.dtype if type(self._data) is np.ndarray else np.dtype(np.float64)
+
+    def item(self) -> float:
+        """The one element as a Python float; ``ValueError`` if there is not exactly one."""
+        if self.size != 1:
+            raise ValueError(f"item() takes a Value of one element, this has shape {self.shape}")
+        return float(self._data if type(self._data) is float else self._data.item())
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """Index of the largest element, as a plain integer or array: nothing to differentiate."""
+        return np.argmax(self._data, axis)
+
+    def argmin(self, axis: int | None = None) -> Any:
+        """Index of the smallest element, as a plain integer or array: nothing to differentiate."""
+        return np.argmin(self._data, axis)
+
+    __float__ = item
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a scalar Value has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Value]:
+        return (self[i] for i in range(len(self)))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a Value can't be changed in place: build a new one with wb.where(condition, new, old), "
+            "or assign a leaf's .data"
+        )
+
+    # -- comparing: plain booleans, nothing to differentiate ----------------------------------------
+
+    def __eq__(self, other: object) -> Any:
+        return self._data == raw(other)
+
+    def __ne__(self, other: object) -> Any:
+        return self._data != raw(other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._data < raw(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._data <= raw(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._data > raw(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._data >= raw(other)
+
+    __hash__ = object.__hash__
+
+    # -- showing and copying ------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        shown = (
+            repr(self._data)
+            if type(self._data) is float
+            else np.array2string(self._data, separator=", ", prefix="Value(", threshold=50)
+        )
+        name = "" if self.name is None else f", name={self.name!r}"
+        return f"Value({shown}{name}{'' if self.op is None else f', op={self.op.name}'})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy carries the data, not the history: however deep the graph, copying is one step.
+        return _restore, (self._data, self.name, raw(self.grad))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "NumPy can't turn a Value into an array without losing its history: "
+            "take .data for the plain numbers, or wb.stack([…]) to keep the gradient"
+        )
+
+    if TYPE_CHECKING:
+        # Attached by the rooms above: the operators and methods by `operations`, the rest by `backprop`.
+        def backward(self, seed: Any = None, record: bool = False) -> None: ...
+        def __add__(self, other: Any) -> Value: ...
+        def __radd__(self, other: Any) -> Value: ...
+        def __sub__(self, other: Any) -> Value: ...
+        def __rsub__(self, other: Any) -> Value: ...
+        def __mul__(self, other: Any) -> Value: ...
+        def __rmul__(self, other: Any) -> Value: ...
+        def __truediv__(self, other: Any) -> Value: ...
+        def __rtruediv__(self, other: Any) -> Value: ...
+        def __pow__(self, other: Any) -> Value: ...
+        def __rpow__(self, other: Any) -> Value: ...
+        def __matmul__(self, other: Any) -> Value: ...
+        def __rmatmul__(self, other: Any) -> Value: ...
+        def __neg__(self) -> Value: ...
+        def __pos__(self) -> Value: ...
+        def __abs__(self) -> Value: ...
+        def __getitem__(self, index: Any) -> Value: ...
+        @property
+        def T(self) -> Value: ...  # noqa: N802
+        def reshape(self, *shape: Any) -> Value: ...
+        def transpose(self, *axes: Any) -> Value: ...
+
+        abs: Callable[..., Value]
+        astype: Callable[..., Value]
+        broadcast_to: Callable[..., Value]
+        clip: Callable[..., Value]
+        cos: Callable[..., Value]
+        exp: Callable[..., Value]
+        gelu: Callable[..., Value]
+        leaky_relu: Callable[..., Value]
+        log: Callable[..., Value]
+        log1p: Callable[..., Value]
+        log_softmax: Callable[..., Value]
+        logsumexp: Callable[..., Value]
+        max: Callable[..., Value]
+        maximum: Callable[..., Value]
+        mean: Callable[..., Value]
+        min: Callable[..., Value]
+        minimum: Callable[..., Value]
+        relu: Callable[..., Value]
+        sigmoid: Callable[..., Value]
+        silu: Callable[..., Value]
+        sin: Callable[..., Value]
+        softmax: Callable[..., Value]
+        softplus: Callable[..., Value]
+        sqrt: Callable[..., Value]
+        square: Callable[..., Value]
+        sum: Callable[..., Value]
+        tanh: Callable[..., Value]
+        var: Callable[..., Value]
+
+
+def _restore(data: Any, name: str | None, grad: Any) -> Value:
+    value = Value(data, name)
+    value.grad = grad
+    return value
+
+
+# -- data ------------------------------------------------------------------------------------------------
+
+
+def raw(x: Any) -> Any:
+    """The plain number or array inside a Value; anything else as it is."""
+    return x._data if type(x) is Value else x
+
+
+def constant(x: Any) -> Any:
+    """A plain number as a float, an array (or what NumPy makes one of) as an array; not copied.
+
+    Python and NumPy scalars become Python floats, so that they never widen a float32 array (NEP 50).
+    """
+    if type(x) is float:
+        return x
+    if type(x) is not np.ndarray:
+        if isinstance(x, (int, float)):
+            return float(x)
+        x = np.asarray(x)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"numbers are wanted (float, integer or boolean), got {_described(x)}")
+    return x if x.ndim else float(x)
+
+
+def own(data: Any) -> Any:
+    """A float, or a fresh floating-point array, from anything that holds real numbers."""
+    data = constant(raw(data))
+    if type(data) is float:
+        return data
+    keep = data.dtype in (np.float16, np.float32, np.float64)
+    return np.array(data, dtype=data.dtype.newbyteorder("=") if keep else np.float64)
+
+
+def _described(x: np.ndarray[Any, Any]) -> str:
+    sample = x.item() if x.ndim == 0 else x.flat[0] if x.size else None
+    return f"{x.dtype} data of shape {x.shape}, such as {sample!r:.60}"
+
+
+# -- recording -------------------------------------------------------------------------------------------
+
+# Threads that are inside `no_grad`. Empty nearly always, so the hot path asks no thread for its name.
+_paused: set[int] = set()
+
+
+def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
+    """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
+    value = object.__new__(Value)
+    value._data = data
+    value.grad = None
+    value.name = None
+    if _paused and threading.get_ident() in _paused:
+        value.op = None
+        value.inputs = ()
+        value.options = NO_OPTIONS
+    else:
+        value.op = op
+        value.inputs = inputs
+        value.options = options
+    value.tick = next_tick()
+    return value
+
+
+@contextlib.contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Record in this thread, or not, for the length of a ``with`` block."""
+    thread = threading.get_ident()
+    was_paused = thread in _paused
+    (_paused.discard if on else _paused.add)(thread)
+    try:
+        yield
+    finally:
+        (_paused.add if was_paused else _paused.discard)(thread)
+
+
+def no_grad() -> contextlib._GeneratorContextManager[None]:
+    """Inside ``with wb.no_grad():`` (or under ``@wb.no_grad()``) this thread records nothing: results are leaves.
+
+    >>> import tinygrad_wb as wb
+    >>> w = wb.Value(2.0)
+    >>> with wb.no_grad():
+    ...     y = w * 3.0
+    >>> y.data, y.op
+    (6.0, None)
+    """
+    return recording(False)
