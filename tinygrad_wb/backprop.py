@@ -92,7 +92,7 @@ def contributions(node: Value, g: Any, read: Callable[[Any], Any] = raw) -> list
         return [
             (x, partial(g, y, *operands, **options))
             for x, partial in zip(inputs, partials, strict=True)
-            if type(x) is Value and partial is not None
+            if type(x) is Value
         ]
     except ArithmeticError:
         if read is not raw:

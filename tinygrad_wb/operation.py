@@ -208,6 +208,8 @@ def _bound(call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
+    if None in op.partials:
+        args = tuple([raw(x) if partial is None else x for x, partial in zip(args, op.partials, strict=True)])
     try:
         inputs = tuple([x if type(x) is Value else constant(x) for x in args])
         operands = [x._data if type(x) is Value else x for x in inputs]

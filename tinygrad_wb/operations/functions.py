@@ -62,8 +62,8 @@ sqrt     = _row("sqrt", math.sqrt, np.sqrt, lambda g, y, a: g * 0.5 / y, "Square
 sin      = _row("sin", math.sin, np.sin, lambda g, y, a: g * cos(a), "Sine of an angle in radians.")
 cos: Any = _row("cos", math.cos, np.cos, lambda g, y, a: -g * sin(a), "Cosine of an angle in radians.")
 tanh     = _row("tanh", math.tanh, np.tanh, lambda g, y, a: g * (1.0 - y * y), "Squashes to (-1, 1).")
-sigmoid  = _row("sigmoid", _sigmoid, _sigmoid_array, lambda g, y, a: g * (y * (1.0 - y)), "1 / (1 + exp(-a)): to (0, 1).")
-softplus = _row("softplus", _softplus, _softplus_array, lambda g, y, a: g * sigmoid(a), "log(1 + exp(a)): a smooth relu.")
+sigmoid  = _row("sigmoid", _sigmoid, _sigmoid_array, lambda g, y, a: g * (y * (1.0 - y)), "1 / (1 + exp(-a)).")
+softplus = _row("softplus", _softplus, _softplus_array, lambda g, y, a: g * sigmoid(a), "log(1 + exp(a)).")
 erf      = _row("erf", math.erf, _erf_array, lambda g, y, a: g * _ERF_SLOPE * exp(-a * a), "The error function.")
 # fmt: on
 

@@ -45,7 +45,7 @@ def _same_shape(loss: str, a_name: str, a: Any, b_name: str, b: Any) -> int:
         same = math.prod(a_shape) == math.prod(b_shape)
         remedy = f"reshape {b_name} to {a_shape}" if same else f"give one of {b_name} for each of {a_name}"
         raise ShapeError(f"{loss}({a_name}, {b_name}): {a_name} has shape {a_shape} but {b_name} {b_shape}; {remedy}")
-    size = math.prod(a_shape)
+    size: int = math.prod(a_shape)
     if not size:
         raise ShapeError(
             f"{loss}({a_name}, {b_name}): the batch is empty, shape {a_shape}; a mean over nothing has no value"
