@@ -1,15 +1,23 @@
 """tinygrad_wb: every partial derivative in sight.
 
 A `Value` records the operations that it goes through; `backward()` finds ∂Loss/∂v for every Value behind a loss.
+`Dense` layers and optimizers stand on top: `w ← w − η·∂Loss/∂w`.
 """
 
+from tinygrad_wb import datasets
 from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
+from tinygrad_wb.nn import MLP, Activation, Dense, Dropout, Module, Sequential
 from tinygrad_wb.operations.arithmetic import *
 from tinygrad_wb.operations.functions import *
 from tinygrad_wb.operations.linear_algebra import *
 from tinygrad_wb.operations.neural import *
 from tinygrad_wb.operations.reductions import *
 from tinygrad_wb.operations.shaping import *
+from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
+from tinygrad_wb.training import Callback, EarlyStopping, History, evaluate, fit
 from tinygrad_wb.value import Value, no_grad
+
+__version__ = "0.1.0"

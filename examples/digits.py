@@ -1,0 +1,97 @@
+"""A small network learns to read real handwritten digits, and shows what it learnt in pictures.
+
+    python examples/digits.py [FOLDER]
+
+The 1,797 digits (8 × 8 pixels) ship with the package. Every fifth, 359 in all, is kept back for testing.
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+
+import tinygrad_wb as wb
+
+mpl.use("Agg")  # pictures go to files, no window is needed
+EPOCHS, BATCH = 30, 32
+
+
+def main(folder):
+    x_train, y_train, x_test, y_test = wb.datasets.digits()
+    print(f"{len(x_train)} digits to learn from, {len(x_test)} to be tested on")
+
+    model = wb.MLP(64, [128, 64], 10, weight_init="he_normal", seed=2)
+    print(model.summary())
+
+    steps = EPOCHS * -(-len(x_train) // BATCH)
+    optimizer = wb.SGD(model.parameters(), learning_rate=wb.CosineDecay(0.2, steps), momentum=0.9, weight_decay=3e-4)
+    history = wb.fit(
+        model,
+        x_train,
+        y_train,
+        loss="cross_entropy",
+        optimizer=optimizer,
+        epochs=EPOCHS,
+        batch_size=BATCH,
+        validation=(x_test, y_test),
+        metrics=["accuracy"],
+        seed=0,
+    )
+
+    model.eval()
+    with wb.no_grad():
+        read = model(x_test).argmax(axis=1)
+    wrong = np.flatnonzero(read != y_test)
+    accuracy = 1 - len(wrong) / len(y_test)
+    print(f"Read {accuracy:.1%} of the digits that it had not seen ({len(wrong)} of {len(y_test)} wrong)")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    training_curve(history, folder / "training_curve.png")
+    first_layer(model[0].weight, folder / "first_layer.png")
+    wrong_digits(x_test, y_test, read, wrong, folder / "wrong_digits.png")
+    loss = wb.cross_entropy(model(x_train[:BATCH]), y_train[:BATCH])
+    loss.name = "loss"
+    loss.backward()
+    wb.draw(loss).save(folder / "loss_graph.png")
+    print(f"Pictures in {folder.resolve()}: {', '.join(sorted(p.name for p in folder.glob('*.png')))}")
+    return accuracy
+
+
+def training_curve(history, path):
+    ax = history.plot()
+    ax.set_title("Learning to read digits")
+    ax.figure.savefig(path, dpi=150)
+    plt.close(ax.figure)
+
+
+def first_layer(weight, path):
+    """Each neuron's 64 weights where its pixels are: blue says "ink here speaks for it", red against."""
+    figure, axes = plt.subplots(8, 16, figsize=(10, 5.6), layout="constrained")
+    limit = np.abs(weight.data).max()
+    for neuron, ax in enumerate(axes.flat):
+        picture = ax.imshow(weight.data[:, neuron].reshape(8, 8), cmap="RdBu", vmin=-limit, vmax=limit)
+        ax.set_axis_off()
+    figure.colorbar(picture, ax=axes, label="weight", shrink=0.8)
+    figure.suptitle("What each of the 128 neurons of the first layer looks for")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def wrong_digits(x, y, read, wrong, path):
+    columns = 6
+    rows = max(1, -(-len(wrong) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(8, 1.6 * rows + 0.6), layout="constrained", squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for i, ax in zip(wrong, axes.flat):
+        ax.imshow(x[i].reshape(8, 8), cmap="gray_r")
+        ax.set_title(f"is {y[i]}, read {read[i]}", fontsize=9)
+    figure.suptitle("The digits that it got wrong" if len(wrong) else "It got every digit right")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "digits_pictures"))

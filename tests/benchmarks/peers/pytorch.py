@@ -1,0 +1,35 @@
+"""PyTorch, eager: nn.Sequential, the losses of nn.functional, torch.optim.SGD."""
+
+import torch
+from torch.nn import functional
+from work import THREADS
+
+
+def build(net):
+    torch.set_num_threads(THREADS)
+    modules = []
+    for w, b in net.layers():
+        layer = torch.nn.Linear(*w.shape)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(w.T))
+            layer.bias.copy_(torch.from_numpy(b))
+        modules += [layer, torch.nn.ReLU()]
+    model = torch.nn.Sequential(*modules[:-1])
+    score = functional.binary_cross_entropy_with_logits if net.binary else functional.cross_entropy
+    x, targets = map(torch.from_numpy, net.data())
+    return model, lambda x, targets: score(model(x), targets), x, targets
+
+
+def make_step(net, wrap=lambda loss_of: loss_of):
+    model, loss_of, x, targets = build(net)
+    loss_of = wrap(loss_of)
+    optimizer = torch.optim.SGD(model.parameters(), lr=net.learning_rate)
+
+    def step():
+        optimizer.zero_grad()
+        loss = loss_of(x, targets)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step

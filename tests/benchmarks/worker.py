@@ -1,0 +1,27 @@
+"""One turn of one framework, in a process of its own: ``worker.py PEER-FILE WORK-NUMBER QUICK``; prints JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from peers import NotHere
+from work import THREADS, WORK
+
+
+def main(file: str, number: str, quick: str) -> None:
+    if hasattr(os, "sched_setaffinity"):  # no more processors than threads: some frameworks count the former
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+    try:
+        measured = WORK[int(number)].run(importlib.import_module(f"peers.{file}"), quick == "quick")
+    except NotHere as reason:
+        print(json.dumps({"not_here": str(reason)}))
+    else:
+        print(json.dumps(asdict(measured)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,895 @@
+"""Every operation in the registry, walked by one table of samples and one of nasty points.
+
+An operation without a row in both fails the suite. To add one, write a `Row` (how to draw inputs away from kinks, and
+what NumPy says the result is) and its nasty points (value and gradient at 0, ±inf, nan, ties, huge and tiny numbers).
+"""
+
+import math
+import operator
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygrad_wb as wb
+from tinygrad_wb.operations import REGISTRY
+
+inf, nan = math.inf, math.nan
+
+# == drawing inputs ==================================================================================================
+
+
+def spread(rng, shape, low=0.3, high=2.0):
+    """Numbers of both signs, away from 0."""
+    return rng.uniform(low, high, shape) * rng.choice([-1.0, 1.0], shape)
+
+
+def above_zero(rng, shape):
+    return rng.uniform(0.3, 2.0, shape)
+
+
+def not_one(rng, shape):
+    """Away from 0 and from ±1, where hinge_loss and clip have kinks."""
+    return rng.choice([-1.0, 1.0], shape) * rng.choice([0.5, 1.5], shape) * rng.uniform(0.9, 1.1, shape)
+
+
+# == the table of samples =============================================================================================
+
+
+@dataclass
+class Case:
+    """Shapes (or ready inputs) for one call, and its options."""
+
+    shapes: tuple
+    options: dict = field(default_factory=dict)
+
+
+@dataclass
+class Row:
+    """``reference`` is the operation in NumPy's words; it takes plain inputs and the options."""
+
+    reference: Callable[..., Any]
+    draw: tuple = (spread,)
+    cases: tuple = ()
+    scalars: bool = True
+    elementwise: bool = False
+    keeps_dtype: bool = True
+    numpy_name: str | None = None
+
+    def inputs(self, case, seed=0):
+        rng = np.random.default_rng(seed)
+        draws = self.draw * len(case.shapes) if len(self.draw) == 1 else self.draw
+        drawn = [d(rng, s) if isinstance(s, tuple) else s for d, s in zip(draws, case.shapes, strict=True)]
+        return [float(x) if np.ndim(x) == 0 else np.asarray(x) for x in drawn]
+
+
+UNARY_SHAPES = tuple(Case((s,)) for s in [(), (1,), (3,), (2, 3), (2, 1, 3), (0,), (2, 0)])
+BINARY_SHAPES = tuple(
+    Case(s)
+    for s in [
+        ((), ()), ((3,), ()), ((), (2, 3)), ((2, 3), (2, 3)), ((2, 3), (3,)), ((3, 1), (1, 2)), ((4, 1, 3), (2, 1)),
+        ((1,), ()), ((1, 1), (3,)), ((0, 3), (3,)), ((2, 0), (2, 1)),
+    ]
+)  # fmt: skip
+
+
+def unary(reference, draw=spread, options=({},)):
+    cases = tuple(Case(case.shapes, o) for case in UNARY_SHAPES for o in options)
+    return Row(reference, (draw,), cases, elementwise=True)
+
+
+def binary(reference, *draw):
+    return Row(reference, draw or (spread,), BINARY_SHAPES, elementwise=True)
+
+
+def general(reference, *cases, scalars=False, draw=(spread,), **more):
+    return Row(reference, draw, tuple(Case(*c) if isinstance(c, tuple) else c for c in cases), scalars, **more)
+
+
+def sample(*shapes, **options):
+    return Case(shapes, options)
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def erf(a):
+    return np.vectorize(math.erf, otypes=[float])(a)
+
+
+def gelu(a, approximate=False):
+    if approximate:
+        return 0.5 * a * (1 + np.tanh(np.sqrt(2 / np.pi) * (a + 0.044715 * a**3)))
+    return a * 0.5 * (1 + erf(a / np.sqrt(2)))
+
+
+def logsumexp(a, axis=None, keepdims=False):
+    return np.log(np.sum(np.exp(a), axis=axis, keepdims=keepdims))
+
+
+def log_softmax(a, axis=-1):
+    return a - logsumexp(a, axis, True)
+
+
+def cross_entropy(logits, labels):
+    rows = log_softmax(logits).reshape(-1, logits.shape[-1])
+    return -np.mean([row[int(label)] for row, label in zip(rows, np.ravel(labels), strict=True)])
+
+
+def put(a, index, shape):
+    y = np.zeros(shape)
+    np.add.at(y, index, a)
+    return y
+
+
+REDUCTION_CASES = (
+    sample(()), sample((3,)), sample((2, 3)), sample((1, 1)), sample((2, 3), axis=0), sample((2, 3), axis=-1, keepdims=True),
+    sample((2, 3, 4), axis=(0, 2)), sample((2, 3, 4), axis=(-1, 0), keepdims=True), sample((2, 3), keepdims=True),
+    sample((3, 1, 2), axis=1), sample((3, 2), axis=()),
+)  # fmt: skip
+PARTS = (sample((2, 3), (2, 3)), sample((2, 3), (2, 3), (2, 3), axis=1), sample((2, 3), (2, 3), axis=-1))
+SAME_SHAPE = (sample((), ()), sample((3,), (3,)), sample((4, 2), (4, 2)), sample((2, 3, 2), (2, 3, 2)))
+REPEATS, MASK = np.array([0, 2, 0, -1]), np.array([[True, False, True], [False, False, True]])
+
+ROWS = {
+    "add": binary(np.add),
+    "subtract": binary(np.subtract),
+    "multiply": binary(np.multiply),
+    "divide": binary(np.divide),
+    "power": binary(np.power, above_zero, spread),
+    "maximum": binary(np.maximum),
+    "minimum": binary(np.minimum),
+    "negative": unary(np.negative),
+    "positive": unary(np.positive),
+    "absolute": unary(np.absolute),
+    "sign": unary(np.sign),
+    "square": unary(np.square),
+    "sqrt": unary(np.sqrt, above_zero),
+    "exp": unary(np.exp),
+    "log": unary(np.log, above_zero),
+    "log1p": unary(np.log1p, above_zero),
+    "sin": unary(np.sin),
+    "cos": unary(np.cos),
+    "tanh": unary(np.tanh),
+    "sigmoid": unary(sigmoid),
+    "softplus": unary(lambda a: np.log1p(np.exp(a))),
+    "erf": unary(erf),
+    "silu": unary(lambda a: a * sigmoid(a)),
+    "relu": unary(lambda a: np.where(a > 0, a, 0.0)),
+    "leaky_relu": unary(lambda a, slope=0.01: np.where(a > 0, a, slope * a), options=({}, {"slope": 0.3})),
+    "gelu": unary(gelu, options=({}, {"approximate": True})),
+    "clip": unary(
+        lambda a, min=None, max=None: np.minimum(np.maximum(a, -inf if min is None else min), inf if max is None else max),
+        not_one, options=({"min": -1.0, "max": 1.0}, {"min": -1.0}, {"max": 1.0}),
+    ),
+    "where": Row(
+        np.where, (lambda rng, shape: rng.random(shape) > 0.5, spread, spread), elementwise=True,
+        cases=(
+            sample((3,), (3,), (3,)), sample((), (), ()), sample((2, 3), (3,), ()), sample((3,), (), (2, 1)), sample((), (2,), ()),
+            sample((2, 2), (), ()), sample((0, 2), (2,), ()),
+        ),
+    ),
+    "sum": general(np.sum, *REDUCTION_CASES, sample((0,)), sample((0, 3), axis=0), sample((0, 3), axis=1), scalars=True),
+    "mean": general(np.mean, *REDUCTION_CASES, sample((0, 3), axis=1), scalars=True),
+    "max": general(np.max, *REDUCTION_CASES, sample((0, 3), axis=1), scalars=True),
+    "min": general(np.min, *REDUCTION_CASES, sample((0, 3), axis=1), scalars=True),
+    "var": general(np.var, *REDUCTION_CASES, sample((2, 3), axis=1, ddof=1), sample((4,), ddof=2), scalars=True),
+    "logsumexp": general(logsumexp, *REDUCTION_CASES, sample((0, 3), axis=1), scalars=True),
+    "softmax": general(
+        lambda a, axis=-1: np.exp(log_softmax(a, axis)),
+        sample((3,)), sample((2, 3)), sample((2, 3), axis=0), sample((2, 3, 2), axis=1), sample((2, 1)), sample((0, 3)),
+    ),
+    "log_softmax": general(
+        log_softmax, sample((3,)), sample((2, 3)), sample((2, 3), axis=0), sample((2, 3, 2), axis=1), sample((2, 1)), sample((0, 3))
+    ),
+    "reshape": general(
+        np.reshape,
+        sample((6,), shape=(2, 3)), sample((2, 3), shape=(-1,)), sample((2, 3), shape=6), sample((), shape=(1, 1)),
+        sample((1, 1), shape=()), sample((0, 3), shape=(3, 0)), sample((), shape=()),
+    ),
+    "transpose": general(
+        np.transpose,
+        sample((2, 3)), sample((3,)), sample((2, 3, 4)), sample((2, 3, 4), axes=(2, 0, 1)), sample((2, 3, 4), axes=(-1, 0, -2)),
+        sample((0, 3)), sample(()),
+    ),
+    "broadcast_to": general(
+        np.broadcast_to,
+        sample((3,), shape=(2, 3)), sample((2, 1), shape=(4, 2, 3)), sample((), shape=(2, 2)), sample((), shape=()),
+        sample((1,), shape=(0,)), sample((2, 3), shape=(2, 3)),
+    ),
+    "astype": general(
+        lambda a, dtype: np.asarray(a, dtype), sample((3,), dtype="float64"), sample((2, 3), dtype="float64"),
+        sample((), dtype="float64"), scalars=True, keeps_dtype=False,
+    ),
+    "getitem": general(
+        lambda a, index: a[index],
+        *[
+            sample((3, 4), index=i)
+            for i in [
+                1, -1, slice(1, None), slice(None, None, -2), (1, 2), (slice(None), 2), (..., 0), None, (slice(None), None, 1),
+                (np.array([0, 2, 0]),), (np.array([0, 0]), np.array([1, 1])), (slice(None), [1, 1, -3]), [2, 2], slice(0, 0),
+                (np.array([[0, 1], [1, 1]]),), np.array([0, 0, 2]), np.array([True, False, True]), (),
+            ]
+        ],
+        sample((2, 3), index=MASK), sample((2, 3), index=~MASK & MASK), sample((2, 3), index=(MASK[:, 0], 1)),
+    ),
+    "put": general(
+        put,
+        sample((4,), index=REPEATS, shape=(3,)), sample((2,), index=slice(0, 2), shape=(3,)), sample((), index=1, shape=(3,)),
+        sample((3,), index=MASK, shape=(2, 3)), sample((2, 3), index=([0, 0],), shape=(2, 3)), sample((), index=(0, 1), shape=(2, 2)),
+    ),
+    "concatenate": general(
+        lambda *parts, axis=0: np.concatenate(parts, axis), *PARTS, sample((2,), (3,)), sample((1, 2), (3, 2), (2, 2)),
+        sample((3,)), sample((2, 1), (2, 4), axis=-1), sample((0, 2), (3, 2)),
+    ),
+    "stack": general(
+        lambda *parts, axis=0: np.stack(parts, axis), *PARTS, sample((), ()), sample((), (), (), axis=-1), sample((3,), (3,), axis=-2),
+        sample((2, 3), (2, 3), axis=2),
+    ),
+    "matmul": general(
+        np.matmul,
+        *[
+            sample(a, b)
+            for a, b in [
+                ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((1, 3), (3, 1)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
+                ((5, 2, 3), (5, 3, 4)), ((5, 1, 2, 3), (4, 3, 2)), ((4, 2, 3), (3,)), ((3,), (4, 3, 2)), ((1,), (1,)), ((0, 3), (3, 2)),
+                ((2, 0), (0, 3)), ((5, 2, 2, 3), (3,)), ((3,), (2, 2, 3, 2)), ((1, 2, 3), (4, 3, 2)),
+            ]
+        ],
+    ),
+    "affine": general(
+        lambda x, w, b: np.matmul(x, w) + b,
+        sample((4, 3), (3, 2), (2,)), sample((3,), (3, 2), (2,)), sample((2, 4, 3), (3, 2), (2,)), sample((1, 3), (3, 1), (1,)),
+        sample((0, 3), (3, 2), (2,)), sample((1, 1), (1, 1), (1,)), sample((2, 2, 1, 3), (3, 2), (2,)),
+    ),
+    "mean_squared_error": general(lambda a, b: np.mean(np.square(a - b)), *SAME_SHAPE, scalars=True),
+    "binary_cross_entropy": general(
+        lambda a, b: np.mean(np.log1p(np.exp(a)) - a * b), *SAME_SHAPE, scalars=True, draw=(spread, above_zero)
+    ),
+    "hinge_loss": general(
+        lambda a, b: np.mean(np.maximum(0, 1 - a * b)), *SAME_SHAPE, scalars=True, draw=(not_one, lambda rng, s: rng.choice([-1.0, 1.0], s))
+    ),
+    "cross_entropy": general(
+        cross_entropy,
+        sample((4, 3), np.array([0, 2, 2, 1])), sample((3,), 1), sample((2, 2, 3), np.array([[0, 1], [2, 2]])), sample((2, 1), [0, 0]),
+        sample((2, 3), np.array([1, 2], np.uint8)),
+    ),
+}  # fmt: skip
+
+CASES = [(name, i) for name, row in ROWS.items() for i in range(len(row.cases))]
+each_case = pytest.mark.parametrize(("name", "case"), [pytest.param(n, ROWS[n].cases[i], id=f"{n}-{i}") for n, i in CASES])
+
+# == the table of nasty points ==========================================================================================
+
+
+@dataclass
+class Point:
+    """Inputs; then the value, or the error; and the gradient by each input, with the result's elements weighted 1, 2, 3, …"""
+
+    inputs: tuple
+    value: Any
+    gradients: tuple = ()
+    options: dict = field(default_factory=dict)
+
+
+def points(*rows):
+    """Of an operation with one input: (input, value, gradient)."""
+    return [Point((x,), y, (d,)) for x, y, d in rows]
+
+
+def pairs(*rows):
+    """Of an operation with two: (a, b, value, ∂/∂a, ∂/∂b)."""
+    return [Point((a, b), y, (da, db)) for a, b, y, da, db in rows]
+
+
+def at(*inputs, gives, slopes=(), **options):
+    return Point(inputs, gives, slopes, options)
+
+
+def passes_on(*operands, gives, slopes, **options):
+    return [at(*operands, gives=gives, slopes=slopes, **options)]
+
+
+HUGE, TINY = 1e300, 1e-300
+EXTREMES = (
+    at([2.0, 2.0, 2.0], gives=2.0, slopes=([1 / 3] * 3,)),
+    at([0.0, -0.0], gives=0.0, slopes=([0.5, 0.5],)),
+    at([inf, inf], gives=inf, slopes=([0.5, 0.5],)),
+    at([-inf, -inf], gives=-inf, slopes=([0.5, 0.5],)),
+    at([nan, 1.0], gives=nan, slopes=([nan, nan],)),
+    at([[1.0, 1.0], [3.0, 3.0]], gives=[1.0, 3.0], slopes=([[0.5, 0.5], [1.0, 1.0]],), axis=1),
+    at([], gives=wb.ShapeError),
+    at(np.zeros((0, 2)), gives=[], slopes=(np.zeros((0, 2)),), axis=1),
+    at(nan, gives=nan, slopes=(nan,)),
+    at(inf, gives=inf, slopes=(1.0,)),
+)
+REARRANGED = [inf, -inf, nan, -0.0]  # numbers that only move
+
+NASTY = {
+    "add": pairs(
+        (0.0, -0.0, 0.0, 1.0, 1.0), (inf, -inf, nan, 1.0, 1.0), (inf, 1.0, inf, 1.0, 1.0), (nan, 1.0, nan, 1.0, 1.0),
+        (1.7e308, 1.7e308, inf, 1.0, 1.0), (1.0, TINY, 1.0, 1.0, 1.0),
+    ),
+    "subtract": pairs(
+        (0.0, 0.0, 0.0, 1.0, -1.0), (inf, inf, nan, 1.0, -1.0), (-inf, 1.0, -inf, 1.0, -1.0), (nan, 1.0, nan, 1.0, -1.0),
+        (1.7e308, -1.7e308, inf, 1.0, -1.0), (1.0, TINY, 1.0, 1.0, -1.0),
+    ),
+    "multiply": pairs(
+        (0.0, inf, nan, inf, 0.0), (0.0, -0.0, 0.0, 0.0, 0.0), (inf, -2.0, -inf, -2.0, inf), (nan, 0.0, nan, 0.0, nan),
+        (HUGE, HUGE, inf, HUGE, HUGE), (TINY, TINY, 0.0, TINY, TINY),
+    ),
+    "divide": pairs(
+        (1.0, 0.0, inf, inf, -inf), (1.0, -0.0, -inf, -inf, -inf), (0.0, 0.0, nan, inf, nan), (-1.0, 0.0, -inf, inf, inf),
+        (inf, inf, nan, 0.0, nan), (inf, 2.0, inf, 0.5, -inf), (1.0, inf, 0.0, 0.0, 0.0), (nan, 1.0, nan, 1.0, nan),
+        (1.0, nan, nan, nan, nan), (HUGE, TINY, inf, HUGE, -inf), (TINY, HUGE, 0.0, TINY, 0.0),
+    ),
+    "power": pairs(
+        (0.0, 0.0, 1.0, 0.0, 0.0), (0.0, 2.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 1.0, 0.0), (0.0, 0.5, 0.0, inf, 0.0),
+        (0.0, -1.0, inf, -inf, -inf), (-0.0, 3.0, 0.0, 0.0, 0.0), (-8.0, 2.0, 64.0, -16.0, nan), (-8.0, 1 / 3, nan, nan, nan),
+        (inf, 2.0, inf, inf, inf), (inf, -1.0, 0.0, 0.0, nan), (inf, 0.0, 1.0, 0.0, inf), (2.0, inf, inf, inf, inf), (2.0, -inf, 0.0, nan, 0.0),
+        (nan, 2.0, nan, nan, nan), (2.0, nan, nan, nan, nan), (1.0, nan, 1.0, nan, 0.0), (10.0, 400.0, inf, inf, inf),
+        (HUGE, 2.0, inf, 2 * HUGE, inf), (TINY, 2.0, 0.0, 2 * TINY, 0.0),
+    ),
+    "maximum": pairs(
+        (1.0, 1.0, 1.0, 0.5, 0.5), (0.0, -0.0, 0.0, 0.5, 0.5), (inf, inf, inf, 0.5, 0.5), (-inf, 1.0, 1.0, 0.0, 1.0),
+        (inf, 1.0, inf, 1.0, 0.0), (nan, 1.0, nan, 0.0, 0.0), (1.0, nan, nan, 0.0, 0.0), (HUGE, -HUGE, HUGE, 1.0, 0.0),
+        (TINY, 0.0, TINY, 1.0, 0.0),
+    ),
+    "minimum": pairs(
+        (1.0, 1.0, 1.0, 0.5, 0.5), (0.0, -0.0, 0.0, 0.5, 0.5), (inf, inf, inf, 0.5, 0.5), (-inf, 1.0, -inf, 1.0, 0.0),
+        (inf, 1.0, 1.0, 0.0, 1.0), (nan, 1.0, nan, 0.0, 0.0), (1.0, nan, nan, 0.0, 0.0), (HUGE, -HUGE, -HUGE, 0.0, 1.0),
+        (TINY, 0.0, 0.0, 0.0, 1.0),
+    ),
+    "negative": points((0.0, 0.0, -1.0), (-0.0, 0.0, -1.0), (inf, -inf, -1.0), (nan, nan, -1.0), (HUGE, -HUGE, -1.0), (TINY, -TINY, -1.0)),
+    "positive": points((0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (inf, inf, 1.0), (nan, nan, 1.0), (HUGE, HUGE, 1.0), (TINY, TINY, 1.0)),
+    "absolute": points(
+        (0.0, 0.0, 0.0), (-0.0, 0.0, 0.0), (inf, inf, 1.0), (-inf, inf, -1.0), (nan, nan, nan), (-HUGE, HUGE, -1.0), (-TINY, TINY, -1.0)
+    ),
+    "sign": points(
+        (0.0, 0.0, 0.0), (-0.0, 0.0, 0.0), (inf, 1.0, 0.0), (-inf, -1.0, 0.0), (nan, nan, 0.0), (-HUGE, -1.0, 0.0), (TINY, 1.0, 0.0)
+    ),
+    "square": points(
+        (0.0, 0.0, 0.0), (-0.0, 0.0, 0.0), (inf, inf, inf), (-inf, inf, -inf), (nan, nan, nan), (HUGE, inf, 2 * HUGE), (TINY, 0.0, 2 * TINY)
+    ),
+    "sqrt": points(
+        (0.0, 0.0, inf), (-0.0, -0.0, -inf), (inf, inf, 0.0), (-inf, nan, nan), (-1.0, nan, nan), (nan, nan, nan),
+        (HUGE, 1e150, 5e-151), (TINY, 1e-150, 5e149),
+    ),
+    "exp": points(
+        (0.0, 1.0, 1.0), (-0.0, 1.0, 1.0), (inf, inf, inf), (-inf, 0.0, 0.0), (nan, nan, nan), (1000.0, inf, inf), (-1000.0, 0.0, 0.0),
+        (HUGE, inf, inf), (TINY, 1.0, 1.0),
+    ),
+    "log": points(
+        (0.0, -inf, inf), (-0.0, -inf, -inf), (inf, inf, 0.0), (-inf, nan, 0.0), (-1.0, nan, -1.0), (nan, nan, nan),
+        (HUGE, 300 * math.log(10), TINY), (TINY, -300 * math.log(10), HUGE),
+    ),
+    "log1p": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (-1.0, -inf, inf), (-2.0, nan, -1.0), (inf, inf, 0.0), (-inf, nan, 0.0), (nan, nan, nan),
+        (HUGE, 300 * math.log(10), TINY), (TINY, TINY, 1.0),
+    ),
+    "sin": points((0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (inf, nan, nan), (-inf, nan, nan), (nan, nan, nan), (TINY, TINY, 1.0)),
+    "cos": points((0.0, 1.0, 0.0), (-0.0, 1.0, 0.0), (inf, nan, nan), (-inf, nan, nan), (nan, nan, nan), (TINY, 1.0, -TINY)),
+    "tanh": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (inf, 1.0, 0.0), (-inf, -1.0, 0.0), (nan, nan, nan), (1000.0, 1.0, 0.0), (-HUGE, -1.0, 0.0),
+        (TINY, TINY, 1.0),
+    ),
+    "sigmoid": points(
+        (0.0, 0.5, 0.25), (-0.0, 0.5, 0.25), (inf, 1.0, 0.0), (-inf, 0.0, 0.0), (nan, nan, nan), (1000.0, 1.0, 0.0), (-1000.0, 0.0, 0.0),
+        (-700.0, math.exp(-700.0), math.exp(-700.0)), (-HUGE, 0.0, 0.0), (TINY, 0.5, 0.25),
+    ),
+    "softplus": points(
+        (0.0, math.log(2), 0.5), (-0.0, math.log(2), 0.5), (inf, inf, 1.0), (-inf, 0.0, 0.0), (nan, nan, nan), (1000.0, 1000.0, 1.0),
+        (-1000.0, 0.0, 0.0), (-700.0, math.exp(-700.0), math.exp(-700.0)), (HUGE, HUGE, 1.0), (TINY, math.log(2), 0.5),
+    ),
+    "erf": points(
+        (0.0, 0.0, 2 / math.sqrt(math.pi)), (-0.0, -0.0, 2 / math.sqrt(math.pi)), (inf, 1.0, 0.0), (-inf, -1.0, 0.0), (nan, nan, nan),
+        (1000.0, 1.0, 0.0), (-HUGE, -1.0, 0.0), (TINY, TINY * 2 / math.sqrt(math.pi), 2 / math.sqrt(math.pi)),
+    ),
+    # ∞ · 0 at the far left, as in PyTorch
+    "silu": points(
+        (0.0, 0.0, 0.5), (-0.0, -0.0, 0.5), (inf, inf, nan), (-inf, nan, nan), (nan, nan, nan), (1000.0, 1000.0, 1.0), (-1000.0, 0.0, 0.0),
+        (HUGE, HUGE, 1.0), (TINY, TINY / 2, 0.5),
+    ),
+    "gelu": [
+        *points(
+            (0.0, 0.0, 0.5), (-0.0, -0.0, 0.5), (inf, inf, nan), (-inf, nan, nan), (nan, nan, nan), (1000.0, 1000.0, 1.0),
+            (-1000.0, 0.0, 0.0), (HUGE, HUGE, 1.0), (TINY, TINY / 2, 0.5),
+        ),
+        at(1000.0, gives=1000.0, slopes=(1.0,), approximate=True), at(-1000.0, gives=0.0, slopes=(0.0,), approximate=True),
+        at(0.0, gives=0.0, slopes=(0.5,), approximate=True),
+    ],
+    "relu": points(
+        (0.0, 0.0, 0.0), (-0.0, 0.0, 0.0), (inf, inf, 1.0), (-inf, 0.0, 0.0), (nan, nan, 0.0), (HUGE, HUGE, 1.0), (-HUGE, 0.0, 0.0),
+        (TINY, TINY, 1.0),
+    ),
+    "leaky_relu": points(
+        (0.0, 0.0, 0.01), (-0.0, -0.0, 0.01), (inf, inf, 1.0), (-inf, -inf, 0.01), (nan, nan, 0.01), (-HUGE, -1e298, 0.01), (TINY, TINY, 1.0)
+    ),
+    "clip": [
+        at(x, gives=y, slopes=(d,), min=0.0, max=1.0)
+        for x, y, d in [
+            (0.0, 0.0, 1.0), (-0.0, 0.0, 1.0), (1.0, 1.0, 1.0), (inf, 1.0, 0.0), (-inf, 0.0, 0.0), (nan, nan, 0.0), (HUGE, 1.0, 0.0),
+            (TINY, TINY, 1.0), (-TINY, 0.0, 0.0),
+        ]
+    ],
+    "where": [
+        at(1.0, nan, 2.0, gives=nan, slopes=(1.0, 0.0)), at(0.0, nan, 2.0, gives=2.0, slopes=(0.0, 1.0)),
+        at(-0.0, inf, 2.0, gives=2.0, slopes=(0.0, 1.0)), at(nan, 1.0, 2.0, gives=1.0, slopes=(1.0, 0.0)),
+        at(inf, HUGE, TINY, gives=HUGE, slopes=(1.0, 0.0)), at([True, False], [inf, nan], 3.0, gives=[inf, 3.0], slopes=([1.0, 0.0], 2.0)),
+    ],
+    "sum": [
+        at([inf, -inf], gives=nan, slopes=([1.0, 1.0],)), at([nan, 1.0], gives=nan, slopes=([1.0, 1.0],)), at([], gives=0.0, slopes=([],)),
+        at([1e308, 1e308], gives=inf, slopes=([1.0, 1.0],)), at(inf, gives=inf, slopes=(1.0,)),
+        at(np.zeros((0, 2)), gives=[0.0, 0.0], slopes=(np.zeros((0, 2)),), axis=0),
+        at(np.zeros((2, 0)), gives=[0.0, 0.0], slopes=(np.zeros((2, 0)),), axis=1), at([-0.0, -0.0], gives=0.0, slopes=([1.0, 1.0],)),
+    ],
+    "mean": [
+        at([inf, 1.0], gives=inf, slopes=([0.5, 0.5],)), at([inf, -inf], gives=nan, slopes=([0.5, 0.5],)), at([], gives=nan, slopes=([],)),
+        at([nan, 1.0], gives=nan, slopes=([0.5, 0.5],)), at(nan, gives=nan, slopes=(1.0,)), at([HUGE, TINY], gives=HUGE / 2, slopes=([0.5, 0.5],)),
+        at(np.zeros((0, 2)), gives=[nan, nan], slopes=(np.zeros((0, 2)),), axis=0),
+    ],
+    "max": [*EXTREMES, at([1.0, HUGE], gives=HUGE, slopes=([0.0, 1.0],)), at([inf, 1.0], gives=inf, slopes=([1.0, 0.0],))],
+    "min": [*EXTREMES, at([1.0, -HUGE], gives=-HUGE, slopes=([0.0, 1.0],)), at([inf, 1.0], gives=1.0, slopes=([0.0, 1.0],))],
+    "var": [
+        at([inf, 1.0], gives=nan, slopes=([nan, -inf],)), at([nan, 1.0], gives=nan, slopes=([nan, nan],)), at([], gives=nan, slopes=([],)),
+        at([3.0, 3.0], gives=0.0, slopes=([0.0, 0.0],)), at(5.0, gives=0.0, slopes=(0.0,)), at([HUGE, -HUGE], gives=inf, slopes=([HUGE, -HUGE],)),
+        at([3.0], gives=nan, slopes=([nan],), ddof=1), at(np.zeros((0, 2)), gives=[nan, nan], slopes=(np.zeros((0, 2)),), axis=0),
+    ],
+    "logsumexp": [
+        at([1000.0, 1000.0], gives=1000.0 + math.log(2), slopes=([0.5, 0.5],)), at([-1000.0, -1000.0], gives=math.log(2) - 1000.0, slopes=([0.5, 0.5],)),
+        at([-inf, 0.0], gives=0.0, slopes=([0.0, 1.0],)), at([HUGE, 0.0], gives=HUGE, slopes=([1.0, 0.0],)),
+        at([inf, 0.0], gives=inf, slopes=([nan, 0.0],)), at([-inf, -inf], gives=-inf, slopes=([nan, nan],)),
+        at([nan, 0.0], gives=nan, slopes=([nan, nan],)), at(7.0, gives=7.0, slopes=(1.0,)), at([], gives=wb.ShapeError),
+    ],
+    "softmax": [
+        at([1000.0, 0.0], gives=[1.0, 0.0], slopes=([0.0, 0.0],)), at([HUGE, HUGE], gives=[0.5, 0.5], slopes=([-0.25, 0.25],)),
+        at([-inf, 0.0], gives=[0.0, 1.0], slopes=([0.0, 0.0],)), at([inf, 0.0], gives=[nan, nan], slopes=([nan, nan],)),
+        at([nan, 0.0], gives=[nan, nan], slopes=([nan, nan],)), at([5.0], gives=[1.0], slopes=([0.0],)),
+        at(np.zeros((0, 2)), gives=np.zeros((0, 2)), slopes=(np.zeros((0, 2)),)), at(np.zeros((2, 0)), gives=wb.ShapeError),
+    ],
+    "log_softmax": [
+        at([1000.0, 0.0], gives=[0.0, -1000.0], slopes=([-2.0, 2.0],)),
+        at([HUGE, HUGE], gives=[-math.log(2)] * 2, slopes=([-0.5, 0.5],)), at([-inf, 0.0], gives=[-inf, 0.0], slopes=([1.0, -1.0],)),
+        at([inf, 0.0], gives=[nan, nan], slopes=([nan, nan],)), at([nan, 0.0], gives=[nan, nan], slopes=([nan, nan],)),
+        at([5.0], gives=[0.0], slopes=([0.0],)), at(np.zeros((0, 2)), gives=np.zeros((0, 2)), slopes=(np.zeros((0, 2)),)),
+    ],
+    "reshape": passes_on(REARRANGED, gives=[[inf, -inf], [nan, -0.0]], slopes=([1.0, 2.0, 3.0, 4.0],), shape=(2, 2))
+    + passes_on([], gives=np.zeros((0, 3)), slopes=([],), shape=(0, 3)),
+    "transpose": passes_on([[inf, -inf], [nan, -0.0]], gives=[[inf, nan], [-inf, -0.0]], slopes=([[1.0, 3.0], [2.0, 4.0]],))
+    + passes_on(np.zeros((0, 3)), gives=np.zeros((3, 0)), slopes=(np.zeros((0, 3)),)) + passes_on(nan, gives=nan, slopes=(1.0,)),
+    "broadcast_to": passes_on([inf, nan], gives=[[inf, nan], [inf, nan]], slopes=([4.0, 6.0],), shape=(2, 2))
+    + passes_on(inf, gives=[], slopes=(0.0,), shape=(0,)),
+    "astype": passes_on(REARRANGED, gives=REARRANGED, slopes=([1.0, 2.0, 3.0, 4.0],), dtype="float64")
+    + passes_on([HUGE, 1.0, TINY], gives=[inf, 1.0, 0.0], slopes=([1.0, 2.0, 3.0],), dtype="float32")
+    + passes_on([], gives=[], slopes=([],), dtype="float16"),
+    "getitem": passes_on(REARRANGED, gives=[nan, nan, inf], slopes=([3.0, 0.0, 3.0, 0.0],), index=[2, 2, 0])
+    + passes_on(REARRANGED, gives=-inf, slopes=([0.0, 1.0, 0.0, 0.0],), index=1)
+    + passes_on(REARRANGED, gives=[], slopes=([0.0] * 4,), index=slice(2, 2))
+    + passes_on(REARRANGED, gives=[], slopes=([0.0] * 4,), index=np.zeros(4, bool))
+    + passes_on([], gives=[], slopes=([],), index=slice(None)),
+    "put": passes_on([inf, nan, 1.0], gives=[inf, nan, 0.0], slopes=([1.0, 2.0, 2.0],), index=[0, 1, 1], shape=(3,))
+    + passes_on([], gives=[0.0, 0.0], slopes=([],), index=slice(0, 0), shape=(2,)),
+    "concatenate": passes_on([inf], [nan, -0.0], gives=[inf, nan, -0.0], slopes=([1.0], [2.0, 3.0]))
+    + passes_on([], [1.0], gives=[1.0], slopes=([], [1.0])),
+    "stack": passes_on(inf, nan, gives=[inf, nan], slopes=(1.0, 2.0))
+    + passes_on([], [], gives=np.zeros((2, 0)), slopes=([], [])),
+    "matmul": [
+        at([inf], [0.0], gives=nan, slopes=([0.0], [inf])), at([nan, 1.0], [1.0, 1.0], gives=nan, slopes=([1.0, 1.0], [nan, 1.0])),
+        at([HUGE], [HUGE], gives=inf, slopes=([HUGE], [HUGE])), at([], [], gives=0.0, slopes=([], [])),
+        at(np.zeros((2, 0)), np.zeros((0, 1)), gives=[[0.0], [0.0]], slopes=(np.zeros((2, 0)), np.zeros((0, 1)))),
+        at([[inf]], [[-1.0]], gives=[[-inf]], slopes=([[-1.0]], [[inf]])),
+    ],
+    "affine": [
+        at([[inf]], [[1.0]], [-inf], gives=[[nan]], slopes=([[1.0]], [[inf]], [1.0])),
+        at([[nan]], [[0.0]], [1.0], gives=[[nan]], slopes=([[0.0]], [[nan]], [1.0])),
+        at([[HUGE]], [[HUGE]], [0.0], gives=[[inf]], slopes=([[HUGE]], [[HUGE]], [1.0])),
+        at(np.zeros((0, 1)), [[1.0]], [1.0], gives=np.zeros((0, 1)), slopes=(np.zeros((0, 1)), [[0.0]], [0.0])),
+    ],
+    "mean_squared_error": [
+        at(inf, 1.0, gives=inf, slopes=(inf, -inf)), at(inf, inf, gives=nan, slopes=(nan, nan)), at(nan, 1.0, gives=nan, slopes=(nan, nan)),
+        at(1.0, 1.0, gives=0.0, slopes=(0.0, 0.0)), at([HUGE, 0.0], [0.0, 0.0], gives=inf, slopes=([HUGE, 0.0], [-HUGE, 0.0])),
+        at([], [], gives=wb.ShapeError),
+    ],
+    "binary_cross_entropy": [
+        at(1000.0, 1.0, gives=0.0, slopes=(0.0, -1000.0)), at(1000.0, 0.0, gives=1000.0, slopes=(1.0, -1000.0)),
+        at(-1000.0, 1.0, gives=1000.0, slopes=(-1.0, 1000.0)), at(-1000.0, 0.0, gives=0.0, slopes=(0.0, 1000.0)),
+        at(0.0, 0.5, gives=math.log(2), slopes=(0.0, 0.0)), at(inf, 1.0, gives=nan, slopes=(0.0, -inf)),
+        at(nan, 1.0, gives=nan, slopes=(nan, nan)), at(-HUGE, 1.0, gives=HUGE, slopes=(-1.0, HUGE)), at([], [], gives=wb.ShapeError),
+    ],
+    "hinge_loss": [
+        at(1.0, 1.0, gives=0.0, slopes=(0.0, 0.0)), at(0.0, 1.0, gives=1.0, slopes=(-1.0, 0.0)), at(-inf, 1.0, gives=inf, slopes=(-1.0, inf)),
+        at(inf, 1.0, gives=0.0, slopes=(0.0, nan)), at(nan, 1.0, gives=nan, slopes=(0.0, nan)),
+        at(HUGE, -1.0, gives=HUGE, slopes=(1.0, -HUGE)), at([], [], gives=wb.ShapeError),
+    ],
+    "cross_entropy": [
+        at([[1000.0, 0.0]], [0], gives=0.0, slopes=([[0.0, 0.0]],)), at([[1000.0, 0.0]], [1], gives=1000.0, slopes=([[1.0, -1.0]],)),
+        at([[-inf, 0.0]], [1], gives=0.0, slopes=([[0.0, 0.0]],)), at([[-inf, 0.0]], [0], gives=inf, slopes=([[-1.0, 1.0]],)),
+        at([[nan, 0.0]], [0], gives=nan, slopes=([[nan, nan]],)), at([[HUGE, HUGE]], [0], gives=math.log(2), slopes=([[-0.5, 0.5]],)),
+        at(np.zeros((0, 2)), np.zeros(0, int), gives=wb.ShapeError), at(np.zeros((2, 0)), [0, 0], gives=wb.ShapeError),
+        at([[5.0]], [0], gives=0.0, slopes=([[0.0]],)),
+    ],
+}  # fmt: skip
+
+each_point = pytest.mark.parametrize(
+    ("name", "point"), [pytest.param(n, p, id=f"{n}-{i}") for n, ps in NASTY.items() for i, p in enumerate(ps)]
+)
+
+# == calling ============================================================================================================
+
+
+def call(op, inputs, options):
+    return op.function(list(inputs), **options) if op.variadic else op.function(*inputs, **options)
+
+
+def tracked(op, inputs):
+    """Positions of the inputs that have a partial."""
+    return [i for i in range(len(inputs)) if op.variadic or op.partials[i] is not None]
+
+
+def with_values(op, inputs, make=wb.Value):
+    """The inputs, those that have a partial as Values."""
+    kept = tracked(op, inputs)
+    return [make(x) if i in kept else x for i, x in enumerate(inputs)]
+
+
+def weights(y):
+    """A weight for each element of a result: 1, 2, 3, …"""
+    return np.arange(1.0, 1.0 + np.size(y)).reshape(np.shape(y)) if np.ndim(y) else 1.0
+
+
+def value_and_gradients(op, inputs, options, **how):
+    """Call with Values, go backward with weights 1, 2, 3, …: the result and all gradients, as plain data."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean over nothing
+        given = with_values(op, inputs)
+        y = call(op, given, options)
+        y.backward(weights(y.data), **how)
+        return y.data, [wb.value.raw(given[i].grad) for i in tracked(op, inputs)], given, y
+
+
+def agree(a, b, rtol=1e-12, atol=0.0):
+    assert np.shape(a) == np.shape(b)
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+def plain_type(x):
+    """What a Value may hold: a Python float, or an array that has axes."""
+    return type(x) is float or (type(x) is np.ndarray and x.ndim > 0)
+
+
+# == the tests ==========================================================================================================
+
+
+def test_every_operation_has_a_row_of_samples_and_one_of_nasty_points():
+    assert sorted(REGISTRY) == sorted(ROWS)
+    assert sorted(REGISTRY) == sorted(NASTY)
+    assert all(row.cases for row in ROWS.values())
+    assert all(NASTY.values())
+
+
+def test_every_operation_is_public_under_its_name():
+    internal = {"getitem", "put"}  # v[index], and its gradient
+    assert {name for name in REGISTRY if getattr(wb, name, None) is not REGISTRY[name].function} == internal
+
+
+@each_case
+def test_value_is_what_numpy_says(name, case):
+    op, row = REGISTRY[name], ROWS[name]
+    inputs = row.inputs(case)
+    expected = row.reference(*inputs, **case.options)
+    plain = call(op, inputs, case.options)
+    recorded = call(op, with_values(op, inputs), case.options)
+    assert plain_type(recorded.data)
+    assert recorded.op is op
+    agree(recorded.data, expected, rtol=1e-12, atol=1e-15)
+    agree(plain, recorded.data)
+
+
+@each_case
+def test_gradients_to_second_order(name, case):
+    op, row = REGISTRY[name], ROWS[name]
+    inputs = row.inputs(case)
+    kept = tracked(op, inputs)
+
+    def f(*values):
+        full = list(inputs)
+        for i, v in zip(kept, values, strict=True):
+            full[i] = v
+        return call(op, full, case.options)
+
+    wb.check_gradients(f, *[inputs[i] for i in kept], order=2)
+
+
+@each_case
+def test_recorded_gradients_equal_computed_ones(name, case):
+    op, row = REGISTRY[name], ROWS[name]
+    inputs = row.inputs(case)
+    y, computed, given, _ = value_and_gradients(op, inputs, case.options)
+    _, recorded, again, _ = value_and_gradients(op, inputs, case.options, record=True)
+    for i, d, e in zip(tracked(op, inputs), computed, recorded, strict=True):
+        assert plain_type(d)
+        assert type(again[i].grad) is wb.Value
+        assert d is given[i].grad
+        agree(d, e)
+        assert np.shape(d) == np.shape(inputs[i])
+
+
+@pytest.mark.parametrize("name", [n for n, row in ROWS.items() if row.scalars])
+def test_scalars_and_arrays_of_one_element_agree(name):
+    op, row = REGISTRY[name], ROWS[name]
+    cases = [case for case in row.cases if all(s == () for s in case.shapes)]
+    assert cases
+    for case, seed in [(case, seed) for case in cases for seed in range(5)]:
+        scalars = row.inputs(case, seed)
+        y, gradients, _, _ = value_and_gradients(op, scalars, case.options)
+        assert type(y) is float
+        assert all(type(d) is float for d in gradients)
+        for shape in [(1,), (1, 1)]:
+            arrays = [np.full(shape, x) for x in scalars]
+            z, same, _, _ = value_and_gradients(op, arrays, case.options)
+            np.testing.assert_allclose(z, y, rtol=1e-14)
+            for d, e in zip(gradients, same, strict=True):
+                assert e.shape == shape
+                np.testing.assert_allclose(e, d, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@each_case
+def test_dtype_in_is_dtype_out(name, case, dtype):
+    op, row = REGISTRY[name], ROWS[name]
+    exact = row.inputs(case)
+    kept = tracked(op, exact)
+    inputs = [np.asarray(x, dtype) if i in kept and np.ndim(x) else x for i, x in enumerate(exact)]
+    y, gradients, given, out = value_and_gradients(op, inputs, case.options)
+    if row.keeps_dtype and np.ndim(y) and any(np.ndim(inputs[i]) for i in kept):
+        assert y.dtype == dtype
+    assert out.grad is None or np.shape(out.grad) == np.shape(y)
+    if np.ndim(out.grad):
+        assert out.grad.dtype == y.dtype
+    reference, exact_gradients, _, _ = value_and_gradients(op, exact, case.options)
+    tolerance = {np.float16: 0.02, np.float32: 1e-5, np.float64: 1e-12}[dtype]
+    agree(y, reference, tolerance, tolerance)
+    for i, d, e in zip(kept, gradients, exact_gradients, strict=True):
+        assert type(d) is type(given[i].data)
+        if np.ndim(d):
+            assert d.dtype == given[i].dtype == dtype
+        agree(d, e, tolerance, tolerance * max(1.0, np.max(np.abs(e), initial=0.0)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("name", [n for n, row in ROWS.items() if row.elementwise and len(row.draw) < 3])
+def test_a_python_number_beside_a_small_array_leaves_it_small(name, dtype):
+    op, row = REGISTRY[name], ROWS[name]
+    options = row.cases[0].options
+    for scalar in (0.5, np.float64(0.5), 1, True):
+        shapes = [()] * len(row.cases[0].shapes)
+        for i in range(len(shapes)):
+            inputs = [scalar] * len(shapes)
+            inputs[i] = v = wb.Value(np.array([0.25, 0.75], dtype))
+            y = call(op, inputs, options)
+            y.sum().backward()
+            assert y.dtype == v.grad.dtype == y.grad.dtype == dtype
+
+
+@st.composite
+def shapes_and_seed(draw, count):
+    shapes = draw(hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=3, max_side=3, min_side=0))
+    return shapes.input_shapes, shapes.result_shape, draw(st.integers(0, 2**16))
+
+
+@pytest.mark.parametrize("name", [n for n, row in ROWS.items() if row.elementwise and len(row.cases[0].shapes) > 1])
+@settings(max_examples=40)
+@given(data=st.data())
+def test_broadcasting_is_numpys_and_its_gradient_is_the_sum(name, data):
+    op, row = REGISTRY[name], ROWS[name]
+    shapes, full, seed = data.draw(shapes_and_seed(len(row.cases[0].shapes)))
+    inputs = row.inputs(Case(shapes), seed)
+    y, gradients, _, _ = value_and_gradients(op, inputs, {})
+    agree(y, row.reference(*inputs))
+    assert np.shape(y) == full
+    stretched = [np.array(np.broadcast_to(x, full)) if full else x for x in inputs]
+    _, wide, _, _ = value_and_gradients(op, stretched, {})
+    for i, d, e in zip(tracked(op, inputs), gradients, wide, strict=True):
+        shape = np.shape(inputs[i])
+        extra = tuple(range(len(full) - len(shape)))
+        summed = np.sum(e, axis=extra)
+        summed = np.sum(summed, axis=tuple(k for k, n in enumerate(shape) if n == 1), keepdims=True)
+        agree(d, np.reshape(summed, shape), rtol=1e-12, atol=1e-12)
+
+
+@each_case
+def test_constants_stand_in_any_position(name, case):
+    op, row = REGISTRY[name], ROWS[name]
+    inputs = row.inputs(case)
+    kept = tracked(op, inputs)
+    y, gradients, _, _ = value_and_gradients(op, inputs, case.options)
+    for position, i in enumerate(kept):
+        mixed = list(inputs)
+        mixed[i] = v = wb.Value(inputs[i])
+        before = [np.copy(x) for x in inputs]
+        z = call(op, mixed, case.options)
+        z.backward(weights(z.data))
+        agree(z.data, y)
+        agree(v.grad, gradients[position])
+        assert [x for x in z.inputs if type(x) is wb.Value] == [v]
+        assert all(type(x) in (wb.Value, float, np.ndarray) for x in z.inputs)
+        for x, old in zip(inputs, before, strict=True):
+            np.testing.assert_array_equal(x, old)
+
+
+def formatted(op, names, options):
+    words = {k: repr(v) for k, v in options.items() if k != "shared"}
+    if op.variadic:
+        return op.template.format(**{op.inputs[0]: f"[{', '.join(names)}]"}, **words)
+    return op.template.format(**dict(zip(op.inputs, names, strict=True)), **words)
+
+
+@each_case
+def test_template_is_python_that_gives_the_same_result(name, case):
+    op, row = REGISTRY[name], ROWS[name]
+    values = with_values(op, row.inputs(case))
+    y = call(op, values, case.options)
+    names = [f"v{i}" for i in range(len(values))]
+    text = formatted(op, names, y.options)
+    names_known = {**vars(wb), "array": np.array, "uint8": np.uint8, "put": REGISTRY["put"].function, **dict(zip(names, values, strict=True))}
+    again = eval(text, {"__builtins__": {"slice": slice, "Ellipsis": Ellipsis}}, names_known)
+    assert type(again) is wb.Value
+    agree(again.data, y.data)
+
+
+@each_case
+def test_options_by_position_equal_options_by_name(name, case):
+    op, row = REGISTRY[name], ROWS[name]
+    values = with_values(op, row.inputs(case))
+    by_name = call(op, values, case.options)
+    options = [by_name.options[k] for k in op.defaults]
+    by_position = op.function(list(values), *options) if op.variadic else op.function(*values, *options)
+    agree(by_position.data, by_name.data)
+    assert {k: str(v) for k, v in by_position.options.items() if k != "shared"} == {
+        k: str(v) for k, v in by_name.options.items() if k != "shared"
+    }
+
+
+METHODS = """absolute abs astype broadcast_to clip cos erf exp gelu leaky_relu log log1p log_softmax logsumexp max maximum
+mean min minimum relu reshape sigmoid silu sin softmax softplus sqrt square sum tanh transpose var""".split()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_equal_functions(name):
+    if name == "absolute":
+        name = "abs"
+    op = REGISTRY["absolute" if name == "abs" else name]
+    row = ROWS[op.name]
+    for case in row.cases:
+        inputs = row.inputs(case)
+        values = with_values(op, inputs)
+        y = getattr(values[0], name)(*values[1:], **case.options) if name not in ("reshape", "transpose") else None
+        if y is None:
+            options = tuple(case.options.values())
+            y = getattr(values[0], name)(*options)
+            if options and isinstance(options[0], tuple) and options[0]:
+                agree(getattr(values[0], name)(*options[0]).data, y.data)
+        assert y.op is op
+        agree(y.data, call(op, values, case.options).data)
+
+
+OPERATORS = {
+    operator.add: "add", operator.sub: "subtract", operator.mul: "multiply", operator.truediv: "divide", operator.pow: "power",
+    operator.matmul: "matmul",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sign", "name"), OPERATORS.items(), ids=OPERATORS.values())
+@pytest.mark.parametrize("scalar", [False, True])
+def test_operators_equal_functions_on_both_sides(sign, name, scalar):
+    if scalar and name == "matmul":
+        with pytest.raises(wb.ShapeError, match="multiply it with \\*"):
+            sign(wb.Value(2.0), 3.0)
+        return
+    a, b = (2.0, 3.0) if scalar else (np.array([[2.0, 0.5], [1.0, 3.0]]), np.array([[3.0, 1.0], [0.5, 2.0]]))
+    op = REGISTRY[name]
+    expected = sign(a, b)
+    for x, y in [(wb.Value(a), wb.Value(b)), (wb.Value(a), b), (a, wb.Value(b)), (wb.Value(a), np.asarray(b).tolist())]:
+        result = sign(x, y)
+        assert result.op is op
+        agree(result.data, expected)
+        assert [i is j for i, j in zip(result.inputs, (x, y), strict=True)] == [type(j) is wb.Value or j is b or j is a for j in (x, y)]
+
+
+def test_unary_operators_and_shaping_shorthands():
+    v = wb.Value([[1.0, -2.0, 3.0]])
+    assert ((-v).op.name, (+v).op.name, abs(v).op.name, v.T.op.name, v[0].op.name) == (
+        "negative", "positive", "absolute", "transpose", "getitem",
+    )  # fmt: skip
+    agree(v.T.data, v.data.T)
+    agree(v[0, ::-1].data, v.data[0, ::-1])
+    assert (+v) is not v
+
+
+# -- nasty points ---------------------------------------------------------------------------------------------------------
+
+
+def plain_inputs(name, point):
+    """Lists as arrays, numbers as floats; labels and conditions as they are."""
+    return [float(x) if np.ndim(x) == 0 else np.asarray(x) for x in point.inputs]
+
+
+def check_point(name, point, inputs, shape=None, **how):
+    op = REGISTRY[name]
+    if isinstance(point.value, type):
+        with pytest.raises(point.value):
+            call(op, with_values(op, inputs), point.options)
+        return
+    y, gradients, given, _ = value_and_gradients(op, inputs, point.options, **how)
+    value, slopes = (point.value, point.gradients) if shape is None else (
+        np.full(shape, point.value), [np.full(shape, d) for d in point.gradients],
+    )  # fmt: skip
+    assert len(slopes) == len(gradients)
+    assert plain_type(y)
+    agree(y, value)
+    for i, d, e in zip(tracked(op, inputs), gradients, slopes, strict=True):
+        assert plain_type(d), f"gradient {i} is a {type(d)}"
+        agree(d, np.asarray(e))
+
+
+@pytest.mark.parametrize("record", [False, True])
+@each_point
+def test_nasty_points(name, point, record):
+    check_point(name, point, plain_inputs(name, point), record=record)
+
+
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize(
+    ("name", "point"), [pytest.param(n, p, id=f"{n}-{i}") for n, ps in NASTY.items() if ROWS[n].elementwise for i, p in enumerate(ps)]
+)
+def test_nasty_points_in_an_array_are_what_they_are_as_scalars(name, point, record):
+    inputs = plain_inputs(name, point)
+    if all(type(x) is float for x in inputs):
+        check_point(name, point, [np.array([x]) for x in inputs], shape=(1,), record=record)
+
+
+NUMBERS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -3.0, inf, -inf, nan, 1000.0, -1000.0, HUGE, -HUGE, TINY, -TINY, 5e-324]
+
+
+@pytest.mark.parametrize("name", [n for n, row in ROWS.items() if row.elementwise])
+def test_every_pair_of_nasty_numbers_gives_scalars_what_it_gives_arrays(name):
+    """No expected values here, but all combinations: scalars, recorded or not, do as arrays do, and never raise.
+
+    Each input in turn stands among constants too.
+    """
+    op, options = REGISTRY[name], ROWS[name].cases[0].options
+    grid = [np.ravel(x) for x in np.meshgrid(*[NUMBERS] * len(ROWS[name].cases[0].shapes), indexing="ij")]
+    kept = tracked(op, grid)
+    arrays = with_values(op, grid)
+    out = call(op, arrays, options)
+    out.backward(np.ones(out.shape))
+    for k, numbers in enumerate(zip(*[x.tolist() for x in grid], strict=True)):
+        for among in [kept, *([i] for i in kept if len(kept) > 1)]:
+            for record in (False, True):
+                given = [wb.Value(x) if i in among else x for i, x in enumerate(numbers)]
+                result = call(op, given, options)
+                result.backward(record=record)
+                where = f"{name}{numbers}, Values at {among}, record={record}"
+                assert type(result.data) is float
+                np.testing.assert_allclose(result.data, out.data[k], rtol=1e-13, err_msg=where)
+                for i in among:
+                    slope = wb.value.raw(given[i].grad)
+                    assert type(slope) is float
+                    np.testing.assert_allclose(slope, arrays[i].grad[k], rtol=1e-13, err_msg=f"∂/∂{op.inputs[i]} of {where}")
+
+
+@pytest.mark.parametrize("name", [n for n, row in ROWS.items() if row.elementwise])
+def test_empty_arrays_give_empty_results_and_gradients(name):
+    op, row = REGISTRY[name], ROWS[name]
+    for shape in [(0,), (2, 0), (0, 3, 1)]:
+        inputs = [np.zeros(shape)] * len(row.cases[0].shapes)
+        y, gradients, _, _ = value_and_gradients(op, inputs, row.cases[0].options)
+        assert y.shape == shape
+        assert all(d.shape == shape and d.dtype == np.float64 for d in gradients)

@@ -1,0 +1,192 @@
+"""`Module`: a part of a model, which finds its own parameters."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_wb.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Module", "in_mode"]
+
+
+class Module:
+    """A part of a model: put Values and other Modules into attributes (lists and dicts too), write ``forward``.
+
+    Every leaf Value found there is a parameter, named by its path, such as ``hidden.weight`` or ``layers.0.bias``.
+
+    >>> import tinygrad_wb as wb
+    >>> class Line(wb.Module):
+    ...     def __init__(self):
+    ...         self.slope, self.offset = wb.Value(2.0), wb.Value(1.0)
+    ...
+    ...     def forward(self, x):
+    ...         return self.slope * x + self.offset
+    >>> line = Line()
+    >>> line(3.0).data, [name for name, _ in line.named_parameters()]
+    (7.0, ['slope', 'offset'])
+    """
+
+    training: bool = True
+    _path: str = ""  # where this module stands in its model; the model itself stands at ""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no forward(self, x): write what it computes there")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # -- what it is made of -------------------------------------------------------------------------------------
+
+    def members(self) -> Iterator[tuple[str, Any]]:
+        """Name and content of each attribute, in the order of assignment."""
+        yield from vars(self).items()
+
+    def __setattr__(self, name: str, member: Any) -> None:
+        object.__setattr__(self, name, member)
+        if isinstance(member, (Value, Module, list, tuple, dict)):
+            self._name_parts()
+
+    def _name_parts(self) -> None:
+        """Tell every part its path. A parameter that the user named otherwise keeps that name."""
+        for path, part in _walk(self, self._path, set()):
+            if isinstance(part, Module):
+                part._path = path
+            elif part.name is None or path.endswith("." + part.name):
+                part.name = path
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module (path "") and every module inside it, with its path."""
+        for path, part in _walk(self, "", set()):
+            if isinstance(part, Module):
+                yield path, part
+
+    def named_parameters(self) -> Iterator[tuple[str, Value]]:
+        """Every parameter once, with its path; a shared one under its first."""
+        self._name_parts()  # lists may have grown since they were assigned
+        for path, part in _walk(self, "", set()):
+            if isinstance(part, Value):
+                yield path, part
+
+    def parameters(self) -> list[Value]:
+        """Every parameter once, in the order of assignment."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    # -- what happens to it -------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Module:
+        """Let layers that differ in training (Dropout) do as in training; returns the module."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Let layers that differ in training do as in use; returns the module."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Set every parameter's ``.grad`` back to None, "not computed"."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # -- how it is shown ----------------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """What it is called in errors: ``Dense 'hidden'``."""
+        return type(self).__name__ + (f" {self._path!r}" if self._path else "")
+
+    def describe(self) -> str:
+        """Its own settings, for `repr` and `summary`; its parts speak for themselves."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__}({self.describe()})"]
+        for path, module in list(self.named_modules())[1:]:
+            lines.append(f"{'  ' * (path.count('.') + 1)}{path}: {type(module).__name__}({module.describe()})")
+        return "\n".join(lines)
+
+    def summary(self) -> Summary:
+        """A table of the layers with the shapes and numbers of their parameters; print it, or let a notebook show it.
+
+        >>> import tinygrad_wb as wb
+        >>> wb.MLP(2, [16], 1).summary()
+        layer  what                 shapes               parameters
+        -----  -------------------  -------------------  ----------
+        0      Dense(2 → 16, relu)  weight 2×16, bias 16         48
+        1      Dense(16 → 1)        weight 16×1, bias 1          17
+        -----  -------------------  -------------------  ----------
+        MLP                                                      65
+        """
+        rows: list[tuple[str, ...]] = []
+        counted: set[int] = set()
+        for path, module in self.named_modules():
+            own = [(name, part) for name, part in _walk(module, "", set(), deep=False) if isinstance(part, Value)]
+            parts = any(inner is not module for _, inner in module.named_modules())
+            if not own and parts:
+                continue
+            shapes = ", ".join(f"{name} {'×'.join(map(str, value.shape)) or 'number'}" for name, value in own)
+            count = sum(value.size for _, value in own if id(value) not in counted)
+            counted.update(id(value) for _, value in own)
+            rows.append((path, f"{type(module).__name__}({module.describe()})", shapes, f"{count:,}"))
+        total = sum(parameter.size for parameter in self.parameters())
+        return Summary(
+            _table(("layer", "what", "shapes", "parameters"), rows, (type(self).__name__, "", "", f"{total:,}"))
+        )
+
+
+@contextlib.contextmanager
+def in_mode(model: Any, training: bool) -> Iterator[None]:
+    """Put a model's layers in training, or in use, for the length of a block, and then each back as it was."""
+    modes = [(module, module.training) for _, module in model.named_modules()] if isinstance(model, Module) else []
+    for module, _ in modes:
+        module.training = training
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+class Summary(str):
+    """A text that shows itself as it is, without quotes, at a prompt."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]], foot: tuple[str, ...]) -> str:
+    widths = [max(len(row[i]) for row in (heads, *rows, foot)) for i in range(len(heads))]
+    rule = tuple("-" * width for width in widths)
+
+    def line(cells: tuple[str, ...]) -> str:
+        *words, number = cells
+        left = [word.ljust(width) for word, width in zip(words, widths, strict=False)]
+        return "  ".join([*left, number.rjust(widths[-1])])
+
+    return "\n".join(map(line, [heads, rule, *rows, rule, foot]))
+
+
+def _walk(part: Any, path: str, seen: set[int], deep: bool = True) -> Iterator[tuple[str, Any]]:
+    """Every Module and parameter in ``part``, each once, with its path; not into inner modules unless ``deep``."""
+    if not isinstance(part, (Value, Module, list, tuple, dict)) or id(part) in seen:
+        return
+    seen.add(id(part))
+    if isinstance(part, Value):
+        if part.op is None:
+            yield path, part
+        return
+    if isinstance(part, Module):
+        if not deep and path:
+            return
+        yield path, part
+        inside = part.members()
+    else:
+        inside = iter(part.items()) if isinstance(part, dict) else ((str(i), member) for i, member in enumerate(part))
+    for name, member in inside:
+        yield from _walk(member, f"{path}.{name}" if path else str(name), seen, deep)

@@ -1,0 +1,216 @@
+"""Optimizers: from gradients to new weights, `w ← w − η·∂Loss/∂w` and its relatives.
+
+Each says in `change` by how much a parameter is to fall, for a number or an array alike. What it must remember of a
+parameter it keeps in that parameter's ``memory``; a missing entry counts as 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.operations.functions import sqrt
+from tinygrad_wb.value import Value, next_tick, raw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+
+
+class Optimizer:
+    """What all optimizers share: the parameters, the learning rate, clipping, and the walk over the parameters.
+
+    ``learning_rate`` is a number, or a schedule: a function from the number of steps taken to a number.
+    ``clip_norm`` scales all gradients down together when their common norm is larger (Pascanu et al., 2013); what
+    stands in ``.grad`` stays the true derivative.
+    """
+
+    def __init__(self, parameters: Iterable[Value], learning_rate: Any, clip_norm: float | None = None) -> None:
+        self.parameters = list(parameters)
+        self.learning_rate = learning_rate
+        self.clip_norm = clip_norm
+        self.steps = 0
+        self.memory: list[dict[str, Any]] = [defaultdict(float) for _ in self.parameters]
+        name = type(self).__name__
+        if not self.parameters:
+            raise ValueError(f"{name}: there are no parameters; give model.parameters(), or a list of Values")
+        for p in self.parameters:
+            if type(p) is not Value:
+                raise TypeError(f"{name}: parameters are Values, got {p!r:.80}")
+            if p.op is not None:
+                raise TypeError(f"{name}: {p!r:.80} was computed; only leaves can be updated")
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ValueError(f"{name}: a parameter is listed twice and would be updated twice")
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"{name}: clip_norm must be positive, got {clip_norm!r}")
+        if not callable(learning_rate) and not learning_rate >= 0:
+            raise ValueError(f"{name}: learning_rate must not be negative, got {learning_rate!r}")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate η of the next step."""
+        return float(self.learning_rate(self.steps) if callable(self.learning_rate) else self.learning_rate)
+
+    def zero_grad(self) -> None:
+        """Set every parameter's ``.grad`` back to None, "not computed"."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self) -> None:
+        """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
+        gradients = [p.grad for p in self.parameters]
+        if any(g is None for g in gradients):
+            raise self._missing()
+        rate = self.rate
+        if self.clip_norm is not None:
+            norm = gradient_norm(gradients)
+            if norm > self.clip_norm:
+                gradients = [raw(g) * (self.clip_norm / (norm + 1e-6)) for g in gradients]
+        for p, g, memory in zip(self.parameters, gradients, self.memory, strict=True):
+            p._data -= self.change(p._data, raw(g), memory, rate)
+            p.tick = next_tick()
+        self.steps += 1
+
+    def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
+        raise NotImplementedError
+
+    def _missing(self) -> ValueError:
+        names = [p.name or f"number {i}" for i, p in enumerate(self.parameters) if p.grad is None]
+        return ValueError(
+            f"{type(self).__name__}.step(): no gradient for {', '.join(names)}. Call loss.backward() first; "
+            "a parameter that the loss does not use must be left out of the optimizer"
+        )
+
+
+def gradient_norm(gradients: Iterable[Any]) -> float:
+    """The length of all gradients taken as one vector."""
+    return math.sqrt(sum(float(np.vdot(raw(g), raw(g))) for g in gradients))
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: w ← w − η·∂Loss/∂w.
+
+    ``momentum`` μ keeps a velocity v ← μ·v + g and follows it (Polyak, 1964), ``nesterov`` looks ahead along it
+    (Sutskever et al., 2013); ``weight_decay`` λ adds λ·w to the gradient. The formulas are PyTorch's.
+
+    >>> import tinygrad_wb as wb
+    >>> w = wb.Value(1.0)
+    >>> optimizer = wb.SGD([w], learning_rate=0.1)
+    >>> (w * w).backward()
+    >>> optimizer.step()
+    >>> w.data
+    0.8
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(parameters, learning_rate, clip_norm)
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov looks ahead along the momentum, so it needs momentum > 0")
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+
+    def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        if self.momentum:
+            memory["velocity"] = v = self.momentum * memory["velocity"] + g
+            g = g + self.momentum * v if self.nesterov else v
+        return rate * g
+
+
+class Adam(Optimizer):
+    """Steps scaled by running means of the gradient and of its square (Kingma and Ba, 2015).
+
+    ``weight_decay`` λ adds λ·w to the gradient; see `AdamW` for decay apart from it.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        learning_rate: Any = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(parameters, learning_rate, clip_norm)
+        self.beta1, self.beta2, self.epsilon, self.weight_decay = beta1, beta2, epsilon, weight_decay
+
+    def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
+        return self.adapted(g + self.weight_decay * w if self.weight_decay else g, memory, rate)
+
+    def adapted(self, g: Any, memory: dict[str, Any], rate: float) -> Any:
+        memory["mean"] = m = self.beta1 * memory["mean"] + (1.0 - self.beta1) * g
+        memory["square"] = s = self.beta2 * memory["square"] + (1.0 - self.beta2) * (g * g)
+        t = self.steps + 1  # both means start at 0; these divisors undo that
+        m_hat, s_hat = m / (1.0 - self.beta1**t), s / (1.0 - self.beta2**t)
+        return rate * m_hat / (sqrt(s_hat) + self.epsilon)
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: w also falls by η·λ·w (Loshchilov and Hutter, 2019)."""
+
+    def __init__(
+        self, parameters: Iterable[Value], learning_rate: Any = 0.001, weight_decay: float = 0.01, **options: Any
+    ) -> None:
+        super().__init__(parameters, learning_rate, weight_decay=weight_decay, **options)
+
+    def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
+        return rate * self.weight_decay * w + self.adapted(g, memory, rate)
+
+
+class RMSprop(Optimizer):
+    """Steps scaled by a running mean of the squared gradient (Tieleman and Hinton, 2012)."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        learning_rate: Any = 0.01,
+        decay: float = 0.99,
+        epsilon: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(parameters, learning_rate, clip_norm)
+        self.decay, self.epsilon, self.momentum, self.weight_decay = decay, epsilon, momentum, weight_decay
+
+    def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        memory["square"] = s = self.decay * memory["square"] + (1.0 - self.decay) * (g * g)
+        memory["velocity"] = v = self.momentum * memory["velocity"] + g / (sqrt(s) + self.epsilon)
+        return rate * v
+
+
+class Adagrad(Optimizer):
+    """Steps scaled by the sum of all squared gradients so far (Duchi et al., 2011)."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        learning_rate: Any = 0.01,
+        epsilon: float = 1e-10,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(parameters, learning_rate, clip_norm)
+        self.epsilon, self.weight_decay = epsilon, weight_decay
+
+    def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        memory["square"] = s = memory["square"] + g * g
+        return rate * g / (sqrt(s) + self.epsilon)

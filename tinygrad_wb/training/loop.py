@@ -1,0 +1,168 @@
+"""`fit`: predict, measure the error, follow the gradient downhill, epoch by epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.nn.module import in_mode
+from tinygrad_wb.optimizers import Optimizer
+from tinygrad_wb.training.callbacks import AfterEpoch, Callback
+from tinygrad_wb.training.history import History
+from tinygrad_wb.training.measuring import Meter, loss_named, measured, metrics_named
+from tinygrad_wb.training.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["Training", "fit"]
+
+
+class Training:
+    """A training run as callbacks see it."""
+
+    def __init__(self, model: Callable[[Any], Any], optimizer: Optimizer, epochs: int) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.epochs = epochs
+        self.epoch = 0  # the one that is running, from 1
+        self.history = History()
+        self.stop = False
+
+
+def fit(
+    model: Callable[[Any], Any],
+    x: Any,
+    y: Any,
+    *,
+    loss: Any,
+    optimizer: Optimizer,
+    epochs: int = 1,
+    batch_size: int = 32,
+    validation: tuple[Any, Any] | None = None,
+    metrics: Iterable[Any] = (),
+    callbacks: Iterable[Any] = (),
+    seed: int | None = None,
+    progress: bool = True,
+    allow_nan: bool = False,
+) -> History:
+    """Train ``model`` on x (rows, …) and y (rows, …), in shuffled batches, and return the `History`.
+
+    ``loss`` is a function of (prediction, y) or the name of one: ``cross_entropy``, ``mean_squared_error``,
+    ``binary_cross_entropy``, ``hinge_loss``. ``metrics`` are functions of the plain (prediction, y), or names:
+    ``accuracy``, ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is another pair (x, y), measured after
+    each epoch. ``callbacks`` are `Callback` objects, or functions called after each epoch. ``seed`` repeats the
+    shuffling. Ctrl-C ends training after the running batch; the history and the weights are kept.
+
+    Raises ``ValueError`` for empty or unequal x and y, and for nan in the data unless ``allow_nan``.
+
+    >>> import tinygrad_wb as wb
+    >>> x, y = wb.datasets.moons(200, seed=0)
+    >>> model = wb.MLP(2, [16], 2, seed=0)
+    >>> optimizer = wb.Adam(model.parameters(), learning_rate=0.05)
+    >>> history = wb.fit(model, x, y, loss="cross_entropy", optimizer=optimizer, epochs=20, seed=0,
+    ...                  metrics=["accuracy"], progress=False)
+    >>> history["accuracy"][-1] > 0.95
+    True
+    """
+    x, y = _checked("x and y", x, y, allow_nan)
+    if validation is not None:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise TypeError("fit: validation is a pair (x, y) of data that training does not see")
+        validation = _checked("validation x and y", *validation, allow_nan)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"fit: optimizer must be an optimizer such as wb.SGD(model.parameters()), got {optimizer!r:.80}"
+        )
+    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise ValueError(f"fit: {name} must be a positive whole number, got {number!r}")
+    measure, measures = loss_named(loss), metrics_named(metrics)
+    watchers = [c if isinstance(c, Callback) else AfterEpoch(c) for c in callbacks]
+    rng = np.random.default_rng(seed)
+    training = Training(model, optimizer, epochs)
+    history = training.history
+
+    with in_mode(model, training=True), Progress(epochs, len(x), progress) as bar:
+        for watcher in watchers:
+            watcher.on_start(training)
+        with _stopped_by_ctrl_c(training):
+            for training.epoch in range(1, epochs + 1):
+                meter = Meter(measures)
+                order = rng.permutation(len(x))
+                for start in range(0, len(x), batch_size):
+                    rows = order[start : start + batch_size]
+                    truth = y[rows]
+                    prediction = model(x[rows])
+                    error = measure(prediction, truth)
+                    optimizer.zero_grad()
+                    error.backward()
+                    optimizer.step()
+
+                    history.batch_losses.append(error.data)
+                    meter.add(error.data, prediction.data, truth)
+                    bar.batch(training.epoch, meter)
+                    for watcher in watchers:
+                        watcher.on_batch(training)
+                    if training.stop:
+                        break
+                if meter.rows < len(x):  # broken off: an epoch that is not whole is not recorded
+                    break
+                found = meter.means()
+                if validation is not None:
+                    unseen = measured(model, *validation, measure, Meter(measures))
+                    found |= {f"val_{name}": number for name, number in unseen.items()}
+                history.add(found)
+                bar.epoch(training.epoch, found)
+                for watcher in watchers:
+                    watcher.on_epoch(training)
+                if training.stop:
+                    break
+        for watcher in watchers:
+            watcher.on_end(training)
+    return history
+
+
+def _checked(what: str, x: Any, y: Any, allow_nan: bool) -> tuple[Any, Any]:
+    x, y = np.asarray(x), np.asarray(y)
+    if not x.ndim or not y.ndim or len(x) != len(y):
+        raise ValueError(
+            f"fit: {what} need one row for each example, as many in both; got shapes {x.shape} and {y.shape}"
+        )
+    if not len(x):
+        raise ValueError(f"fit: {what} are empty, shapes {x.shape} and {y.shape}; there is nothing to learn from")
+    for name, data in (("x", x), ("y", y)):
+        if data.dtype.kind not in "fiub":
+            raise TypeError(f"fit: {name} of {what} must hold numbers, got {data.dtype}")
+        if not allow_nan and data.dtype.kind == "f" and np.isnan(data).any():
+            row = int(np.argwhere(np.isnan(data))[0][0])
+            raise ValueError(
+                f"fit: {name} of {what} has nan, first in row {row}; one nan makes every weight nan. "
+                "Remove or fill those rows, or say allow_nan=True"
+            )
+    return x, y
+
+
+@contextlib.contextmanager
+def _stopped_by_ctrl_c(training: Training) -> Iterator[None]:
+    """Let Ctrl-C end training after the running batch, when no weight is half changed; a second one, at once."""
+
+    def stop(signum: int, frame: Any) -> None:
+        training.stop = training.history.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        training.history.interrupted = True
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)

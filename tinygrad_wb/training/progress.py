@@ -1,0 +1,60 @@
+"""The progress bar: the epoch, the loss and metrics so far, and how many examples are learnt from in a second."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from tinygrad_wb.training.measuring import Meter
+
+__all__ = ["Progress"]
+
+EVERY = 0.1  # seconds between looks at the screen: a batch is far quicker than an eye
+
+
+class Progress:
+    """One bar over all epochs, drawn by tqdm; with ``show`` False, nothing."""
+
+    def __init__(self, epochs: int, rows: int, show: bool) -> None:
+        self.epochs, self.rows = epochs, rows
+        self.bar: Any = None
+        self.next_look = 0.0
+        self.shown: dict[str, float] = {}
+        if show:
+            from tqdm.auto import tqdm
+
+            layout = "{desc} {percentage:3.0f}%|{bar:10}| {postfix}"
+            self.bar = tqdm(total=epochs * rows, desc=f"epoch 0/{epochs}", bar_format=layout, dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def batch(self, epoch: int, meter: Meter) -> None:
+        """A batch is done; now and then, show how it stands."""
+        if self.bar is not None and time.perf_counter() >= self.next_look:
+            self.next_look = time.perf_counter() + EVERY
+            self._show(epoch, meter.rows, meter.means())
+
+    def epoch(self, epoch: int, measured: dict[str, float]) -> None:
+        """An epoch is done: show what it measured."""
+        if self.bar is not None:
+            self._show(epoch, self.rows, measured)
+
+    def _show(self, epoch: int, rows: int, measured: dict[str, float]) -> None:
+        self.shown |= measured  # what only a whole epoch measures stays until the next
+        bar = self.bar
+        bar.n = (epoch - 1) * self.rows + rows
+        bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
+        words = [_word(name, number) for name, number in self.shown.items()]
+        speed = bar.n / max(bar.format_dict["elapsed"], 1e-9)
+        bar.set_postfix_str(", ".join([*words, f"{speed:,.0f} rows/s"]), refresh=False)
+        bar.refresh()
+
+
+def _word(name: str, number: float) -> str:
+    return f"{name} {number:.1%}" if name.endswith("accuracy") else f"{name} {number:.3g}"
