@@ -58,7 +58,12 @@ class RandomGraphs(RuleBasedStateMachine):
         self.all = []
 
     def keep(self, value, node):
-        """Take a result into the bundle, if it is tame enough to compare."""
+        """Take a result into the bundle, if it is tame enough to compare, and not made from what is stale.
+
+        (A view, such as a transpose, sees a leaf's array change in place; it is stale from then on.)
+        """
+        if node.stale():
+            return multiple()
         same(value.data, node.data)
         assume(np.all(np.abs(node.data) < 1e3))
         assert value.grad is None
@@ -266,7 +271,7 @@ def test_the_three_ways_back_agree(program):
 @settings(max_examples=100)
 @given(program=programs())
 def test_running_a_program_again_changes_nothing(program):
-    """The same program gives the same bits, and a second backward() doubles every leaf's gradient, exactly."""
+    """The same program gives the same bits, and a second backward() doubles every leaf's gradient."""
     first, second = run(*program), run(*program)
     with np.errstate(all="ignore"):
         first[-1].backward()
@@ -277,7 +282,7 @@ def test_running_a_program_again_changes_nothing(program):
         second[-1].backward()
         for v, w in zip(first, second, strict=True):
             if v.grad is not None:
-                np.testing.assert_array_equal(w.grad, v.grad * 2.0 if v.op is None else v.grad)
+                np.testing.assert_allclose(w.grad, v.grad * 2.0 if v.op is None else v.grad, rtol=1e-9, atol=1e-9)
 
 
 def test_the_naive_engine_stays_naive():

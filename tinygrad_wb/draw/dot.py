@@ -49,8 +49,7 @@ def dot_text(graph: Graph, direction: str = "LR", dpi: int | None = None) -> str
         },
     )  # fmt: skip
     for node in graph.nodes:
-        # Graphviz reads a tooltip's backslashes twice, and leaves its entities to the reader of the SVG.
-        tooltip = escape(node.statement).replace("\\", "&#92;")
+        tooltip = escape(node.statement).replace("\\", 4 * "\\")  # which Graphviz halves, twice
         dot.node(node.id, _label(node), tooltip=tooltip, **BOXES[node.kind])
     kinds = {node.id: node.kind for node in graph.nodes}
     for edge in graph.edges:

@@ -6,11 +6,13 @@ from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinygrad_wb.draw.wording import cropped, printable
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["given_name", "in_order", "key", "left_out", "names", "nearest"]
 
@@ -54,17 +56,19 @@ def nearest(target: Value, max_nodes: int) -> set[Any]:
     return kept
 
 
-def left_out(history: Iterable[Value], kept: set[Any]) -> str:
+def left_out(history: Sequence[Value], kept: set[Any]) -> str:
     """What is not ``kept``, counted in words; "" if everything is."""
-    values: dict[Any, str] = {}
-    for value in history:
-        values[id(value)] = "leaf" if value.op is None else "operation"
-        for position, x in enumerate(value.inputs):
-            if type(x) is not Value:
-                values[key(x, value, position)] = "constant"
-    counts = Counter(kind for own, kind in values.items() if own not in kept)
-    plural = {"operation": "operations", "leaf": "leaves", "constant": "constants"}
-    words = [f"{counts[k]:,} {k if counts[k] == 1 else plural[k]}" for k in plural if counts[k]]
+    missing = [value for value in history if id(value) not in kept]
+    leaves = sum(value.op is None for value in missing)
+    numbers = sum(type(x) is float for value in history for x in value.inputs)
+    arrays = len({id(x) for value in history for x in value.inputs if type(x) is np.ndarray})
+    kept_constants = len(kept) - (len(history) - len(missing))
+    counts = {
+        ("operation", "operations"): len(missing) - leaves,
+        ("leaf", "leaves"): leaves,
+        ("constant", "constants"): numbers + arrays - kept_constants,
+    }
+    words = [f"{count:,} {one if count == 1 else many}" for (one, many), count in counts.items() if count]
     return ", ".join(words).replace(" ", " more ", 1)
 
 

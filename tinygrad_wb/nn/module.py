@@ -114,12 +114,12 @@ class Module:
 
         >>> import tinygrad_wb as wb
         >>> wb.MLP(2, [16], 1).summary()
-        layer  what                 shapes               parameters
-        -----  -------------------  -------------------  ----------
-        0      Dense(2 → 16, relu)  weight 2×16, bias 16         48
-        1      Dense(16 → 1)        weight 16×1, bias 1          17
-        -----  -------------------  -------------------  ----------
-        MLP                                                      65
+        layer  what                 shapes                parameters
+        -----  -------------------  --------------------  ----------
+        0      Dense(2 → 16, relu)  weight 2×16, bias 16          48
+        1      Dense(16 → 1)        weight 16×1, bias 1           17
+        -----  -------------------  --------------------  ----------
+        MLP                                                       65
         """
         rows: list[tuple[str, ...]] = []
         counted: set[int] = set()

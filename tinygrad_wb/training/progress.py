@@ -24,8 +24,8 @@ class Progress:
         if show:
             from tqdm.auto import tqdm
 
-            layout = "{desc} {percentage:3.0f}%|{bar:10}| {postfix}"
-            self.bar = tqdm(total=epochs * rows, desc=f"epoch 0/{epochs}", bar_format=layout, dynamic_ncols=True)
+            layout = "{percentage:3.0f}%|{bar:10}| {desc}"
+            self.bar = tqdm(total=epochs * rows, bar_format=layout, dynamic_ncols=True)
 
     def __enter__(self) -> Self:
         return self
@@ -49,10 +49,9 @@ class Progress:
         self.shown |= measured  # what only a whole epoch measures stays until the next
         bar = self.bar
         bar.n = (epoch - 1) * self.rows + rows
-        bar.set_description_str(f"epoch {epoch}/{self.epochs}", refresh=False)
         words = [_word(name, number) for name, number in self.shown.items()]
         speed = bar.n / max(bar.format_dict["elapsed"], 1e-9)
-        bar.set_postfix_str(", ".join([*words, f"{speed:,.0f} rows/s"]), refresh=False)
+        bar.set_description_str(f"epoch {epoch}/{self.epochs}: {', '.join(words)}, {speed:,.0f} rows/s", refresh=False)
         bar.refresh()
 
 
