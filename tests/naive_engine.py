@@ -66,15 +66,18 @@ def of(x):
     return x.data if isinstance(x, Node) else np.asarray(x, float)
 
 
+def wins(x, y):
+    return np.where(x == y, 0.5, x > y)
+
+
 def binary(name, a, b):
     x, y = of(a), of(b)
-    tie = np.where(x == y, 0.5, 0.0)
     value, da, db = {
         "add": lambda: (x + y, lambda g: g, lambda g: g),
         "subtract": lambda: (x - y, lambda g: g, lambda g: -g),
         "multiply": lambda: (x * y, lambda g: g * y, lambda g: g * x),
         "divide": lambda: (x / y, lambda g: g / y, lambda g: -g * x / (y * y)),
-        "maximum": lambda: (np.maximum(x, y), lambda g: g * ((x > y) + tie), lambda g: g * ((y > x) + tie)),
+        "maximum": lambda: (np.maximum(x, y), lambda g: g * wins(x, y), lambda g: g * wins(y, x)),
         "matmul": lambda: (x @ y, lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g),
     }[name]()
     return Node(value, [(a, da), (b, db)])

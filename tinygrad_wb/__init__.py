@@ -4,6 +4,8 @@ A `Value` records the operations that it goes through; `backward()` finds ∂Los
 `Dense` layers and optimizers stand on top: `w ← w − η·∂Loss/∂w`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from tinygrad_wb import datasets
 from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
@@ -21,3 +23,22 @@ from tinygrad_wb.training import Callback, EarlyStopping, History, evaluate, fit
 from tinygrad_wb.value import Value, no_grad
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tinygrad_wb.draw import Drawing, draw
+
+# Drawing is loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+_ON_USE = {"draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = globals()[name] = getattr(importlib.import_module(_ON_USE[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_USE})

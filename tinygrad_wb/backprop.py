@@ -80,24 +80,23 @@ def contributions(node: Value, g: Any, read: Callable[[Any], Any] = raw) -> list
     ``itself``, and they record, so that what comes out can be differentiated again.
     """
     op: Any = node.op
-    inputs, options, partials = node.inputs, node.options, op.partials
+    options = node.options
+    operands = [x._data if type(x) is Value else x for x in node.inputs] if read is raw else list(map(read, node.inputs))
+    y = read(node)
+    if op.shared is not None and read is itself:
+        options = {k: v for k, v in options.items() if k != "shared"}
+        options["shared"] = op.shared(*operands, **options)
+    found = []
     try:
-        y = read(node)
-        operands = [read(x) if type(x) is Value else x for x in inputs]
-        if op.shared is not None and read is itself:
-            options = {k: v for k, v in options.items() if k != "shared"}
-            options["shared"] = op.shared(*operands, **options)
-        if op.variadic:
-            partials = [functools.partial(op.da, position=i) for i in range(len(inputs))]
-        return [
-            (x, partial(g, y, *operands, **options))
-            for x, partial in zip(inputs, partials, strict=True)
-            if type(x) is Value
-        ]
+        for i, x in enumerate(node.inputs):
+            if type(x) is Value:
+                partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
+                found.append((x, partial(g, y, *operands, **options)))
     except ArithmeticError:
         if read is not raw:
             raise
         return contributions(node, _ieee(g), _ieee)
+    return found
 
 
 def pull_back(result: Value, seed: Any, read: Callable[[Any], Any] = raw) -> dict[Value, Any]:

@@ -208,20 +208,25 @@ def _bound(call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    if None in op.partials:
-        args = tuple([raw(x) if partial is None else x for x, partial in zip(args, op.partials, strict=True)])
+    inputs, operands, tracked = [], [], False
     try:
-        inputs = tuple([x if type(x) is Value else constant(x) for x in args])
-        operands = [x._data if type(x) is Value else x for x in inputs]
+        for i, x in enumerate(args):
+            if type(x) is not Value:
+                operand = x = constant(x)
+            else:
+                operand = x._data
+                if op.variadic or op.partials[i] is not None:
+                    tracked = True
+                else:
+                    x = operand  # without a derivative, it is a constant
+            inputs.append(x)
+            operands.append(operand)
         if op.shared is not None:
             options["shared"] = op.shared(*operands, **options)
         data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
-    for x in inputs:
-        if type(x) is Value:
-            return record(op, inputs, data, options)
-    return data
+    return record(op, tuple(inputs), data, options) if tracked else data
 
 
 # -- helpers that rows are written with -------------------------------------------------------------------

@@ -62,16 +62,15 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
-        gradients = [p.grad for p in self.parameters]
-        if any(g is None for g in gradients):
-            raise self._missing()
+        gradients = [raw(p.grad) for p in self.parameters]
+        for g in gradients:
+            if g is None:
+                raise self._missing()
         rate = self.rate
         if self.clip_norm is not None:
-            norm = gradient_norm(gradients)
-            if norm > self.clip_norm:
-                gradients = [raw(g) * (self.clip_norm / (norm + 1e-6)) for g in gradients]
+            gradients = clipped(gradients, self.clip_norm)
         for p, g, memory in zip(self.parameters, gradients, self.memory, strict=True):
-            p._data -= self.change(p._data, raw(g), memory, rate)
+            p._data -= self.change(p._data, g, memory, rate)
             p.tick = next_tick()
         self.steps += 1
 
@@ -86,9 +85,10 @@ class Optimizer:
         )
 
 
-def gradient_norm(gradients: Iterable[Any]) -> float:
-    """The length of all gradients taken as one vector."""
-    return math.sqrt(sum(float(np.vdot(raw(g), raw(g))) for g in gradients))
+def clipped(gradients: list[Any], limit: float) -> list[Any]:
+    """All gradients, taken as one vector, scaled down together if it is longer than ``limit``."""
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
+    return [g * (limit / (norm + 1e-6)) for g in gradients] if norm > limit else gradients
 
 
 class SGD(Optimizer):

@@ -24,13 +24,14 @@ def draw(target: Value, *, direction: Literal["LR", "RL", "TB", "BT"] = "LR", ma
 
     >>> import tinygrad_wb as wb
     >>> x, w = wb.Value(2.0, name="x"), wb.Value(-3.0, name="w")
-    >>> y = wb.tanh(x * w)
-    >>> y.backward()
-    >>> print(draw(y))
-    x                     value 2    gradient -7.373e-05
-    w                     value -3   gradient 4.915e-05
-    multiply = x * w      value -6   gradient 2.458e-05
-    tanh = tanh(multiply)   value -1   gradient 1
+    >>> loss = (x * w + 5.0) ** 2
+    >>> loss.backward()
+    >>> print(draw(loss))
+    x                    value 2    gradient 6
+    w                    value -3   gradient -4
+    multiply = x * w     value -6   gradient -2
+    add = multiply + 5   value -1   gradient -2
+    power = add ** 2     value 1    gradient 1
     """
     if not isinstance(target, Value):
         raise TypeError(_remedy(target))

@@ -89,8 +89,8 @@ def _row(word: str, text: str) -> str:
 
 
 def _text(text: str) -> str:
-    # In a label Graphviz reads backslashes as well as HTML: it would put the node's id for a \N.
-    return escape(text).replace("\\", "\\\\")
+    # In a label Graphviz reads backslashes as well as HTML (\N is the node's id); older versions trip over a lone "]".
+    return escape(text).replace("\\", "\\\\").replace("]", "&#93;")
 
 
 def _typeset(number: str) -> str:

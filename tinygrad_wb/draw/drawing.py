@@ -23,7 +23,7 @@ TEXTS = ("dot", "gv")
 PNG_DPI = 144  # sharp on today's screens; the other formats have no pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drawing:
     """A picture of a computation. ``str()`` lists it as text, a notebook shows it; it does not change any more."""
 
@@ -58,6 +58,9 @@ class Drawing:
             kept = _write(path.with_suffix(".dot"), self.dot.encode())
             raise RendererNotFoundError(f". The drawing is kept as DOT in {kept}") from None
         return _write(path, picture)
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {len(self.graph.nodes)} nodes: print it, .save(path), .svg, .dot>"
 
     def __str__(self) -> str:
         return listing(self.graph)

@@ -103,5 +103,6 @@ def _operation(own: str, value: Value, called: Mapping[Value, str], kind: Kind) 
     op: Any = value.op
     arguments = [called[x] if type(x) is Value else constant_text(x) for x in value.inputs]
     code = cropped(f"{called[value]} = {statement(op, arguments, value.options)}", STATEMENT_LENGTH)
-    lines = (*told_options(op, value.options), *facts(value.data, value.grad))
-    return Node(own, kind, given_name(value), symbol(op, value.options), code, lines)
+    # reshape has an option `shape`, which says no more than the result's own
+    lines = dict(told_options(op, value.options)) | dict(facts(value.data, value.grad))
+    return Node(own, kind, given_name(value), symbol(op, value.options), code, tuple(lines.items()))

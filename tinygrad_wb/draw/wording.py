@@ -15,6 +15,7 @@ NOT_COMPUTED = "not computed"
 
 def facts(data: Any, gradient: Any) -> tuple[tuple[str, str], ...]:
     """What is told about a Value, as (word, text) pairs; an array is told by its shape, range and norm."""
+    gradient = raw(gradient)
     if gradient is None:
         slope = NOT_COMPUTED
     else:

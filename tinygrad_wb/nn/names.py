@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ def named(kind: str, wanted: Any, table: Mapping[str, Any]) -> Any:
     if not isinstance(wanted, str):
         raise TypeError(f"{kind} must be a name or a function, got {wanted!r:.80}")
     if wanted not in table:
+        import difflib  # slow to import, and wanted only here
+
         near = difflib.get_close_matches(wanted.lower(), table, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown {kind} {wanted!r:.80}: {hint}There are: {', '.join(sorted(table))}")

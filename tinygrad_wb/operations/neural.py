@@ -27,12 +27,16 @@ def softmax(a: Any, axis: int = -1) -> Any:
     return y
 
 
-@operation(da=lambda g, y, a, axis: g - exp(y) * sum(g, axis, True))
-def log_softmax(a: Any, axis: int = -1) -> Any:
-    """log(softmax(a)) along ``axis``, exact also where softmax rounds to 0."""
+def _log_softmax(a: Any, axis: int) -> Any:
     y = a - np.maximum.reduce(a, axis=axis, keepdims=True)
     y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
     return y
+
+
+@operation(da=lambda g, y, a, axis: g - exp(y) * sum(g, axis, True))
+def log_softmax(a: Any, axis: int = -1) -> Any:
+    """log(softmax(a)) along ``axis``, exact also where softmax rounds to 0."""
+    return _log_softmax(a, axis)
 
 
 # -- losses ------------------------------------------------------------------------------------------------
@@ -95,8 +99,10 @@ def hinge_loss(scores: Any, targets: Any) -> Any:
 def one_hot(labels: Any, classes: int, dtype: Any = np.float64) -> Any:
     """Rows of zeros with a 1 at each label: (…,) integers to a plain array (…, classes)."""
     labels = np.asarray(labels)
-    y = np.zeros((*labels.shape, classes), dtype)
-    y.reshape(-1, classes)[np.arange(labels.size), labels.ravel()] = 1.0
+    if labels.ndim != 1:
+        return one_hot(labels.ravel(), classes, dtype).reshape((*labels.shape, classes))
+    y = np.zeros((len(labels), classes), dtype)
+    y[np.arange(len(labels)), labels] = 1.0
     return y
 
 
@@ -131,7 +137,11 @@ def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> 
     return (exp(shared) - one_hot(labels, logits.shape[-1], logits.dtype)) * (g * (1.0 / np.size(labels)))
 
 
-@operation(shared=lambda logits, labels: log_softmax(logits), dlogits=_cross_entropy_da, dlabels=None)
+def _log_probabilities(logits: Any, labels: Any) -> Any:
+    return _log_softmax(logits, -1) if type(logits) is np.ndarray else log_softmax(logits)
+
+
+@operation(shared=_log_probabilities, dlogits=_cross_entropy_da, dlabels=None)
 def cross_entropy(logits: Any, labels: Any, *, shared: Any) -> Any:
     """Mean of -log(softmax(logits)[label]): how surprised the scores are by the true classes.
 

@@ -1,0 +1,175 @@
+"""NumPy's own functions on Values: what has a row records, what has none is refused with a remedy."""
+
+import numpy as np
+import pytest
+
+import tinygrad_wb as wb
+from tinygrad_wb.operations import REGISTRY
+
+V = wb.Value
+X = np.array([[0.4, 0.7, 1.1], [0.2, 1.6, 0.9]])
+MASK = X > 0.8
+
+RECORDED = {
+    "add": lambda v: np.add(v, X), "subtract": lambda v: np.subtract(X, v), "multiply": lambda v: np.multiply(v, v),
+    "divide": lambda v: np.divide(v, X), "true_divide": lambda v: np.true_divide(v, 2.0), "power": lambda v: np.power(v, 2.0),
+    "maximum": lambda v: np.maximum(v, 0.5), "minimum": lambda v: np.minimum(0.5, v), "negative": lambda v: np.negative(v),
+    "positive": lambda v: np.positive(v), "absolute": lambda v: np.absolute(v), "abs": lambda v: np.abs(v), "sign": lambda v: np.sign(v),
+    "square": lambda v: np.square(v), "sqrt": lambda v: np.sqrt(v), "exp": lambda v: np.exp(v), "log": lambda v: np.log(v),
+    "log1p": lambda v: np.log1p(v), "sin": lambda v: np.sin(v), "cos": lambda v: np.cos(v), "tanh": lambda v: np.tanh(v),
+    "matmul": lambda v: np.matmul(v, X.T), "matmul right": lambda v: np.matmul(X.T, v), "clip": lambda v: np.clip(v, 0.3, 1.0),
+    "where": lambda v: np.where(MASK, v, 0.0), "where right": lambda v: np.where(MASK, 1.0, v),
+    "sum": lambda v: np.sum(v), "sum axis": lambda v: np.sum(v, axis=0), "sum positional": lambda v: np.sum(v, 1),
+    "sum keepdims": lambda v: np.sum(v, axis=1, keepdims=True), "mean": lambda v: np.mean(v, axis=(0, 1)), "max": lambda v: np.max(v, axis=1),
+    "min": lambda v: np.min(v, axis=0, keepdims=True), "var": lambda v: np.var(v, axis=0, ddof=1),
+    "reshape": lambda v: np.reshape(v, (3, 2)), "transpose": lambda v: np.transpose(v), "transpose axes": lambda v: np.transpose(v, (1, 0)),
+    "broadcast_to": lambda v: np.broadcast_to(v, (2, 2, 3)), "concatenate": lambda v: np.concatenate([v, X], axis=1),
+    "concatenate positional": lambda v: np.concatenate((X, v), 1), "stack": lambda v: np.stack([v, X, v], axis=-1),
+    "add.reduce": lambda v: np.add.reduce(v), "add.reduce axis": lambda v: np.add.reduce(v, axis=1, keepdims=True),
+    "add.reduce all": lambda v: np.add.reduce(v, axis=None), "maximum.reduce": lambda v: np.maximum.reduce(v, axis=1),
+    "minimum.reduce": lambda v: np.minimum.reduce(v),
+    "array + v": lambda v: X + v, "array - v": lambda v: X - v, "array * v": lambda v: X * v, "array / v": lambda v: X / v,
+    "array ** v": lambda v: X**v, "array @ v": lambda v: X.T @ v, "v @ array": lambda v: v @ X.T, "float64 * v": lambda v: np.float64(2) * v,
+    "float32 + v": lambda v: np.float32(2) + v, "int64 - v": lambda v: np.int64(2) - v, "float64 / v": lambda v: np.float64(2) / v,
+    "concatenate flat": lambda v: np.concatenate([v, X], axis=None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", RECORDED.values(), ids=RECORDED)
+def test_numpy_functions_record(call):
+    v = V(X)
+    y = call(v)
+    assert type(y) is V
+    assert y.op is not None
+    expected = call(X)
+    assert y.shape == np.shape(expected)
+    np.testing.assert_allclose(y.data, expected, rtol=1e-12)
+    wb.check_gradients(call, X)
+
+
+def test_every_ufunc_and_function_with_a_row_is_reached():
+    """Whatever NumPy has under the name of an operation goes to that operation, on a scalar too."""
+    one_argument = [n for n, op in REGISTRY.items() if op.arity == 1 and isinstance(getattr(np, n, None), np.ufunc)]
+    assert len(one_argument) >= 10
+    for name in one_argument:
+        y = getattr(np, name)(V(0.5))
+        assert type(y) is V
+        assert y.op is REGISTRY[name]
+        assert type(y.data) is float
+
+
+REFUSED = {
+    "cumsum": lambda v: np.cumsum(v), "linalg.norm": lambda v: np.linalg.norm(v), "dot": lambda v: np.dot(v, v), "std": lambda v: np.std(v),
+    "floor": lambda v: np.floor(v), "arctan": lambda v: np.arctan(v), "sort": lambda v: np.sort(v), "einsum": lambda v: np.einsum("ij->i", v),
+    "median": lambda v: np.median(v), "hypot": lambda v: np.hypot(v, v), "logaddexp": lambda v: np.logaddexp(v, 1.0),
+    "fft.fft": lambda v: np.fft.fft(v), "remainder": lambda v: X % v,
+    "multiply.reduce": lambda v: np.multiply.reduce(v), "add.accumulate": lambda v: np.add.accumulate(v),
+    "multiply.outer": lambda v: np.multiply.outer(v, v),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_functions_without_a_derivative_are_refused_with_a_remedy(name):
+    v = V(X)
+    with pytest.raises(TypeError) as found:
+        REFUSED[name](v)
+    assert name.rsplit(".", 1)[-1] in str(found.value)
+    assert "has no derivative" in str(found.value)
+    assert ".data" in str(found.value)
+    np.testing.assert_array_equal(v.data, X)
+
+
+@pytest.mark.parametrize("convert", [np.array, np.asarray, lambda v: np.array([v, v]), np.ascontiguousarray, lambda v: np.array(v, np.float32)])
+@pytest.mark.parametrize("data", [2.0, [1.0, 2.0]])
+def test_conversion_to_an_array_is_refused(convert, data):
+    with pytest.raises(TypeError, match=r"history.*\.data.*wb\.stack"):
+        convert(V(data))
+
+
+def test_assignment_into_an_array_is_refused():
+    array = np.zeros(3)
+    with pytest.raises((TypeError, ValueError)):
+        array[:2] = V([1.0, 2.0])
+    np.testing.assert_array_equal(array, 0.0)
+
+
+def test_out_is_refused_and_nothing_is_written():
+    out = np.zeros((2, 3))
+    for call in (
+        lambda: np.add(V(X), X, out=out), lambda: np.exp(V(X), out=out), lambda: np.exp(V(X), out),
+        lambda: np.clip(V(X), 0.0, 1.0, out=out), lambda: np.sum(V(X), axis=0, out=np.zeros(3)),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match="out"):
+            call()
+    with pytest.raises(TypeError, match="out"):
+        out += V(X)
+    np.testing.assert_array_equal(out, 0.0)
+
+
+def test_unknown_keywords_are_refused_by_name():
+    for call, word in [
+        (lambda v: np.sum(v, dtype=np.float32), "dtype"), (lambda v: np.exp(v, where=MASK), "where"), (lambda v: np.sum(v, initial=1.0), "initial"),
+        (lambda v: np.add(v, v, dtype=np.float32), "dtype"), (lambda v: np.var(v, correction=1), "correction"),
+    ]:  # fmt: skip
+        with pytest.raises(TypeError, match=word):
+            call(V(X))
+
+
+@pytest.mark.parametrize(
+    "compare", [np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isclose, np.array_equal, np.allclose]
+)
+def test_comparisons_are_plain(compare):
+    v, other = V(X), X[::-1]
+    for a, b, plain in [(v, other, (X, other)), (other, v, (other, X)), (v, v, (X, X)), (v, 0.7, (X, 0.7))]:
+        result = compare(a, b)
+        assert type(result) is not V
+        np.testing.assert_array_equal(result, compare(*plain))
+
+
+def test_operators_between_arrays_and_values_compare_plainly():
+    v = V(X)
+    for result, expected in [(X > v, X > X), (X == v, X == X), (np.float64(0.7) < v, X > 0.7), (v >= np.float32(0.7), X >= np.float32(0.7))]:
+        assert type(result) is np.ndarray
+        assert result.dtype == bool
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (np.isnan, np.isnan(X)), (np.isfinite, np.isfinite(X)), (np.argmax, 4), (lambda v: np.argmin(v, axis=1), [0, 0]), (np.shape, (2, 3)),
+        (np.ndim, 2), (np.size, 6), (np.zeros_like, np.zeros((2, 3))), (np.ones_like, np.ones((2, 3))), (lambda v: np.full_like(v, 3.0), np.full((2, 3), 3.0)),
+        (np.any, True), (np.all, True), (np.count_nonzero, 6), (np.signbit, np.signbit(X)), (lambda v: np.logical_and(v, v), X > 0),
+        (lambda v: np.argsort(v, axis=1), np.argsort(X, axis=1)),
+    ],
+)  # fmt: skip
+def test_questions_about_the_data_are_answered_plainly(call, expected):
+    result = call(V(X))
+    assert type(result) is not V
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("scalar", [np.float64(0.5), np.float32(0.5), np.int64(2), 0.5, 2, True, np.bool_(True), np.array(0.5)])
+def test_numpy_scalars_do_not_widen(dtype, scalar):
+    v = V(X.astype(dtype))
+    for y in (v * scalar, scalar * v, v + scalar, scalar - v, v / scalar, np.multiply(v, scalar), np.maximum(scalar, v), v**scalar):
+        assert y.dtype == dtype
+        y.sum().backward()
+        assert v.grad.dtype == dtype
+
+
+def test_scalars_stay_python_floats():
+    v = V(2.0)
+    for y in (v * np.float64(3.0), np.float64(3.0) * v, np.float32(1.5) + v, np.array(2.0) * v, np.exp(v), np.add.reduce(V([1.0, 2.0]))):
+        assert type(y) is V
+        assert type(y.data) is float
+    (np.float64(3.0) * v).backward()
+    assert type(v.grad) is float
+    assert v.grad == 3.0
+
+
+def test_a_value_as_a_bound_of_clip_is_refused_not_lost():
+    for call in (lambda: np.clip(X, V(0.0), 1.0), lambda: wb.clip(V(X), V(0.0), 1.0), lambda: wb.clip(V(0.5), max=V(0.2))):
+        with pytest.raises(TypeError, match="min|max"):
+            call()
