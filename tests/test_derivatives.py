@@ -184,7 +184,7 @@ def test_hessian():
 
 
 def test_hvp_is_the_hessian_times_the_vector():
-    f = lambda x: (wb.sin(x) * x[::-1]).sum() + wb.exp(x).prod() if False else (wb.sin(x) * x[::-1]).sum() + wb.logsumexp(x)
+    f = lambda x: (wb.sin(x) * x[::-1]).sum() + wb.logsumexp(x)
     v = np.array([1.0, -2.0, 0.5])
     close(wb.hvp(f)(X, v), wb.hessian(f)(X) @ v)
     close(wb.hvp(lambda x: x**3)(2.0, 5.0), 60.0)
@@ -238,5 +238,5 @@ def test_python_control_flow_is_followed():
         return y
 
     close(wb.grad(f)(2.0), 4 * 2.0**3)
-    close(wb.grad(f)(-2.0), -3 * 4.0)
+    close(wb.grad(f)(-2.0), 2 * -2.0)
     assert plain(wb.grad(f)(2.0))

@@ -45,7 +45,7 @@ def draw(target: Value, *, direction: Literal["LR", "RL", "TB", "BT"] = "LR", ma
 def _remedy(target: Any) -> str:
     kind = type(target).__name__
     if hasattr(target, "named_parameters"):
-        return f"draw shows a computation, and a {kind} has none until it is called: draw(model(x)), or draw(loss)"
+        return f"draw shows a computation, and {kind} has none before it is called: draw(model(x)), or draw(loss)"
     return f"draw takes a Value, such as a loss, got {kind}; a plain number or array has no history to draw"
 
 
