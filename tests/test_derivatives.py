@@ -110,6 +110,14 @@ def test_given_a_value_they_return_a_value_that_records():
     close((value.data, slope.data), (9.0, 6.0))
 
 
+def test_given_a_value_they_return_a_value_even_where_the_derivative_is_constant():
+    for data in (2.0, X):
+        for f in (lambda x: wb.sum(3.0 * x), lambda x: wb.sum(x), lambda x: V(5.0), lambda x: 5.0):
+            assert type(wb.grad(f)(V(data))) is V
+            assert [type(r) for r in wb.value_and_grad(f)(V(data))] == [V, V]
+            assert type(wb.jacobian(f)(V(data))) is V
+
+
 def test_gradient_penalty():
     """The usual reason for it: a loss with a gradient in it, differentiated by the weights."""
     w, x = V(np.array([0.5, -1.0, 2.0])), V(X)

@@ -326,7 +326,7 @@ def test_backward_of_many_numbers_needs_a_seed():
     assert w.grad == 40.0
     (w * w).backward(seed=V(1.0))
     assert w.grad == 44.0
-    for bad in ("a", 1j, None if False else object()):
+    for bad in ("a", 1j, object()):
         with pytest.raises(TypeError):
             (w * w).backward(bad)
 
@@ -551,7 +551,7 @@ def test_division_by_zero_is_ieee_forward_and_backward(f, x, value, slope, recor
             np.testing.assert_array_equal(np.ravel(wb.value.raw(v.grad)), [slope])
             assert type(wb.value.raw(v.grad)) is type(v.data)
         np.testing.assert_array_equal(wb.grad(f)(x), slope)
-        np.testing.assert_array_equal(wb.grad(f)(V(x)).data, slope)
+        np.testing.assert_array_equal(wb.value.raw(wb.grad(f)(V(x))), slope)
 
 
 # -- what a Value says of itself -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Graphs die by reference counting alone, training holds constant memory, and threads do not disturb one another."""
 
+import contextlib
 import gc
 import threading
 import tracemalloc
@@ -104,7 +105,7 @@ def test_a_graph_is_freed_by_reference_counting(no_collector, graph, after):
             loss.backward(seed=[1.0, 2.0])
     gc.collect()  # what the test machinery itself made
     del middle, loss
-    assert [ref() for ref in gone] == [None] * len(gone)
+    assert all(ref() is None for ref in gone)
     assert gc.collect() == 0
 
 
@@ -195,7 +196,7 @@ def test_training_in_one_thread_while_another_evaluates_without_recording():
 
 def test_a_thread_that_dies_inside_no_grad_leaves_nothing_behind():
     def die():
-        with wb.no_grad():
+        with contextlib.suppress(SystemExit), wb.no_grad():
             raise SystemExit
 
     for _ in range(20):

@@ -310,7 +310,9 @@ def test_missing_gradients_are_named_and_nothing_is_changed(optimizer):
     model[0](np.ones(2)).sum().backward()  # the second layer was not used
     optimizer = optimizer([*model.parameters(), extra])
     before = [np.copy(p.data) for p in optimizer.parameters]
-    with pytest.raises(ValueError, match=r"step\(\): no gradient for 1\.weight, 1\.bias, number 4\. Call loss\.backward"):
+    with pytest.raises(
+        ValueError, match=r"step\(\): no gradient for 1\.weight, 1\.bias, number 4\. Call loss\.backward"
+    ):
         optimizer.step()
     for p, old in zip(optimizer.parameters, before, strict=True):
         np.testing.assert_array_equal(p.data, old)

@@ -18,7 +18,10 @@ VALUES = {
     "cosine to a floor": (wb.CosineDecay(1.0, steps=2, final=0.2), [1.0, 0.6, 0.2, 0.2]),
     "cosine in one step": (wb.CosineDecay(1.0, steps=1), [1.0, 0.0, 0.0]),
     "warm-up to a number": (wb.WarmUp(4, then=0.8), [0.2, 0.4, 0.6, 0.8, 0.8, 0.8]),
-    "warm-up to a schedule": (wb.WarmUp(2, then=wb.StepDecay(1.0, every=2, factor=0.5)), [0.5, 1.0, 1.0, 1.0, 0.5, 0.5]),
+    "warm-up to a schedule": (
+        wb.WarmUp(2, then=wb.StepDecay(1.0, every=2, factor=0.5)),
+        [0.5, 1.0, 1.0, 1.0, 0.5, 0.5],
+    ),
     "warm-up to a function": (wb.WarmUp(1, then=lambda step: 1.0 / (step + 1)), [1.0, 1.0, 0.5]),
     "warm-ups in a row": (wb.WarmUp(2, then=wb.WarmUp(2, then=1.0)), [0.25, 0.5, 0.5, 1.0, 1.0]),
 }
@@ -36,7 +39,9 @@ def test_cosine_only_falls_and_stays_within_its_ends():
     assert set(rates[50:]) == {pytest.approx(0.01)}
 
 
-@pytest.mark.parametrize("schedule", [wb.StepDecay(0.1, 2), wb.CosineDecay(0.1, 5), wb.WarmUp(2, wb.CosineDecay(0.1, 5))])
+@pytest.mark.parametrize(
+    "schedule", [wb.StepDecay(0.1, 2), wb.CosineDecay(0.1, 5), wb.WarmUp(2, wb.CosineDecay(0.1, 5))]
+)
 def test_a_schedule_is_data_it_compares_shows_and_copies(schedule):
     assert pickle.loads(pickle.dumps(schedule)) == schedule == copy.deepcopy(schedule)
     assert repr(schedule).startswith(f"{type(schedule).__name__}(")

@@ -81,7 +81,9 @@ def contributions(node: Value, g: Any, read: Callable[[Any], Any] = raw) -> list
     """
     op: Any = node.op
     options = node.options
-    operands = [x._data if type(x) is Value else x for x in node.inputs] if read is raw else list(map(read, node.inputs))
+    operands = (
+        [x._data if type(x) is Value else x for x in node.inputs] if read is raw else list(map(read, node.inputs))
+    )
     y = read(node)
     if op.shared is not None and read is itself:
         options = {k: v for k, v in options.items() if k != "shared"}

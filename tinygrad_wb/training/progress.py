@@ -24,7 +24,7 @@ class Progress:
         if show:
             from tqdm.auto import tqdm
 
-            layout = "{percentage:3.0f}%|{bar:10}| {desc}"
+            layout = "{desc} |{bar}|"  # the bar takes what the words leave of the line
             self.bar = tqdm(total=epochs * rows, bar_format=layout, dynamic_ncols=True)
 
     def __enter__(self) -> Self:
@@ -49,11 +49,16 @@ class Progress:
         self.shown |= measured  # what only a whole epoch measures stays until the next
         bar = self.bar
         bar.n = (epoch - 1) * self.rows + rows
-        words = [_word(name, number) for name, number in self.shown.items()]
+        words = []
+        for name in [name for name in self.shown if not name.startswith("val_")]:
+            unseen = f" (val {self._number(f'val_{name}')})" if f"val_{name}" in self.shown else ""
+            words.append(f"{name} {self._number(name)}{unseen}")
         speed = bar.n / max(bar.format_dict["elapsed"], 1e-9)
-        bar.set_description_str(f"epoch {epoch}/{self.epochs}: {', '.join(words)}, {speed:,.0f} rows/s", refresh=False)
+        rows_per_second = f"{speed / 1000:.0f}k" if speed >= 10_000 else f"{speed:.0f}"
+        line = ", ".join([*words, f"{rows_per_second} rows/s"])
+        bar.set_description_str(f"epoch {epoch}/{self.epochs} {line}", refresh=False)
         bar.refresh()
 
-
-def _word(name: str, number: float) -> str:
-    return f"{name} {number:.1%}" if name.endswith("accuracy") else f"{name} {number:.3g}"
+    def _number(self, name: str) -> str:
+        number = self.shown[name]
+        return f"{number:.1%}" if name.endswith("accuracy") else f"{number:.3g}"

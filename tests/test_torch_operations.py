@@ -1,0 +1,226 @@
+"""Every operation against PyTorch, where it is installed: values, first gradients, second derivatives, nasty points."""
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; .ci/run installs it")
+
+from test_operations import (  # noqa: E402
+    NASTY,
+    NUMBERS,
+    REGISTRY,
+    ROWS,
+    call,
+    each_case,
+    plain_inputs,
+    tracked,
+    value_and_gradients,
+    weights,
+    with_values,
+)
+
+import tinygrad_wb as wb  # noqa: E402
+
+F = torch.nn.functional
+torch.set_num_threads(1)
+nan = math.nan
+
+
+def reduction(function, over_all):
+    """A torch reduction with NumPy's words for the axes."""
+
+    def reduced(a, axis=None, keepdims=False, **options):
+        axes = tuple(range(a.ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
+        if axes == () or a.ndim == 0:
+            return over_all(a)
+        return function(a, axes, keepdims, **options)
+
+    return reduced
+
+
+def same(a):
+    return a
+
+
+def variance(a, axis=None, ddof=0, keepdims=False):
+    axes = tuple(range(a.ndim)) if axis is None else axis
+    if axes == ():
+        axes = []
+        return a * 0.0
+    return torch.var(a, axes, correction=ddof, keepdim=keepdims)
+
+
+def clip(a, min=None, max=None):
+    return torch.clamp(a, min, max)
+
+
+def getitem(a, index):
+    """A slice with a negative step is not torch's; flip says the same."""
+    if isinstance(index, slice) and (index.step or 1) < 0:
+        return torch.flip(a, (0,))[:: -index.step]
+    as_torch = lambda i: torch.tensor(i) if isinstance(i, (np.ndarray, list)) else i
+    return a[tuple(map(as_torch, index)) if isinstance(index, tuple) else as_torch(index)]
+
+
+def put(a, index, shape):
+    zeros = torch.zeros(shape, dtype=a.dtype)
+    if isinstance(index, slice):
+        places = torch.arange(math.prod(shape)).reshape(shape)[index]
+        return zeros.ravel().index_put((places.ravel(),), a.ravel(), accumulate=True).reshape(shape)
+    index = index if isinstance(index, tuple) else (index,)
+    return zeros.index_put(tuple(torch.as_tensor(i) for i in index), a, accumulate=True)
+
+
+def cross_entropy(a, labels):
+    return F.cross_entropy(a.reshape(-1, a.shape[-1]), torch.as_tensor(np.ravel(np.asarray(labels, int))))
+
+
+def affine(x, w, b):
+    return F.linear(x, w.T, b)
+
+
+def power(a, b):
+    return torch.pow(a, b)
+
+
+TORCH = {
+    "add": torch.add, "subtract": torch.sub, "multiply": torch.mul, "divide": torch.div, "power": power, "maximum": torch.maximum,
+    "minimum": torch.minimum, "negative": torch.neg, "positive": torch.positive, "absolute": torch.abs, "sign": torch.sign,
+    "square": torch.square, "sqrt": torch.sqrt, "exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "sin": torch.sin, "cos": torch.cos,
+    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": lambda a: F.softplus(a, threshold=500.0), "erf": torch.erf, "silu": F.silu,
+    "relu": torch.relu, "leaky_relu": lambda a, slope=0.01: F.leaky_relu(a, slope),
+    "gelu": lambda a, approximate=False: F.gelu(a, approximate="tanh" if approximate else "none"), "clip": clip,
+    "where": lambda c, a, b: torch.where(torch.as_tensor(np.asarray(c, bool)), a, b),
+    "sum": reduction(torch.sum, same), "mean": reduction(torch.mean, same), "max": reduction(torch.amax, same), "min": reduction(torch.amin, same),
+    "logsumexp": reduction(torch.logsumexp, same), "var": variance,
+    "softmax": lambda a, axis=-1: F.softmax(a, axis), "log_softmax": lambda a, axis=-1: F.log_softmax(a, axis),
+    "reshape": lambda a, shape: torch.reshape(a, shape if isinstance(shape, tuple) else (shape,)),
+    "transpose": lambda a, axes=None: a.permute(tuple(reversed(range(a.ndim))) if axes is None else axes),
+    "broadcast_to": lambda a, shape: torch.broadcast_to(a, shape), "astype": lambda a, dtype: a.to(getattr(torch, dtype)), "getitem": getitem, "put": put,
+    "concatenate": lambda parts, axis=0: torch.cat(parts, axis), "stack": lambda parts, axis=0: torch.stack(parts, axis),
+    "matmul": torch.matmul, "affine": affine, "mean_squared_error": F.mse_loss,
+    "binary_cross_entropy": F.binary_cross_entropy_with_logits, "hinge_loss": lambda a, t: torch.relu(1.0 - t * a).mean(),
+    "cross_entropy": cross_entropy,
+}  # fmt: skip
+
+# Where the two mean different things on purpose.
+DIFFERENT = {
+    "absolute": {(nan,): "∂|nan| is nan here, 0 there"},
+    "sign": {(nan,): "sign(nan) is NumPy's nan here, 0 there"},
+    "relu": {(nan,): "nan is not above 0: slope 0 here, 1 there"},
+    "leaky_relu": {},
+    "softplus": {(x,): "torch's threshold" for x in (1000.0, 1e300)},
+    "maximum": {"nan": "neither wins against a nan: slopes 0 here, 1 there"},
+    "minimum": {"nan": "neither wins against a nan: slopes 0 here, 1 there"},
+    "power": {(nan, 0.0): "0 · nan is nan here, 0 there", (nan, -0.0): "0 · nan is nan here, 0 there"},
+    "clip": {},
+}
+
+
+def differs(name, numbers):
+    known = DIFFERENT.get(name, {})
+    if "nan" in known and any(x != x for x in numbers):
+        return True
+    return any(isinstance(k, tuple) and len(k) == len(numbers) and all(a == b or (a != a and b != b) for a, b in zip(k, numbers, strict=True)) for k in known)
+
+
+def torch_call(name, inputs, options):
+    """The same call in torch, with the same weights: result, gradients, and the tensors for more."""
+    op = REGISTRY[name]
+    kept = tracked(op, inputs)
+    tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) if i in kept else x for i, x in enumerate(inputs)]
+    y = TORCH[name](tensors, **options) if op.variadic else TORCH[name](*tensors, **options)
+    leaves = [tensors[i] for i in kept]
+    loss = (y * torch.as_tensor(weights(y.detach().numpy()), dtype=y.dtype)).sum()
+    gradients = torch.autograd.grad(loss, leaves, create_graph=True)
+    return y, gradients, leaves
+
+
+def close(a, b, tolerance=1e-10):
+    b = b.detach().numpy() if isinstance(b, torch.Tensor) else b
+    assert np.shape(a) == np.shape(b)
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_every_operation_is_compared():
+    assert sorted(TORCH) == sorted(REGISTRY)
+
+
+@each_case
+def test_values_and_gradients_are_torchs(name, case):
+    for seed in range(3):
+        inputs = ROWS[name].inputs(case, seed)
+        y, gradients, _, _ = value_and_gradients(REGISTRY[name], inputs, case.options)
+        expected, torchs, _ = torch_call(name, inputs, case.options)
+        close(y, expected)
+        for d, e in zip(gradients, torchs, strict=True):
+            close(d, e)
+
+
+@each_case
+def test_second_derivatives_are_torchs(name, case):
+    op, inputs = REGISTRY[name], ROWS[name].inputs(case)
+    given = with_values(op, inputs)
+    y = call(op, given, case.options)
+    y.backward(weights(y.data), record=True)
+    kept = tracked(op, inputs)
+    first = wb.stack([wb.sum(wb.sin(given[i].grad)) for i in kept]).sum()
+    for i in kept:
+        given[i].grad = None
+    first.backward()
+    _, torchs, leaves = torch_call(name, inputs, case.options)
+    theirs = sum(torch.sin(d).sum() for d in torchs)
+    expected = torch.autograd.grad(theirs, leaves, allow_unused=True) if theirs.requires_grad else [None] * len(leaves)
+    for i, d in zip(kept, expected, strict=True):
+        ours = np.zeros(np.shape(inputs[i])) if given[i].grad is None else given[i].grad
+        close(ours, np.zeros(np.shape(inputs[i])) if d is None else d)
+
+
+@pytest.mark.parametrize(("name", "index"), [(n, i) for n, ps in NASTY.items() for i in range(len(ps))])
+def test_nasty_points_are_torchs(name, index):
+    point = NASTY[name][index]
+    inputs = plain_inputs(name, point)
+    if isinstance(point.value, type) or (all(type(x) is float for x in inputs) and differs(name, inputs)):
+        return
+    expected, gradients, _ = torch_call(name, inputs, point.options)
+    close(np.asarray(point.value, float), expected)
+    for d, e in zip(point.gradients, gradients, strict=True):
+        close(np.asarray(d, float), e)
+
+
+@pytest.mark.parametrize("name", [n for n, row in ROWS.items() if row.elementwise])
+def test_every_pair_of_nasty_numbers_gives_what_it_gives_in_torch(name):
+    op, options = REGISTRY[name], ROWS[name].cases[0].options
+    grid = np.meshgrid(*[NUMBERS] * len(ROWS[name].cases[0].shapes), indexing="ij")
+    wanted = [k for k, numbers in enumerate(zip(*[x.ravel().tolist() for x in grid], strict=True)) if not differs(name, numbers)]
+    columns = [x.ravel()[wanted] for x in grid]
+    given = with_values(op, columns)
+    y = call(op, given, options)
+    y.backward(np.ones(y.shape))
+    tensors = [torch.tensor(x, requires_grad=i in tracked(op, columns)) for i, x in enumerate(columns)]
+    expected = TORCH[name](*tensors, **options)
+    expected.sum().backward()
+    np.testing.assert_allclose(y.data, expected.detach().numpy(), rtol=1e-10)
+    for i in tracked(op, columns):
+        wrong = ~np.isclose(given[i].grad, tensors[i].grad.numpy(), rtol=1e-10, atol=1e-300, equal_nan=True)
+        where = [tuple(float(x[k]) for x in columns) + (given[i].grad[k], float(tensors[i].grad[k])) for k in np.flatnonzero(wrong)]
+        assert where == [], f"∂/∂{op.inputs[i]}: inputs, ours, theirs"
+
+
+def test_a_network_of_many_operations():
+    rng = np.random.default_rng(0)
+    x, w, b, v = rng.normal(size=(5, 4)), rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=(3, 2))
+    labels = np.array([0, 1, 1, 0, 1])
+    ours = [wb.Value(p) for p in (w, b, v)]
+    hidden = wb.gelu(wb.affine(x, ours[0], ours[1]))
+    loss = wb.cross_entropy(hidden @ ours[2], labels) + 0.01 * (ours[0] ** 2).sum() - wb.log_softmax(hidden)[:, 1].mean()
+    loss.backward()
+    theirs = [torch.tensor(p, requires_grad=True) for p in (w, b, v)]
+    hidden = F.gelu(torch.tensor(x) @ theirs[0] + theirs[1])
+    expected = F.cross_entropy(hidden @ theirs[2], torch.tensor(labels)) + 0.01 * (theirs[0] ** 2).sum() - F.log_softmax(hidden, -1)[:, 1].mean()
+    expected.backward()
+    close(loss.data, expected)
+    for p, q in zip(ours, theirs, strict=True):
+        close(p.grad, q.grad)
