@@ -42,4 +42,3 @@ if __name__ == "__main__":
     PICTURES.mkdir(exist_ok=True)
     neuron()
     digits()
-    print(*sorted(p.name for p in PICTURES.iterdir()), sep="\n")

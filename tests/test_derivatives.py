@@ -30,7 +30,7 @@ def test_grad_of_one_number():
 def test_grad_of_arrays_has_their_shape_and_dtype():
     close(wb.grad(lambda x: (x * x).sum())(X), 2 * X)
     close(wb.grad(lambda x: (A @ x).sum())(X), A.sum(0))
-    close(wb.grad(lambda x: wb.sum(x))(np.zeros((2, 0))), np.zeros((2, 0)))
+    close(wb.grad(wb.sum)(np.zeros((2, 0))), np.zeros((2, 0)))
     for dtype in (np.float16, np.float32, np.float64):
         assert wb.grad(lambda x: (x * x).sum())(X.astype(dtype)).dtype == dtype
     assert wb.grad(lambda x: (x * x).sum())([1, 2]).dtype == np.float64
@@ -112,7 +112,7 @@ def test_given_a_value_they_return_a_value_that_records():
 
 def test_given_a_value_they_return_a_value_even_where_the_derivative_is_constant():
     for data in (2.0, X):
-        for f in (lambda x: wb.sum(3.0 * x), lambda x: wb.sum(x), lambda x: V(5.0), lambda x: 5.0):
+        for f in (lambda x: wb.sum(3.0 * x), wb.sum, lambda x: V(5.0), lambda x: 5.0):
             assert type(wb.grad(f)(V(data))) is V
             assert [type(r) for r in wb.value_and_grad(f)(V(data))] == [V, V]
             assert type(wb.jacobian(f)(V(data))) is V
@@ -215,7 +215,9 @@ def double(x):
 @pytest.mark.parametrize("derivative", [wb.grad, wb.value_and_grad, wb.jacobian, wb.hessian])
 @pytest.mark.parametrize("argnum", [1, 2, -2])
 def test_a_wrong_argnum_is_named(derivative, argnum):
-    with pytest.raises(TypeError, match=rf"double\(\) was called with 1 arguments: there is no argument number {argnum}"):
+    with pytest.raises(
+        TypeError, match=rf"double\(\) was called with 1 arguments: there is no argument number {argnum}"
+    ):
         derivative(double, argnum)(1.0)
 
 

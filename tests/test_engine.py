@@ -58,7 +58,13 @@ def test_data_becomes_a_float_or_a_floating_array(data, kind):
     ],
 )  # fmt: skip
 def test_other_data_is_refused_with_a_type_error(data):
-    for call in (V, lambda d: V(1.0) + d, lambda d: wb.exp(d), lambda d: wb.where(True, V(1.0), d), lambda d: wb.stack([V(1.0), d])):
+    for call in (
+        V,
+        lambda d: V(1.0) + d,
+        wb.exp,
+        lambda d: wb.where(True, V(1.0), d),
+        lambda d: wb.stack([V(1.0), d]),
+    ):
         with pytest.raises(TypeError, match="numbers are wanted"):
             call(data)
     v = V(1.0)
@@ -95,7 +101,7 @@ def test_assigning_copies_too():
 
 def test_data_computed_by_an_operation_can_not_be_assigned():
     y = V(2.0) * 3.0
-    with pytest.raises(TypeError, match="computed by multiply.*leaf"):
+    with pytest.raises(TypeError, match=r"computed by multiply.*leaf"):
         y.data = 1.0
     assert y.data == 6.0
 
@@ -138,12 +144,18 @@ def test_constants_stand_raw_among_the_inputs():
     assert (v + 2).inputs == (v, 2.0)
     assert type((v + 2).inputs[1]) is float
     assert type((2 - v).inputs[0]) is float
-    assert type((v + [1, 2]).inputs[1]) is np.ndarray
+    assert type((v * [1, 2]).inputs[1]) is np.ndarray
     assert type((v * np.float32(2)).inputs[1]) is float
 
 
 def test_without_a_value_nothing_is_recorded():
-    for y in (wb.exp(1.0), wb.sum([1.0, 2.0]), wb.softmax([1.0, 2.0]), wb.add(1.0, 2.0), wb.mean_squared_error([1.0], [2.0])):
+    for y in (
+        wb.exp(1.0),
+        wb.sum([1.0, 2.0]),
+        wb.softmax([1.0, 2.0]),
+        wb.add(1.0, 2.0),
+        wb.mean_squared_error([1.0], [2.0]),
+    ):
         assert type(y) in (float, np.ndarray)
 
 
@@ -175,7 +187,15 @@ def test_labels_and_conditions_stand_raw_and_get_nothing():
 
 def test_the_graph_is_what_was_written():
     a, b = V(5.0, "a"), V(2.0, "b")
-    for y, name in [(a - b, "subtract"), (a / b, "divide"), (a + b, "add"), (a * b, "multiply"), (a**b, "power"), (-a, "negative"), (1 - a, "subtract")]:
+    for y, name in [
+        (a - b, "subtract"),
+        (a / b, "divide"),
+        (a + b, "add"),
+        (a * b, "multiply"),
+        (a**b, "power"),
+        (-a, "negative"),
+        (1 - a, "subtract"),
+    ]:
         assert y.op is REGISTRY[name]
         assert len(history(y)) == 1
     assert (a - b).inputs == (a, b)
@@ -297,7 +317,12 @@ def test_gradients_have_the_dtype_and_shape_of_their_value(dtype, record):
     s, wide = V(2.0), V(np.ones((4, 1)))
     hidden = wb.tanh(x @ w + b) * s
     mixed = hidden * wide
-    for y, seed in [(mixed.sum(), None), (mixed, np.ones((4, 2))), (hidden, np.ones((4, 2), np.float64)), (hidden, np.ones((4, 2), np.float32))]:
+    for y, seed in [
+        (mixed.sum(), None),
+        (mixed, np.ones((4, 2))),
+        (hidden, np.ones((4, 2), np.float64)),
+        (hidden, np.ones((4, 2), np.float32)),
+    ]:
         y.backward(seed, record=record)
         for v in [w, b, x, s, *history(y)]:
             g = wb.value.raw(v.grad)
@@ -347,7 +372,12 @@ def test_a_stale_graph_is_refused_and_nothing_is_changed():
     y = w * x
     loss = (y * y).sum()
     w.data = [5.0, 6.0]
-    for backward in (lambda: loss.backward(), lambda: loss.backward(record=True), lambda: pull_back(loss, 1.0), lambda: y.backward([1.0, 1.0])):
+    for backward in (
+        loss.backward,
+        lambda: loss.backward(record=True),
+        lambda: pull_back(loss, 1.0),
+        lambda: y.backward([1.0, 1.0]),
+    ):
         with pytest.raises(wb.StaleGraphError, match=r"multiply.*weight.*\(2,\).*again"):
             backward()
     assert w.grad is x.grad is y.grad is loss.grad is None
@@ -535,10 +565,10 @@ def test_record_true_on_arrays_mixed_with_constants():
     [
         (lambda v: 1.0 / v, 0.0, inf, -inf), (lambda v: 0.0 / v, 0.0, nan, nan), (lambda v: v / 0.0, 2.0, inf, inf), (lambda v: v / 0.0, 0.0, nan, inf),
         (lambda v: v**-1.0, 0.0, inf, -inf), (lambda v: v**-2, 0.0, inf, -inf), (lambda v: v**0.5, 0.0, 0.0, inf), (lambda v: (v * v) / 0, 3.0, inf, inf),
-        (lambda v: v / (v - v), 1.0, inf, nan), (lambda v: wb.log(v), 0.0, -inf, inf), (lambda v: wb.log(v), -1.0, nan, -1.0),
-        (lambda v: wb.sqrt(v), 0.0, 0.0, inf), (lambda v: wb.exp(v), 1000.0, inf, inf), (lambda v: v * 1e300 * 1e300, 1.0, inf, inf),
+        (lambda v: v / (v - v), 1.0, inf, nan), (wb.log, 0.0, -inf, inf), (wb.log, -1.0, nan, -1.0),
+        (wb.sqrt, 0.0, 0.0, inf), (wb.exp, 1000.0, inf, inf), (lambda v: v * 1e300 * 1e300, 1.0, inf, inf),
         (lambda v: v**400.0, 10.0, inf, inf), (lambda v: (v - 1.0) ** 0.5, 0.0, nan, nan), (lambda v: wb.mean(v) / 0.0, 1.0, inf, inf),
-        (lambda v: wb.log1p(v), -1.0, -inf, inf), (lambda v: wb.sqrt(v) / wb.sqrt(v), 0.0, nan, nan),
+        (wb.log1p, -1.0, -inf, inf), (lambda v: wb.sqrt(v) / wb.sqrt(v), 0.0, nan, nan),
     ],
 )  # fmt: skip
 def test_division_by_zero_is_ieee_forward_and_backward(f, x, value, slope, record):
@@ -559,10 +589,23 @@ def test_division_by_zero_is_ieee_forward_and_backward(f, x, value, slope, recor
 
 def test_comparisons_are_plain_booleans():
     a, b = V(1.0), V(2.0)
-    for result, expected in [(a < b, True), (a <= 1.0, True), (a > b, False), (3 >= b, True), (a == 1.0, True), (a != b, True), (2.0 == b, True)]:
+    for result, expected in [
+        (a < b, True),
+        (a <= 1.0, True),
+        (a > b, False),
+        (3 >= b, True),
+        (a == 1.0, True),
+        (a != b, True),
+        (2.0 == b, True),
+    ]:
         assert result is expected
     v = V([1.0, 2.0])
-    for result, expected in [(v > 1.0, [False, True]), (v == [1.0, 5.0], [True, False]), (v <= V([0.0, 9.0]), [False, True]), (1.5 < v, [False, True])]:
+    for result, expected in [
+        (v > 1.0, [False, True]),
+        (v == [1.0, 5.0], [True, False]),
+        (v <= V([0.0, 9.0]), [False, True]),
+        (1.5 < v, [False, True]),
+    ]:
         assert type(result) is np.ndarray
         np.testing.assert_array_equal(result, expected)
     nans = V(nan)

@@ -84,7 +84,7 @@ WRONG = {
     "complex": (lambda: V([1.0]) - 1j, TypeError, ["subtract(", "complex128"]),
     "complex array": (lambda: wb.affine(ones(1, 1), np.ones((1, 1), complex), ones(1)), TypeError, ["affine(", "complex128"]),
     "ragged": (lambda: V([1.0, [2.0, 3.0]]), ValueError, ["inhomogeneous"]),
-    "ragged operand": (lambda: V([1.0, 2.0]) + [1.0, [2.0, 3.0]], ValueError, ["add", "inhomogeneous"]),
+    "ragged operand": (lambda: V([1.0, 2.0]) * [1.0, [2.0, 3.0]], ValueError, ["multiply", "inhomogeneous"]),
     "list of Values": (lambda: wb.sum([V(1.0), V(2.0)]), TypeError, ["wb.stack"]),
     "an option that is a Value": (lambda: wb.leaky_relu(V(-1.0), slope=V(0.1)), TypeError, ["leaky_relu", "slope"]),
 }  # fmt: skip
@@ -93,11 +93,23 @@ for _loss, _a, _b in [
 ]:  # fmt: skip
     _name = _loss.__name__
     WRONG |= {
-        f"{_name} shapes": (lambda f=_loss: f(ones(4), ones(4, 1)), wb.ShapeError, [f"{_name}({_a}, {_b})", "(4,)", "(4, 1)", f"reshape {_b} to (4,)"]),
-        f"{_name} sizes": (lambda f=_loss: f(ones(4), np.ones(3)), wb.ShapeError, [_name, f"{_a} has shape (4,)", f"{_b} (3,)"]),
+        f"{_name} shapes": (
+            lambda f=_loss: f(ones(4), ones(4, 1)),
+            wb.ShapeError,
+            [f"{_name}({_a}, {_b})", "(4,)", "(4, 1)", f"reshape {_b} to (4,)"],
+        ),
+        f"{_name} sizes": (
+            lambda f=_loss: f(ones(4), np.ones(3)),
+            wb.ShapeError,
+            [_name, f"{_a} has shape (4,)", f"{_b} (3,)"],
+        ),
         f"{_name} number": (lambda f=_loss: f(ones(4), 1.0), wb.ShapeError, [_name, "(4,)", "()"]),
         f"{_name} empty": (lambda f=_loss: f(ones(0), ones(0)), wb.ShapeError, [_name, "empty", "(0,)"]),
-        f"{_name} empty rows": (lambda f=_loss: f(ones(3, 0), np.ones((3, 0))), wb.ShapeError, [_name, "empty", "(3, 0)"]),
+        f"{_name} empty rows": (
+            lambda f=_loss: f(ones(3, 0), np.ones((3, 0))),
+            wb.ShapeError,
+            [_name, "empty", "(3, 0)"],
+        ),
     }
 
 
@@ -114,12 +126,6 @@ def test_errors_restate_the_call_and_name_the_remedy(name):
 def test_shape_errors_are_value_errors_and_stale_ones_runtime_errors():
     assert issubclass(wb.ShapeError, ValueError)
     assert issubclass(wb.StaleGraphError, RuntimeError)
-
-
-def test_a_label_out_of_range_is_no_matter_of_shape():
-    with pytest.raises(ValueError, match="labels") as found:
-        wb.cross_entropy(ones(1, 2), [2])
-    assert not isinstance(found.value, wb.ShapeError)
 
 
 def test_a_broadcast_mismatch_is_drawn():
@@ -143,8 +149,8 @@ def test_every_clash_is_marked():
 FAILING = [
     lambda v, w: v + w, lambda v, w: v @ w, lambda v, w: v.reshape(7), lambda v, w: v[9], lambda v, w: v.sum(axis=5),
     lambda v, w: wb.concatenate([v, w]), lambda v, w: wb.stack([v, w]), lambda v, w: wb.affine(v, w, v), lambda v, w: wb.where(v, w, v),
-    lambda v, w: wb.mean_squared_error(v, w), lambda v, w: wb.hinge_loss(v, w), lambda v, w: wb.binary_cross_entropy(v, w),
-    lambda v, w: wb.cross_entropy(v, [0, 9]), lambda v, w: wb.cross_entropy(v, w), lambda v, w: v.backward(), lambda v, w: v.backward(w),
+    wb.mean_squared_error, wb.hinge_loss, wb.binary_cross_entropy,
+    lambda v, w: wb.cross_entropy(v, [0, 9]), wb.cross_entropy, lambda v, w: v.backward(), lambda v, w: v.backward(w),
     lambda v, w: v + "a", lambda v, w: v.item(), lambda v, w: np.cumsum(v), lambda v, w: np.add(v, v, out=v.data), lambda v, w: wb.transpose(v, (0, 0)),
     lambda v, w: v.astype(int), lambda v, w: wb.clip(v, "a", "b"), lambda v, w: np.array(v), lambda v, w: setattr(v, "data", "text"),
     lambda v, w: v.__setitem__(0, 1.0), lambda v, w: wb.grad(lambda x: x)(v), lambda v, w: wb.broadcast_to(v, (7,)), lambda v, w: w + v,

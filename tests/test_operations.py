@@ -100,6 +100,10 @@ def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
+def clip(a, min=-inf, max=inf):
+    return np.minimum(np.maximum(a, min), max)
+
+
 def erf(a):
     return np.vectorize(math.erf, otypes=[float])(a)
 
@@ -166,8 +170,7 @@ ROWS = {
     "leaky_relu": unary(lambda a, slope=0.01: np.where(a > 0, a, slope * a), options=({}, {"slope": 0.3})),
     "gelu": unary(gelu, options=({}, {"approximate": True})),
     "clip": unary(
-        lambda a, min=None, max=None: np.minimum(np.maximum(a, -inf if min is None else min), inf if max is None else max),
-        not_one, options=({"min": -1.0, "max": 1.0}, {"min": -1.0}, {"max": 1.0}),
+        clip, not_one, options=({"min": -1.0, "max": 1.0}, {"min": -1.0}, {"max": 1.0}),
     ),
     "where": Row(
         np.where, (lambda rng, shape: rng.random(shape) > 0.5, spread, spread), elementwise=True,
@@ -196,7 +199,7 @@ ROWS = {
     ),
     "transpose": general(
         np.transpose,
-        sample((2, 3)), sample((3,)), sample((2, 3, 4)), sample((2, 3, 4), axes=(2, 0, 1)), sample((2, 3, 4), axes=(-1, 0, -2)),
+        sample((2, 3)), sample((3,)), sample((3,), axes=0), sample((2, 3, 4)), sample((2, 3, 4), axes=(2, 0, 1)), sample((2, 3, 4), axes=(-1, 0, -2)),
         sample((0, 3)), sample(()),
     ),
     "broadcast_to": general(
@@ -205,7 +208,7 @@ ROWS = {
         sample((1,), shape=(0,)), sample((2, 3), shape=(2, 3)),
     ),
     "astype": general(
-        lambda a, dtype: np.asarray(a, dtype), sample((3,), dtype="float64"), sample((2, 3), dtype="float64"),
+        np.asarray, sample((3,), dtype="float64"), sample((2, 3), dtype="float64"),
         sample((), dtype="float64"), scalars=True, keeps_dtype=False,
     ),
     "getitem": general(
@@ -227,7 +230,7 @@ ROWS = {
     ),
     "concatenate": general(
         lambda *parts, axis=0: np.concatenate(parts, axis), *PARTS, sample((2,), (3,)), sample((1, 2), (3, 2), (2, 2)),
-        sample((3,)), sample((2, 1), (2, 4), axis=-1), sample((0, 2), (3, 2)),
+        sample((3,)), sample((2, 1), (2, 4), axis=-1), sample((2, 1), (3,), axis=None), sample((0, 2), (3, 2)),
     ),
     "stack": general(
         lambda *parts, axis=0: np.stack(parts, axis), *PARTS, sample((), ()), sample((), (), (), axis=-1), sample((3,), (3,), axis=-2),
@@ -264,7 +267,9 @@ ROWS = {
 }  # fmt: skip
 
 CASES = [(name, i) for name, row in ROWS.items() for i in range(len(row.cases))]
-each_case = pytest.mark.parametrize(("name", "case"), [pytest.param(n, ROWS[n].cases[i], id=f"{n}-{i}") for n, i in CASES])
+each_case = pytest.mark.parametrize(
+    ("name", "case"), [pytest.param(n, ROWS[n].cases[i], id=f"{n}-{i}") for n, i in CASES]
+)
 
 # == the table of nasty points ==========================================================================================
 
@@ -611,7 +616,7 @@ def test_gradients_to_second_order(name, case):
 def test_recorded_gradients_equal_computed_ones(name, case):
     op, row = REGISTRY[name], ROWS[name]
     inputs = row.inputs(case)
-    y, computed, given, _ = value_and_gradients(op, inputs, case.options)
+    _, computed, given, _ = value_and_gradients(op, inputs, case.options)
     _, recorded, again, _ = value_and_gradients(op, inputs, case.options, record=True)
     for i, d, e in zip(tracked(op, inputs), computed, recorded, strict=True):
         assert plain_type(d)
@@ -678,6 +683,24 @@ def test_a_python_number_beside_a_small_array_leaves_it_small(name, dtype):
             assert y.dtype == v.grad.dtype == y.grad.dtype == dtype
 
 
+@each_case
+def test_integers_and_booleans_are_numbers(name, case):
+    op, row = REGISTRY[name], ROWS[name]
+    exact = row.inputs(case)
+    for kind in (np.int64, np.uint8, np.bool_) if name not in ("negative", "positive") else (np.int64,):
+        kept = tracked(op, exact)
+        small = [np.asarray(1.0 + np.abs(np.rint(x))).astype(kind) if i in kept else x for i, x in enumerate(exact)]
+        wide = [np.asarray(x, float) if i in kept else x for i, x in enumerate(small)]
+        expected = call(op, with_values(op, wide), case.options).data
+        agree(call(op, with_values(op, small), case.options).data, expected)
+        if kept[1:]:  # one Value, the rest constants
+            agree(
+                call(op, [wb.Value(x) if i == kept[0] else x for i, x in enumerate(small)], case.options).data, expected
+            )
+        if kind is np.int64:
+            np.testing.assert_allclose(call(op, small, case.options), expected, rtol=1e-12, atol=1e-15)
+
+
 @st.composite
 def shapes_and_seed(draw, count):
     shapes = draw(hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=3, max_side=3, min_side=0))
@@ -738,7 +761,13 @@ def test_template_is_python_that_gives_the_same_result(name, case):
     y = call(op, values, case.options)
     names = [f"v{i}" for i in range(len(values))]
     text = formatted(op, names, y.options)
-    names_known = {**vars(wb), "array": np.array, "uint8": np.uint8, "put": REGISTRY["put"].function, **dict(zip(names, values, strict=True))}
+    names_known = {
+        **vars(wb),
+        "array": np.array,
+        "uint8": np.uint8,
+        "put": REGISTRY["put"].function,
+        **dict(zip(names, values, strict=True)),
+    }
     again = eval(text, {"__builtins__": {"slice": slice, "Ellipsis": Ellipsis}}, names_known)
     assert type(again) is wb.Value
     agree(again.data, y.data)
@@ -800,8 +829,8 @@ def test_operators_equal_functions_on_both_sides(sign, name, scalar):
         result = sign(x, y)
         assert result.op is op
         agree(result.data, expected)
-        for held, given in zip(result.inputs, (x, y), strict=True):
-            assert held is given if type(given) is wb.Value else type(held) is type(a)
+        for held, operand in zip(result.inputs, (x, y), strict=True):
+            assert held is operand if type(operand) is wb.Value else type(held) is type(a)
 
 
 def test_unary_operators_and_shaping_shorthands():
@@ -828,7 +857,7 @@ def check_point(name, point, inputs, shape=None, **how):
         with pytest.raises(point.value):
             call(op, with_values(op, inputs), point.options)
         return
-    y, gradients, given, _ = value_and_gradients(op, inputs, point.options, **how)
+    y, gradients, _, _ = value_and_gradients(op, inputs, point.options, **how)
     value, slopes = (point.value, point.gradients) if shape is None else (
         np.full(shape, point.value), [np.full(shape, d) for d in point.gradients],
     )  # fmt: skip
@@ -848,7 +877,8 @@ def test_nasty_points(name, point, record):
 
 @pytest.mark.parametrize("record", [False, True])
 @pytest.mark.parametrize(
-    ("name", "point"), [pytest.param(n, p, id=f"{n}-{i}") for n, ps in NASTY.items() if ROWS[n].elementwise for i, p in enumerate(ps)]
+    ("name", "point"),
+    [pytest.param(n, p, id=f"{n}-{i}") for n, ps in NASTY.items() if ROWS[n].elementwise for i, p in enumerate(ps)],
 )
 def test_nasty_points_in_an_array_are_what_they_are_as_scalars(name, point, record):
     inputs = plain_inputs(name, point)
@@ -883,7 +913,9 @@ def test_every_pair_of_nasty_numbers_gives_scalars_what_it_gives_arrays(name):
                 for i in among:
                     slope = wb.value.raw(given[i].grad)
                     assert type(slope) is float
-                    np.testing.assert_allclose(slope, arrays[i].grad[k], rtol=1e-13, err_msg=f"∂/∂{op.inputs[i]} of {where}")
+                    np.testing.assert_allclose(
+                        slope, arrays[i].grad[k], rtol=1e-13, err_msg=f"∂/∂{op.inputs[i]} of {where}"
+                    )
 
 
 @pytest.mark.parametrize("name", [n for n, row in ROWS.items() if row.elementwise])

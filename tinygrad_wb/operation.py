@@ -211,16 +211,13 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
     inputs, operands, tracked = [], [], False
     try:
         for i, x in enumerate(args):
-            if type(x) is not Value:
-                operand = x = constant(x)
-            else:
-                operand = x._data
-                if op.variadic or op.partials[i] is not None:
-                    tracked = True
-                else:
-                    x = operand  # without a derivative, it is a constant
-            inputs.append(x)
+            operand = x._data if type(x) is Value else constant(x)
             operands.append(operand)
+            if type(x) is Value and (op.variadic or op.partials[i] is not None):
+                tracked = True
+                inputs.append(x)
+            else:  # a constant, or an input without a derivative, which is as good as one
+                inputs.append(operand)
         if op.shared is not None:
             options["shared"] = op.shared(*operands, **options)
         data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)

@@ -105,6 +105,12 @@ def goals(results: Results) -> str:
     return f"## Targets\n\n{table(['target', 'measured', ''], rows)}\n" if rows else ""
 
 
+def quiet(results: Results) -> str:
+    outcomes = [outcome for name in results if name != IMPORTING for outcome in results[name].values()]
+    disturbed, turns = sum(o.disturbed for o in outcomes), sum(len(o.rounds) for o in outcomes)
+    return f"Other programs used the processors during {disturbed} of the {turns} turns." if turns else ""
+
+
 def page(results: Results) -> str:
     """The whole page."""
     versions = [[p.title, f"{p.package} {p.version}" if p.version else "not installed"] for p in PEERS]
@@ -120,7 +126,7 @@ Written by a run of this command; run it to have your own machine's figures:
 Every framework has a process of its own. They take turns, round after round, with a pause between, so that none is disturbed by
 another's threads and all see the same state of the machine. All start from the same weights, and the losses of each one's first
 {CHECKED} steps are held against a reference: who computes something else gets an error here, not a time. Ratios are
-taken round by round; shown is their median. Absolute times are this machine's, ratios travel better.
+taken round by round; shown is their median. Absolute times are this machine's, ratios travel better. {quiet(results)}
 """,
             goals(results),
             nets(results),

@@ -26,7 +26,6 @@ def make_step(net):
         loss.backward()
         for p in parameters:
             p.data -= net.learning_rate * p.grad
-        loss.null_gradients()
         return loss.item()
 
     return step

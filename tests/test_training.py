@@ -1,0 +1,936 @@
+"""`fit`, `evaluate`, `History` and callbacks: what they do, what they refuse, and what Ctrl-C leaves behind."""
+
+import contextlib
+import importlib.metadata
+import os
+import signal
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_wb as wb
+
+MOONS = wb.datasets.moons(120, seed=0)
+UNSEEN = wb.datasets.moons(60, seed=1)
+
+
+def moons_model(seed=0, **options):
+    model = wb.MLP(2, [16], 2, seed=seed, **options)
+    return model, wb.Adam(model.parameters(), learning_rate=0.05)
+
+
+def fit_moons(model, optimizer, data=MOONS, **options):
+    options = {"loss": "cross_entropy", "optimizer": optimizer, "progress": False, "seed": 0} | options
+    return wb.fit(model, *data, **options)
+
+
+def weights(model):
+    return [np.copy(p.data) for p in model.parameters()]
+
+
+def same(before, after):
+    return all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+class Recorder(wb.Module):
+    """A line that remembers every batch it was given, and in which mode."""
+
+    def __init__(self):
+        self.w = wb.Value(1.0)
+        self.seen = []
+        self.modes = []
+
+    def forward(self, x):
+        self.seen.append(x[:, 0].tolist())
+        self.modes.append(self.training)
+        return x[:, 0] * self.w
+
+
+def fit_recorder(rows=10, **options):
+    model = Recorder()
+    x = np.arange(float(rows)).reshape(-1, 1)
+    options = {"loss": "mean_squared_error", "optimizer": wb.SGD([model.w], 1e-4), "progress": False} | options
+    return model, wb.fit(model, x, x[:, 0] * 2.0, **options)
+
+
+def child_environment():
+    """For a Python of its own, which must find the same package as this one."""
+    env = dict(os.environ)
+    try:
+        importlib.metadata.distribution("tinygrad_wb")
+    except importlib.metadata.PackageNotFoundError:
+        env["PYTHONPATH"] = str(Path(wb.__file__).parents[1])
+    return env
+
+
+# -- learning -------------------------------------------------------------------------------------------------------
+
+
+def test_fit_learns_moons():
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, epochs=40, metrics=["accuracy"], validation=UNSEEN)
+    assert history["accuracy"][-1] > 0.97
+    assert history["val_accuracy"][-1] > 0.95
+    assert history["loss"][-1] < history["loss"][0] / 4.0
+    assert np.mean(model(UNSEEN[0]).argmax(axis=1) == UNSEEN[1]) == history["val_accuracy"][-1]
+
+
+@pytest.mark.parametrize("loss", ["hinge_loss", "binary_cross_entropy", "mean_squared_error"])
+def test_fit_learns_by_every_loss_with_one_score(loss):
+    x, y = MOONS
+    y = (2.0 * y - 1.0 if loss == "hinge_loss" else y)[:, None]
+    model = wb.MLP(2, [16], 1, seed=0)
+    optimizer = wb.Adam(model.parameters(), learning_rate=0.05)
+    history = wb.fit(
+        model, x, y, loss=loss, optimizer=optimizer, epochs=40, metrics=["accuracy"], seed=0, progress=False
+    )
+    assert history["loss"][-1] < history["loss"][0] / 3.0
+    if loss != "mean_squared_error":
+        assert history["accuracy"][-1] > 0.95
+
+
+def test_one_batch_is_one_step_of_the_optimizer_by_hand():
+    x, y = MOONS
+    model, optimizer = moons_model()
+    by_hand, its_optimizer = moons_model()
+    history = fit_moons(model, optimizer, batch_size=len(x))
+    loss = wb.cross_entropy(by_hand(x), y)
+    loss.backward()
+    its_optimizer.step()
+    assert history["loss"] == pytest.approx([loss.data])
+    for p, q in zip(model.parameters(), by_hand.parameters(), strict=True):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-9)
+
+
+def test_gradients_do_not_add_up_from_batch_to_batch_or_from_before():
+    model = Recorder()
+    model.w.grad = 1e9
+    x = np.ones((4, 1))
+    wb.fit(
+        model, x, x[:, 0] * 2.0, loss="mean_squared_error", optimizer=wb.SGD([model.w], 0.25), epochs=2, progress=False
+    )
+    # ∂(w - 2)²/∂w = 2(w - 2): from 1 to 1.5 to 1.75
+    assert model.w.data == 1.75
+    assert model.w.grad == -1.0
+
+
+@pytest.mark.parametrize("loss", [wb.cross_entropy, lambda scores, labels: wb.cross_entropy(scores, labels) * 1.0])
+def test_a_loss_may_be_a_function(loss):
+    histories = []
+    for given in ("cross_entropy", loss):
+        model, optimizer = moons_model()
+        histories.append(fit_moons(model, optimizer, loss=given, epochs=2)["loss"])
+    assert histories[0] == pytest.approx(histories[1])
+
+
+def test_a_model_may_be_a_plain_function_and_data_plain_lists():
+    w = wb.Value([0.0])
+    history = wb.fit(
+        lambda x: x @ w,
+        [[1.0], [2.0], [3.0]],
+        [2, 4, 6],
+        loss="mean_squared_error",
+        optimizer=wb.SGD([w], 0.1),
+        epochs=30,
+        progress=False,
+    )
+    assert w.data[0] == pytest.approx(2.0, abs=1e-3)
+    assert len(history) == 30
+
+
+def test_whole_numbers_are_data_too():
+    model, optimizer = moons_model()
+    pixels = (MOONS[0] * 50.0).astype(np.int16)
+    assert len(fit_moons(model, optimizer, (pixels, MOONS[1]))) == 1
+
+
+def test_float32_data_keep_a_float32_model_float32():
+    model, optimizer = moons_model(dtype=np.float32)
+    fit_moons(model, optimizer, (MOONS[0].astype(np.float32), MOONS[1]))
+    assert {p.dtype for p in model.parameters()} == {np.dtype(np.float32)}
+
+
+# -- batches --------------------------------------------------------------------------------------------------------
+
+
+def test_every_row_is_used_once_in_each_epoch_and_the_last_batch_may_be_smaller():
+    model, history = fit_recorder(rows=10, batch_size=4, epochs=3, seed=0)
+    assert [len(batch) for batch in model.seen] == [4, 4, 2] * 3
+    epochs = [[row for batch in model.seen[i : i + 3] for row in batch] for i in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3, "each epoch in another order"
+    assert list(range(10)) not in epochs
+    assert len(history.batch_losses) == 9
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "batches"), [(3, 100, [3]), (1, 1, [1]), (64, 32, [32, 32]), (33, 32, [32, 1])]
+)
+def test_batch_sizes(rows, batch_size, batches):
+    model, _ = fit_recorder(rows=rows, batch_size=batch_size)
+    assert [len(batch) for batch in model.seen] == batches
+
+
+def test_by_default_one_epoch_of_batches_of_32():
+    model, history = fit_recorder(rows=70)
+    assert [len(batch) for batch in model.seen] == [32, 32, 6]
+    assert len(history) == 1
+
+
+def test_rows_and_labels_stay_together():
+    rows = np.arange(50.0).reshape(-1, 1)
+    pairs = []
+    w = wb.Value(1.0)
+
+    def loss(prediction, y):
+        pairs.extend(zip(prediction.data.tolist(), y.tolist(), strict=True))
+        return wb.mean_squared_error(prediction, y)
+
+    wb.fit(
+        lambda x: x[:, 0] * w,
+        rows,
+        rows[:, 0] * 10.0,
+        loss=loss,
+        optimizer=wb.SGD([w], 0.0),
+        batch_size=7,
+        progress=False,
+    )
+    assert sorted(pairs) == [(i, 10.0 * i) for i in np.arange(50.0)]
+
+
+def test_a_seed_repeats_the_training_bit_for_bit():
+    def run(seed):
+        model, optimizer = moons_model()
+        history = fit_moons(model, optimizer, epochs=3, seed=seed, batch_size=16)
+        return weights(model), history.batch_losses
+
+    (one, losses), (again, losses_again), (other, _) = run(5), run(5), run(6)
+    assert same(one, again)
+    assert losses == losses_again
+    assert not same(one, other)
+
+
+def test_fit_leaves_the_data_and_numpys_global_generator_alone():
+    x, y = (np.copy(a) for a in MOONS)
+    np.random.seed(0)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    model, optimizer = moons_model()
+    fit_moons(model, optimizer, (x, y))
+    np.testing.assert_array_equal(x, MOONS[0])
+    np.testing.assert_array_equal(y, MOONS[1])
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+# -- history --------------------------------------------------------------------------------------------------------
+
+
+def test_history_has_one_number_for_each_epoch_and_thing_measured():
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, epochs=3, metrics=["accuracy"], validation=UNSEEN, batch_size=50)
+    assert isinstance(history, wb.History)
+    assert list(history.epochs) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert len(history) == 3
+    for name in history.epochs:
+        assert name in history
+        assert len(history[name]) == 3
+        assert all(type(number) is float for number in history[name])
+    assert len(history.batch_losses) == 9
+    assert all(type(number) is float for number in history.batch_losses)
+    assert history.interrupted is False
+    assert "accuracies" not in history
+    with pytest.raises(
+        KeyError, match="'accuracies' was not measured; there are: loss, accuracy, val_loss, val_accuracy"
+    ):
+        history["accuracies"]
+
+
+def test_the_mean_of_an_epoch_counts_every_row_once():
+    """With a rate of 0 the loss of the epoch is the loss on all the data, though the last batch is smaller."""
+    model, optimizer = moons_model()
+    optimizer.learning_rate = 0.0
+    history = fit_moons(model, optimizer, batch_size=50, metrics=["accuracy"])
+    expected = wb.evaluate(model, *MOONS, loss="cross_entropy", metrics=["accuracy"])
+    assert history["loss"][0] == pytest.approx(expected["loss"])
+    assert history["accuracy"][0] == pytest.approx(expected["accuracy"])
+    assert history["loss"][0] != pytest.approx(np.mean(history.batch_losses))
+
+
+def test_history_repr():
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, epochs=2, metrics=["accuracy"])
+    loss, accuracy = history["loss"][-1], history["accuracy"][-1]
+    assert repr(history) == f"<History of 2 epochs, loss {loss:.4g}, accuracy {accuracy:.4g}>"
+    assert repr(wb.History()) == "<History of 0 epochs>"
+    with pytest.raises(KeyError, match="no finished epochs"):
+        wb.History()["loss"]
+
+
+# -- validation and metrics -----------------------------------------------------------------------------------------
+
+
+def test_validation_is_evaluate_after_each_epoch():
+    model, optimizer = moons_model()
+    after_each = []
+
+    def look(training):
+        after_each.append(wb.evaluate(training.model, *UNSEEN, loss="cross_entropy", metrics=["accuracy"]))
+
+    history = fit_moons(model, optimizer, epochs=3, validation=UNSEEN, metrics=["accuracy"], callbacks=[look])
+    assert history["val_loss"] == [found["loss"] for found in after_each]
+    assert history["val_accuracy"] == [found["accuracy"] for found in after_each]
+
+
+def test_validation_changes_nothing_of_the_training():
+    runs = []
+    for validation in (None, UNSEEN, list(UNSEEN)):
+        model, optimizer = moons_model()
+        fit_moons(model, optimizer, epochs=3, validation=validation)
+        runs.append(weights(model))
+    assert same(runs[0], runs[1])
+    assert same(runs[0], runs[2])
+
+
+def test_training_is_in_training_mode_and_validation_in_use():
+    x = np.arange(4.0).reshape(-1, 1)
+    model, _ = fit_recorder(rows=4, batch_size=2, epochs=2, validation=(x, x[:, 0]))
+    assert model.modes == [True, True, False] * 2
+
+
+def spread(prediction, y):
+    return float(np.ptp(prediction))
+
+
+METRICS = {
+    "mean_absolute_error": ("mean_absolute_error", lambda p, y: np.mean(np.abs(p - y))),
+    "mean_squared_error": ("mean_squared_error", lambda p, y: np.mean((p - y) ** 2)),
+    "spread": (spread, lambda p, y: np.ptp(p)),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_by_name_and_by_function(name):
+    metric, expected = METRICS[name]
+    model, x, y = Recorder(), np.arange(5.0).reshape(-1, 1), np.ones(5)
+    found = wb.evaluate(model, x, y, loss="mean_squared_error", metrics=[metric])
+    assert list(found) == ["loss", name]
+    assert found[name] == pytest.approx(expected(x[:, 0], y))
+
+
+ACCURACIES = {
+    "classes": ([[0.1, 0.9], [2.0, -1.0], [0.0, 5.0], [1.0, 0.0]], [1, 0, 0, 1], 0.5),
+    "scores of 0 and 1": ([[0.5], [-0.5], [2.0], [-3.0]], [[1.0], [0.0], [0.0], [0.0]], 0.75),
+    "scores of -1 and 1": ([0.5, -0.5, -2.0, -3.0], [1.0, -1.0, 1.0, -1.0], 0.75),
+    "sequences": ([[[1.0, 0.0], [0.0, 1.0]]], [[0, 1]], 1.0),
+}
+
+
+@pytest.mark.parametrize(("scores", "y", "expected"), ACCURACIES.values(), ids=ACCURACIES)
+def test_accuracy(scores, y, expected):
+    found = wb.evaluate(
+        lambda x: x, np.array(scores), np.array(y), loss=lambda p, y: 0.0, metrics=["accuracy"], batch_size=len(scores)
+    )
+    assert found["accuracy"] == expected
+
+
+def test_a_metric_may_stand_alone_and_is_given_plain_arrays():
+    kinds = set()
+
+    def look(prediction, y):
+        kinds.add((type(prediction), type(y)))
+        return 1.0
+
+    for metrics in (look, [look], "accuracy"):
+        model, optimizer = moons_model()
+        fit_moons(model, optimizer, metrics=metrics, validation=UNSEEN)
+    assert kinds == {(np.ndarray, np.ndarray)}
+
+
+def test_a_metric_may_be_any_callable():
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, metrics=[partial(spread)])
+    assert len(history.epochs) == 2
+
+
+# -- callbacks ------------------------------------------------------------------------------------------------------
+
+
+class Log(wb.Callback):
+    """Every moment, with what could be seen at it."""
+
+    def __init__(self):
+        self.moments = []
+
+    def on_start(self, training):
+        self.moments.append(("start", training.epoch, len(training.history)))
+
+    def on_batch(self, training):
+        self.moments.append(("batch", training.epoch, len(training.history.batch_losses)))
+
+    def on_epoch(self, training):
+        self.moments.append(("epoch", training.epoch, len(training.history)))
+
+    def on_end(self, training):
+        self.moments.append(("end", training.epoch, len(training.history)))
+
+
+def test_the_moments_of_a_callback_come_in_order():
+    log = Log()
+    fit_recorder(rows=4, batch_size=2, epochs=2, callbacks=[log])
+    assert log.moments == [
+        ("start", 0, 0),
+        ("batch", 1, 1),
+        ("batch", 1, 2),
+        ("epoch", 1, 1),
+        ("batch", 2, 3),
+        ("batch", 2, 4),
+        ("epoch", 2, 2),
+        ("end", 2, 2),
+    ]
+
+
+def test_a_callback_sees_the_training():
+    seen = []
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, epochs=2, callbacks=[seen.append, wb.Callback()])
+    assert len(seen) == 2
+    training = seen[0]
+    assert training.model is model
+    assert training.optimizer is optimizer
+    assert training.history is history
+    assert training.epochs == 2
+
+
+def test_callbacks_take_turns_in_the_order_given():
+    order = []
+    fit_recorder(callbacks=[lambda t: order.append("a"), lambda t: order.append("b")], epochs=2)
+    assert order == ["a", "b", "a", "b"]
+
+
+def test_stop_after_an_epoch():
+    log = Log()
+
+    def stop(training):
+        training.stop = training.epoch == 3
+
+    _, history = fit_recorder(rows=4, batch_size=2, epochs=100, callbacks=[stop, log])
+    assert len(history) == 3
+    assert history.interrupted is False
+    assert log.moments[-2:] == [("epoch", 3, 3), ("end", 3, 3)]
+
+
+class StopAt(wb.Callback):
+    def __init__(self, batch):
+        self.batch = batch
+
+    def on_batch(self, training):
+        training.stop = len(training.history.batch_losses) == self.batch
+
+
+@pytest.mark.parametrize(("batch", "epochs"), [(1, 0), (2, 1), (3, 1), (4, 2)])
+def test_stop_after_a_batch_records_only_whole_epochs(batch, epochs):
+    log = Log()
+    model, history = fit_recorder(rows=4, batch_size=2, epochs=100, callbacks=[StopAt(batch), log])
+    assert len(history.batch_losses) == len(model.seen) == batch
+    assert len(history) == epochs
+    assert log.moments[-1][0] == "end"
+
+
+class Curve(wb.Module):
+    """Its measure in each epoch is written beforehand."""
+
+    def __init__(self, numbers):
+        self.w = wb.Value(0.0)
+        self.numbers = numbers
+
+    def forward(self, x):
+        return self.w + 0.0 * x[:, 0]
+
+    def number(self, prediction, y):
+        return self.numbers[round(float(prediction[0])) - 1]
+
+
+def fit_curve(numbers, stopping, metric="number"):
+    """Each epoch adds 1 to the only weight, so that the weight says after which epoch it is."""
+    model = Curve(numbers)
+    number = model.number
+
+    def measure(prediction, y):
+        return number(prediction, y)
+
+    measure.__name__ = metric
+    x = np.ones((2, 1))
+    history = wb.fit(
+        model,
+        x,
+        x[:, 0],
+        loss=lambda prediction, y: -prediction.mean(),
+        optimizer=wb.SGD([model.w], 1.0),
+        epochs=len(numbers),
+        validation=(x, x[:, 0]),
+        metrics=[measure],
+        callbacks=[stopping],
+        progress=False,
+    )
+    return model.w.data, len(history)
+
+
+# numbers by epoch, options, the metric's name, after which epoch it ends, and whose weights remain
+STOPPING = {
+    "falls, then rises": ([5, 3, 1, 2, 2, 2, 2], {"patience": 2}, "error", 5, 3),
+    "patience 1": ([5, 3, 4, 1], {"patience": 1}, "error", 3, 2),
+    "always better": ([5, 4, 3, 2], {"patience": 1}, "error", 4, 4),
+    "never better": ([1, 2, 3, 4, 5], {"patience": 3}, "error", 4, 1),
+    "the best of a run that is not stopped": ([5, 1, 2, 2], {"patience": 5}, "error", 4, 2),
+    "upwards": ([0.1, 0.5, 0.9, 0.8, 0.7, 0.6], {"patience": 2}, "accuracy", 5, 3),
+    "too little counts as nothing": ([5.0, 4.9, 4.8, 4.7], {"patience": 2, "min_delta": 0.5}, "error", 3, 1),
+    "equal is not better": ([1, 1, 1, 1], {"patience": 2}, "error", 3, 1),
+    "nan is not better": ([3, 2, np.nan, np.nan, 1], {"patience": 2}, "error", 4, 2),
+    "nan from the start": ([np.nan, np.nan, np.nan], {"patience": 2}, "error", 2, 2),
+    "without restoring": ([5, 3, 1, 2, 2, 2], {"patience": 2, "restore_best": False}, "error", 5, 5),
+}
+
+
+@pytest.mark.parametrize(("numbers", "options", "metric", "ends", "remains"), STOPPING.values(), ids=STOPPING)
+def test_early_stopping(numbers, options, metric, ends, remains):
+    stopping = wb.EarlyStopping(f"val_{metric}", **options)
+    for _ in range(2):  # the same object serves again
+        weight, epochs = fit_curve(numbers, stopping, metric)
+        assert epochs == ends
+        assert weight == remains
+
+
+def test_early_stopping_keeps_arrays_that_go_on_changing():
+    """The best weights are a copy: later steps are made in place."""
+    model, optimizer = moons_model()
+    at_best = []
+
+    def remember(training):
+        if training.epoch == 1:
+            at_best.extend(weights(model))
+            training.optimizer.learning_rate = 50.0  # from here on it only gets worse
+
+    history = fit_moons(model, optimizer, epochs=20, callbacks=[remember, wb.EarlyStopping("loss", patience=3)])
+    assert len(history) == 4
+    assert same(at_best, weights(model))
+    assert all(type(p.data) is np.ndarray and p.dtype == np.float64 for p in model.parameters())
+
+
+def test_early_stopping_on_something_that_is_not_measured_says_what_there_is():
+    model, optimizer = moons_model()
+    with pytest.raises(KeyError, match="'val_loss' was not measured; there are: loss, accuracy"):
+        fit_moons(model, optimizer, metrics=["accuracy"], callbacks=[wb.EarlyStopping()])
+    with pytest.raises(ValueError, match="patience must be at least 1 epoch, got 0"):
+        wb.EarlyStopping(patience=0)
+
+
+# -- modes ----------------------------------------------------------------------------------------------------------
+
+
+def mixed_model():
+    model = wb.Sequential(wb.Dense(2, 8, "relu", seed=0), wb.Dropout(0.3, seed=0), wb.Dense(8, 2, seed=1))
+    model.eval()
+    model[1].training = True
+    return model
+
+
+def modes(model):
+    return [m.training for _, m in model.named_modules()]
+
+
+def boom(training):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("callbacks", [[], [boom]], ids=["to the end", "after an exception"])
+def test_each_part_is_back_in_its_mode_afterwards(callbacks):
+    model = mixed_model()
+    before = modes(model)
+    assert before == [False, False, True, False]
+    during = []
+    with pytest.raises(ZeroDivisionError) if callbacks else contextlib.nullcontext():
+        fit_moons(
+            model,
+            wb.SGD(model.parameters()),
+            validation=UNSEEN,
+            callbacks=[lambda t: during.append(modes(model)), *callbacks],
+        )
+    assert during == [[True] * 4]
+    assert modes(model) == before
+    assert type(wb.Dense(2, 2)(np.ones(2)).op).__name__ == "Operation", "… and recording goes on"
+
+
+# -- Ctrl-C ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handler():
+    """Python's own handler of Ctrl-C, whatever the tests were started from."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+class AtBatch(wb.Callback):
+    """Do something after a certain batch."""
+
+    def __init__(self, batch, act):
+        self.batch, self.act = batch, act
+
+    def on_batch(self, training):
+        if len(training.history.batch_losses) == self.batch:
+            self.act()
+
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def key_press():
+    raise KeyboardInterrupt
+
+
+needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="Windows can't send SIGINT to one process")
+
+
+@needs_kill
+@pytest.mark.parametrize(("batch", "epochs"), [(1, 0), (3, 0), (4, 1), (6, 1)])
+@pytest.mark.parametrize("act", [ctrl_c, key_press])
+def test_ctrl_c_ends_training_and_keeps_history_and_weights(handler, act, batch, epochs):
+    if act is key_press and batch == 4:
+        epochs = 0  # raised inside the epoch, which is then not whole
+    log = Log()
+    model, optimizer = moons_model()
+    start = weights(model)
+    history = fit_moons(
+        model, optimizer, batch_size=30, epochs=1000, callbacks=[AtBatch(batch, act), log], metrics=["accuracy"]
+    )
+    assert history.interrupted is True
+    assert len(history.batch_losses) == batch
+    assert len(history) == epochs
+    assert repr(history).endswith(", interrupted>")
+    assert log.moments[-1][0] == "end", "callbacks see the end"
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not same(start, weights(model)), "what was learnt is kept"
+    before = weights(model)
+    assert not fit_moons(model, optimizer, epochs=1).interrupted, "and the model can be trained on"
+    assert not same(before, weights(model))
+
+
+@needs_kill
+def test_ctrl_c_in_validation_or_between_epochs(handler):
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, epochs=1000, callbacks=[lambda training: ctrl_c()], validation=UNSEEN)
+    assert history.interrupted
+    assert len(history) == 1
+    assert signal.getsignal(signal.SIGINT) is handler
+    with wb.no_grad():
+        pass
+    assert model(MOONS[0]).op is not None
+
+
+@needs_kill
+def test_a_second_ctrl_c_ends_at_once(handler):
+    def twice():
+        ctrl_c()
+        ctrl_c()
+
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, batch_size=30, epochs=1000, callbacks=[AtBatch(2, twice)])
+    assert history.interrupted
+    assert len(history.batch_losses) == 2
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@needs_kill
+def test_a_handler_of_the_users_own_stays_in_charge():
+    caught = []
+    before = signal.signal(signal.SIGINT, lambda signum, frame: caught.append(signum))
+    own = signal.getsignal(signal.SIGINT)
+    try:
+        model, optimizer = moons_model()
+        history = fit_moons(model, optimizer, batch_size=30, epochs=3, callbacks=[AtBatch(2, ctrl_c)])
+        assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert caught == [signal.SIGINT]
+    assert len(history) == 3
+    assert not history.interrupted
+
+
+@needs_kill
+def test_the_handler_is_restored_after_an_exception(handler):
+    model, optimizer = moons_model()
+    with pytest.raises(ZeroDivisionError):
+        fit_moons(model, optimizer, callbacks=[boom])
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+CHILD = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import numpy as np
+import tinygrad_wb as wb
+
+x, y = wb.datasets.moons(100, seed=0)
+model = wb.MLP(2, [8], 2, seed=0)
+optimizer = wb.SGD(model.parameters(), learning_rate=0.1)
+
+def tell(training):
+    if training.epoch == 3:
+        print("training", flush=True)
+
+history = wb.fit(model, x, y, loss="cross_entropy", optimizer=optimizer, epochs=10**9, callbacks=[tell], progress=True)
+assert history.interrupted and len(history) >= 3, history
+assert all(np.isfinite(p.data).all() for p in model.parameters())
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+more = wb.fit(model, x, y, loss="cross_entropy", optimizer=optimizer, epochs=2, progress=False)
+assert len(more) == 2 and not more.interrupted
+print("kept", repr(history), flush=True)
+"""
+
+
+@needs_kill
+def test_ctrl_c_at_a_real_program(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+        env=child_environment(),
+    ) as child:
+        assert child.stdout.readline() == "training\n"
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=300)
+    assert child.returncode == 0, err
+    assert out.startswith("kept <History of ")
+    assert out.endswith(", interrupted>\n")
+    assert "Traceback" not in err
+
+
+def test_fit_works_in_a_thread_of_its_own():
+    found = {}
+
+    def run():
+        model, optimizer = moons_model()
+        found["history"] = fit_moons(model, optimizer, epochs=2)
+        found["weights"] = weights(model)
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    model, optimizer = moons_model()
+    fit_moons(model, optimizer, epochs=2)
+    assert len(found["history"]) == 2
+    assert same(found["weights"], weights(model))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------
+
+X, Y = MOONS
+NAN = X.copy()
+NAN[[7, 9], 1] = np.nan
+REFUSED = {
+    "no rows": ({"data": (X[:0], Y[:0])}, ValueError, r"x and y are empty, shapes \(0, 2\) and \(0,\)"),
+    "no lists": ({"data": ([], [])}, ValueError, "x and y are empty"),
+    "unequal lengths": ({"data": (X, Y[:5])}, ValueError, r"as many in both; got shapes \(120, 2\) and \(5,\)"),
+    "a number": ({"data": (X, 1.0)}, ValueError, r"one row for each example.*\(\)"),
+    "nan in x": ({"data": (NAN, Y)}, ValueError, "x of x and y has nan, first in row 7; .* allow_nan=True"),
+    "nan in y": ({"data": (X, np.where(Y == 1, np.nan, 0.0))}, ValueError, "y of x and y has nan"),
+    "text": ({"data": (X.astype(str), Y)}, TypeError, "x of x and y must hold numbers, got <U"),
+    "complex": ({"data": (X * 1j, Y)}, TypeError, "must hold numbers, got complex128"),
+    "objects": ({"data": (X.astype(object), Y)}, TypeError, "must hold numbers, got object"),
+    "validation x alone": ({"validation": X}, TypeError, r"validation is a pair \(x, y\)"),
+    "validation of three": ({"validation": (X, Y, Y)}, TypeError, r"validation is a pair \(x, y\)"),
+    "validation as a fraction": ({"validation": 0.2}, TypeError, r"validation is a pair \(x, y\)"),
+    "validation unequal": ({"validation": (X, Y[:5])}, ValueError, "validation x and y need one row for each"),
+    "validation empty": ({"validation": (X[:0], Y[:0])}, ValueError, "validation x and y are empty"),
+    "validation nan": ({"validation": (NAN, Y)}, ValueError, "x of validation x and y has nan, first in row 7"),
+    "optimizer by name": ({"optimizer": "adam"}, TypeError, "optimizer must be an optimizer such as wb.SGD.*'adam'"),
+    "optimizer class": ({"optimizer": wb.SGD}, TypeError, "optimizer must be an optimizer such as wb.SGD"),
+    "epochs 0": ({"epochs": 0}, ValueError, "epochs must be a positive whole number, got 0"),
+    "epochs 2.5": ({"epochs": 2.5}, ValueError, r"epochs must be a positive whole number, got 2\.5"),
+    "batch size 0": ({"batch_size": 0}, ValueError, "batch_size must be a positive whole number, got 0"),
+    "batch size -1": ({"batch_size": -1}, ValueError, "batch_size must be a positive whole number, got -1"),
+    "batch size None": ({"batch_size": None}, ValueError, "batch_size must be a positive whole number, got None"),
+    "unknown loss": ({"loss": "crossentropy"}, ValueError, "unknown loss 'crossentropy': did you mean 'cross_entropy'"),
+    "no loss": ({"loss": None}, TypeError, "loss must be a name or a function, got None"),
+    "unknown metric": ({"metrics": ["acuracy"]}, ValueError, "unknown metric 'acuracy': did you mean 'accuracy'"),
+    "metric of its own": ({"metrics": "acc"}, ValueError, "unknown metric 'acc': did you mean 'accuracy'"),
+    "metric a number": ({"metrics": [3]}, TypeError, "metric must be a name or a function, got 3"),
+    "callback a number": ({"callbacks": [3]}, TypeError, "callback"),
+    "callback a class": ({"callbacks": [wb.EarlyStopping]}, TypeError, "callback"),
+    "labels out of range": ({"data": (X, Y + 7)}, ValueError, "labels must be from 0 to 1"),
+    "labels not whole": ({"data": (X, Y + 0.5)}, TypeError, "labels must be integers"),
+    "too wide": ({"data": (np.ones((4, 3)), [0, 1, 0, 1])}, wb.ShapeError, r"Dense '0' takes 2 inputs, got x of shape"),
+    "loss that is a number": ({"loss": lambda p, y: 1.0}, (TypeError, ValueError), "loss"),
+    "loss of each row": ({"loss": lambda p, y: p.sum(axis=1)}, wb.ShapeError, "one number, this Value has shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_refused_call_says_why_and_changes_nothing(options, error, message):
+    model, optimizer = moons_model()
+    model.eval()
+    before, mode = weights(model), modes(model)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(error, match=message):
+        fit_moons(model, **({"optimizer": optimizer} | options))
+    assert same(before, weights(model))
+    assert modes(model) == mode
+    assert optimizer.steps == 0
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_model_that_the_optimizer_does_not_belong_to_is_noticed():
+    model, _ = moons_model()
+    other, its_optimizer = moons_model()
+    before = weights(other)
+    with pytest.raises(ValueError, match=r"no gradient for 0\.weight, 0\.bias, 1\.weight, 1\.bias"):
+        fit_moons(model, its_optimizer)
+    assert same(before, weights(other))
+
+
+def test_nan_may_be_allowed():
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, (NAN, Y), allow_nan=True, batch_size=10)
+    assert np.isnan(history["loss"][0])
+    assert len(history) == 1
+
+
+def test_options_are_given_by_name():
+    model, optimizer = moons_model()
+    with pytest.raises(TypeError, match="positional"):
+        wb.fit(model, X, Y, "cross_entropy", optimizer)
+
+
+# -- evaluate -------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_records_nothing_ignores_dropout_and_restores_the_mode():
+    model = mixed_model()
+    before, mode = weights(model), modes(model)
+    results = []
+
+    def loss(prediction, y):
+        results.append(prediction)
+        return wb.cross_entropy(prediction, y)
+
+    first = wb.evaluate(model, *MOONS, loss=loss, metrics=["accuracy"])
+    again = wb.evaluate(model, *MOONS, loss="cross_entropy", metrics=["accuracy"], batch_size=7)
+    assert list(first) == ["loss", "accuracy"]
+    assert first == pytest.approx(again), "twice the same, in whatever batches"
+    assert [r.op for r in results] == [None]
+    assert all(p.grad is None for p in model.parameters())
+    assert same(before, weights(model))
+    assert modes(model) == mode
+    expected = wb.cross_entropy(model[2](model[0](X)), Y).data
+    assert first["loss"] == pytest.approx(expected)
+    assert model(X).op is not None
+
+
+def test_evaluate_is_right_at_every_batch_size():
+    model, _ = moons_model()
+    expected = wb.cross_entropy(model(X), Y).data
+    for batch_size in (1, 7, 119, 120, 5000):
+        assert wb.evaluate(model, X, Y, loss="cross_entropy", batch_size=batch_size)["loss"] == pytest.approx(expected)
+
+
+EVALUATE_REFUSED = {
+    "empty": ((X[:0], Y[:0]), {}, ValueError, "at least one"),
+    "unequal": ((X, Y[:3]), {}, ValueError, r"as many rows.*\(120, 2\) and \(3,\)"),
+    "a number": ((1.0, 2.0), {}, ValueError, "rows"),
+    "unknown loss": ((X, Y), {"loss": "hinge"}, ValueError, "did you mean 'hinge_loss'"),
+    "unknown metric": ((X, Y), {"metrics": ["mae"]}, ValueError, "unknown metric 'mae'"),
+    "batch size 0": ((X, Y), {"batch_size": 0}, ValueError, "batch_size"),
+}
+
+
+@pytest.mark.parametrize(("data", "options", "error", "message"), EVALUATE_REFUSED.values(), ids=EVALUATE_REFUSED)
+def test_evaluate_refuses(data, options, error, message):
+    model, _ = moons_model()
+    with pytest.raises(error, match=message):
+        wb.evaluate(model, *data, **({"loss": "cross_entropy"} | options))
+
+
+# -- plotting -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pyplot():
+    mpl = pytest.importorskip("matplotlib", reason="matplotlib is not installed; [plot] has it")
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    yield plt
+    plt.close("all")
+
+
+def trained(epochs=3, **options):
+    model, optimizer = moons_model()
+    return fit_moons(model, optimizer, epochs=epochs, **options)
+
+
+def test_plot_draws_each_thing_measured_and_returns_the_axes(pyplot, tmp_path):
+    history = trained(metrics=["accuracy"], validation=UNSEEN)
+    ax = history.plot()
+    drawn = {line.get_label(): line for axes in ax.figure.axes for line in axes.get_lines()}
+    assert set(drawn) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    for name, line in drawn.items():
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+        np.testing.assert_array_equal(line.get_ydata(), history[name])
+    assert drawn["loss"].axes is drawn["val_loss"].axes is ax
+    assert drawn["accuracy"].axes is not ax, "accuracy has an axis of its own"
+    assert drawn["loss"].get_linestyle() != drawn["val_loss"].get_linestyle()
+    assert ax.get_xlabel() == "epoch"
+    assert ax.get_ylabel() == "loss"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(history.epochs)
+    ax.figure.savefig(tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_plot_draws_on_the_axes_that_it_is_given(pyplot):
+    figure, (left, right) = pyplot.subplots(1, 2)
+    history = trained()
+    assert history.plot(ax=right) is right
+    assert len(right.get_lines()) == 1
+    assert not left.get_lines()
+    assert len(figure.axes) == 2
+    assert pyplot.get_fignums() == [figure.number]
+
+
+def test_lines_can_be_told_apart(pyplot):
+    history = trained(metrics=["accuracy", spread], validation=UNSEEN)
+    ax = history.plot()
+    looks = [
+        (line.get_color(), line.get_linestyle(), line.get_marker())
+        for axes in ax.figure.axes
+        for line in axes.get_lines()
+    ]
+    assert len(looks) == len(set(looks)) == 6
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_plot_of_a_short_history(pyplot, epochs):
+    history = trained(epochs=1) if epochs else wb.History()
+    ax = history.plot()
+    assert len(ax.get_lines()) == epochs
+    if epochs:
+        assert ax.get_lines()[0].get_marker() == "o", "a single point is no line"
+
+
+def test_plot_without_matplotlib_says_how_to_get_it(monkeypatch):
+    history = trained(epochs=1)
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"History\.plot needs matplotlib: .*tinygrad_wb\[plot\]"):
+        history.plot()
