@@ -20,7 +20,7 @@ from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_
 from tinygrad_wb.value import Value, own, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["accumulate", "backward", "contributions", "history", "itself", "match", "pull_back"]
 
@@ -67,12 +67,6 @@ def itself(x: Any) -> Any:
     return x
 
 
-def _ieee(x: Any) -> Any:
-    """Numbers on which a division by zero is inf or nan, where Python's floats would raise."""
-    x = raw(x)
-    return np.float64(x) if type(x) is float else x
-
-
 def contributions(node: Value, g: Any, read: Callable[[Any], Any] = raw) -> list[tuple[Value, Any]]:
     """For each input of ``node`` that is a Value, with g = ∂Loss/∂node: the input, and what it gets of g.
 
@@ -81,24 +75,30 @@ def contributions(node: Value, g: Any, read: Callable[[Any], Any] = raw) -> list
     """
     op: Any = node.op
     options = node.options
-    operands = (
-        [x._data if type(x) is Value else x for x in node.inputs] if read is raw else list(map(read, node.inputs))
-    )
-    y = read(node)
+    operands = [x._data if type(x) is Value else x for x in node.inputs] if read is raw else list(node.inputs)
     if op.shared is not None and read is itself:
         options = {k: v for k, v in options.items() if k != "shared"}
         options["shared"] = op.shared(*operands, **options)
-    found = []
     try:
-        for i, x in enumerate(node.inputs):
-            if type(x) is Value:
-                partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
-                found.append((x, partial(g, y, *operands, **options)))
-    except ArithmeticError:
-        if read is not raw:
-            raise
-        return contributions(node, _ieee(g), _ieee)
+        return _contributions(node, op, g, read(node), operands, options)
+    except ArithmeticError:  # a float was divided by zero
+        return _contributions(node, op, _ieee(g), _ieee(read(node)), list(map(_ieee, operands)), options)
+
+
+def _contributions(
+    node: Value, op: Any, g: Any, y: Any, operands: list[Any], options: Mapping[str, Any]
+) -> list[tuple[Value, Any]]:
+    found = []
+    for i, x in enumerate(node.inputs):
+        if type(x) is Value:
+            partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
+            found.append((x, partial(g, y, *operands, **options)))
     return found
+
+
+def _ieee(x: Any) -> Any:
+    """A number on which a division by zero is inf or nan, where Python's floats would raise."""
+    return np.float64(x) if type(x) is float else x
 
 
 def pull_back(result: Value, seed: Any, read: Callable[[Any], Any] = raw) -> dict[Value, Any]:
@@ -175,7 +175,8 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
 
     Leaves add up over calls, as in PyTorch, until ``.grad`` is set to None; all other Values keep what the latest
     call found. ``seed`` (of this Value's shape) weights the elements; only a scalar does without. With ``record``
-    the gradients are Values, which can be differentiated again.
+    the leaves' gradients are Values, which can be differentiated again; take them off the leaves when done, because
+    a gradient that remembers its leaf and a leaf that holds its gradient keep each other alive.
 
     >>> import tinygrad_wb as wb
     >>> x = wb.Value(3.0)
@@ -188,8 +189,11 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     seed = _seed_of(self, seed)
     if record:
         for x, d in pull_back(self, seed, itself).items():
-            gradient = d if type(d) is Value else Value(d)
-            x.grad = gradient if x.grad is None or x.op is not None else x.grad + gradient
+            if x.op is not None:
+                x.grad = raw(d)
+            else:
+                d_value = d if type(d) is Value else Value(d)
+                x.grad = d_value if x.grad is None else x.grad + d_value
         return
     seed = raw(seed)
     nodes = history(self)
@@ -251,7 +255,7 @@ def _seed_of(result: Value, seed: Any) -> Any:
         raise ShapeError(
             f"backward(seed): the seed has shape {shape}, this Value {result.shape}; they must be the same"
         )
-    return seed if type(seed) is Value else own(seed)
+    return match(seed if type(seed) is Value else own(seed), result._data)
 
 
 Value.backward = backward  # type: ignore[method-assign]

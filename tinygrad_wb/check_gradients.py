@@ -72,7 +72,7 @@ def _check(
         near = _difference(f, points, i, directions[i], u)
         # Rounding is in proportion to what is summed, not to the sum, which may cancel.
         scale = float(np.vdot(np.abs(gradient), np.abs(directions[i])))
-        if not abs(exact - near) <= atol + rtol * max(scale, abs(near)):
+        if not np.isfinite(exact) or not abs(exact - near) <= atol + rtol * max(scale, abs(near)):
             raise GradientError(_complaint(f, points, i, gradient, u, n, exact, near))
 
     if n < order:

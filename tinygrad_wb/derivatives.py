@@ -1,22 +1,23 @@
 """Derivatives of functions, as functions: `grad`, `value_and_grad`, `jacobian`, `hessian`, `hvp`.
 
-They leave every ``.grad`` alone, and they nest: given a Value they return a Value, so that
-``grad(grad(f))`` is the second derivative.
+They leave every ``.grad`` alone, and they nest: where Values are behind the result, as arguments or closed over,
+they return a Value that remembers it, so that ``grad(grad(f))`` is the second derivative; otherwise plain data.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.backprop import itself, pull_back
+from tinygrad_wb.backprop import history, itself, pull_back
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operations.arithmetic import positive
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import reshape, shape_of, stack
-from tinygrad_wb.value import Value, raw, recording
+from tinygrad_wb.value import Value, constant, is_recording, raw, recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,32 +25,53 @@ if TYPE_CHECKING:
 __all__ = ["grad", "hessian", "hvp", "jacobian", "value_and_grad"]
 
 
-def _trace(
-    f: Callable[..., Any], args: tuple[Any, ...], kwargs: Any, argnum: int
-) -> tuple[Value, Any, Callable[[Any], Any]]:
-    """Run f on a Value of its own: that Value, the result, and how to read the graph between them.
+class _Trace:
+    """One run of f on a Value of its own, ``x``, and how to read the graph between x and the result.
 
-    Of a Value, the new one is a copy that remembers it, so that derivatives of derivatives reach it.
+    Of a given Value, x is a copy that remembers it. If other Values than x are behind the result, given or closed
+    over, the derivative depends on them too: then the partials are recorded, and the derivative is a Value.
     """
-    if not -len(args) <= argnum < len(args):
-        raise TypeError(f"{_called(f)} was called with {len(args)} arguments: there is no argument number {argnum}")
-    args_list = list(args)
-    given = args_list[argnum]
-    args_list[argnum] = x = positive(given) if type(given) is Value else Value(given)
-    return x, f(*args_list, **kwargs), itself if type(given) is Value else raw
+
+    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Any, argnum: int) -> None:
+        if not isinstance(argnum, int) or not -len(args) <= argnum < len(args):
+            raise TypeError(f"{_called(f)} was called with {len(args)} arguments: there is no argument number {argnum}")
+        given = args[argnum]
+        tracked = is_recording()
+        with recording(True):
+            self.x = positive(given) if type(given) is Value else Value(given)
+            changed = list(args)
+            changed[argnum] = self.x
+            self.result = f(*changed, **kwargs)
+        others = type(given) is Value or _has_older_leaves(self.result, self.x)
+        self.read = itself if tracked and others else raw
+
+    def slope(self, seed: Any) -> Any:
+        """∂result/∂x, weighted by ``seed``; zeros where the result does not depend on x."""
+        x = self.x
+        with recording(True):
+            found = pull_back(self.result, seed, self.read) if type(self.result) is Value else {}
+            return self._told(found.get(x, 0.0 if x.shape == () else np.zeros(x.shape, x.dtype)))
+
+    def value(self) -> Any:
+        return self._told(self.result)
+
+    def _told(self, answer: Any) -> Any:
+        """A Value where the derivative is one, also when this answer happens to be constant."""
+        if self.read is raw:
+            return raw(answer)
+        return answer if type(answer) is Value else Value(answer)
+
+
+def _has_older_leaves(result: Any, x: Value) -> bool:
+    """Whether Values that were there before x, and so before f ran, are behind the result."""
+    if type(result) is not Value:
+        return False
+    behind = [result, *(i for node in history(result) for i in node.inputs)]
+    return any(type(v) is Value and v.op is None and v.tick < x.tick for v in behind)
 
 
 def _called(f: Callable[..., Any]) -> str:
     return getattr(f, "__name__", "the function") + "()"
-
-
-def _slope(x: Value, result: Any, seed: Any, read: Callable[[Any], Any]) -> Any:
-    """∂result/∂x, weighted by seed; zeros where the result does not depend on x."""
-    if type(result) is Value:
-        d = pull_back(result, seed, read).get(x)
-        if d is not None:
-            return d
-    return 0.0 if x.shape == () else np.zeros(x.shape, x.dtype)
 
 
 def value_and_grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., tuple[Any, Any]]:
@@ -64,14 +86,13 @@ def value_and_grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., tupl
 
     @functools.wraps(f)
     def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        with recording(True):
-            x, result, read = _trace(f, args, kwargs, argnum)
-            if shape_of(result) != ():
-                raise ShapeError(
-                    f"grad: {_called(f)} returned shape {shape_of(result)}, a gradient is of one number; "
-                    "reduce it (.sum(), .mean()) or use jacobian"
-                )
-            return (result if read is itself else raw(result)), _slope(x, result, 1.0, read)
+        trace = _Trace(f, args, kwargs, argnum)
+        if shape_of(trace.result) != ():
+            raise ShapeError(
+                f"grad: {_called(f)} returned shape {shape_of(trace.result)}, a gradient is of one number; "
+                "reduce it (.sum(), .mean()) or use jacobian"
+            )
+        return trace.value(), trace.slope(1.0)
 
     return both
 
@@ -103,14 +124,15 @@ def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def full(*args: Any, **kwargs: Any) -> Any:
-        with recording(True):
-            x, result, read = _trace(f, args, kwargs, argnum)
-            shape = shape_of(result)
-            if shape == ():
-                return _slope(x, result, 1.0, read)
-            seeds = np.eye(int(np.prod(shape)), dtype=raw(result).dtype).reshape(-1, *shape)
-            rows = [_slope(x, result, seed, read) for seed in seeds]
-            return reshape(stack(rows), shape + x.shape) if rows else np.zeros(shape + x.shape, x.dtype)
+        trace = _Trace(f, args, kwargs, argnum)
+        shape = shape_of(trace.result)
+        if shape == ():
+            return trace.slope(1.0)
+        size = math.prod(shape)
+        if size == 0:
+            return np.zeros(shape + trace.x.shape, trace.x.dtype)
+        seeds = np.eye(size, dtype=raw(trace.result).dtype).reshape(size, *shape)
+        return reshape(stack([trace.slope(seed) for seed in seeds]), shape + trace.x.shape)
 
     return full
 
@@ -139,12 +161,15 @@ def hvp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def product(*args: Any, **kwargs: Any) -> Any:
+        if len(args) < 2:
+            raise ShapeError("hvp: give the arguments of the function, and last the direction v, of argument's shape")
         *inputs, v = args
-        if not inputs or shape_of(v) != shape_of(inputs[argnum]):
+        if -len(inputs) <= argnum < len(inputs) and shape_of(v) != shape_of(inputs[argnum]):
             raise ShapeError(
-                f"hvp: the last argument is the direction, of the shape of argument {argnum}; "
-                f"got shapes {[shape_of(a) for a in args]}"
+                f"hvp: the direction has shape {shape_of(v)}, argument {argnum} {shape_of(inputs[argnum])}; "
+                "they must be the same"
             )
+        v = v if type(v) is Value else constant(v)
         return grad(lambda *xs: sum(gradient(*xs, **kwargs) * v), argnum)(*inputs)
 
     return product

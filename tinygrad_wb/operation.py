@@ -15,6 +15,7 @@ mind broadcasting: `backprop.match` gives every contribution the shape of the in
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +92,11 @@ class Operation:
         return f"<operation {self.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return REGISTRY.__getitem__, (self.name,)
+        return _registered, (self.name,)
+
+
+def _registered(name: str) -> Operation:
+    return REGISTRY[name]
 
 
 def operation(
@@ -194,7 +199,12 @@ def _variadic(op: Operation) -> Callable[..., Any]:
 
     def call(*args: Any, **given: Any) -> Any:
         options = _bound(call, args, given)
-        return _apply(op, tuple(options.pop(op.inputs[0])), options)
+        parts = options.pop(op.inputs[0])
+        if not isinstance(parts, Iterable):
+            raise TypeError(
+                f"{op.name}({op.inputs[0]}): give a list, or another iterable, of Values or arrays, got {parts!r:.80}"
+            )
+        return _apply(op, tuple(parts), options)
 
     return call
 
@@ -218,6 +228,11 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 inputs.append(x)
             else:  # a constant, or an input without a derivative, which is as good as one
                 inputs.append(operand)
+        for name, option in options.items():
+            if type(option) is Value:
+                raise TypeError(
+                    f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
+                )
         if op.shared is not None:
             options["shared"] = op.shared(*operands, **options)
         data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
@@ -261,19 +276,28 @@ def explained(
     if isinstance(error, ShapeError):
         return error
     names = op.inputs if not op.variadic else tuple(f"part {i}" for i in range(len(inputs)))
-    shapes = [np.shape(raw(x)) for x in inputs]
+    shapes = [_shape(x) for x in inputs]
     call = f"{op.name}({', '.join(_called(n, x) for n, x in zip(names, inputs, strict=True))}"
     call += "".join(f", {k}={v!r:.80}" for k, v in options.items() if k != "shared") + ")"
-    if isinstance(error, ValueError) and not isinstance(error, IndexError):
-        if op.arity == 2 and _clash(shapes):
-            return ShapeError(f"{call}: these shapes don't broadcast.\n{drawn(names, shapes)}")
-        return ShapeError(f"{call}: {error}")
-    return type(error)(f"{call}: {error}")
+    if isinstance(error, TypeError):
+        return TypeError(f"{call}: {error}")
+    if isinstance(error, IndexError):
+        return IndexError(f"{call}: {error}")
+    if op.arity == 2 and _clash(shapes):
+        return ShapeError(f"{call}: these shapes don't broadcast.\n{drawn(names, shapes)}")
+    return ShapeError(f"{call}: {error}")
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    try:
+        return np.shape(raw(x))
+    except ValueError:  # rows of different lengths: the error is about that
+        return ()
 
 
 def _called(name: str, x: Any) -> str:
-    label = f"{name}={x.name!r}" if type(x) is Value and x.name else name
-    shape = np.shape(raw(x))
+    label = f"{name}={x.name!r:.80}" if type(x) is Value and x.name else name
+    shape = _shape(x)
     return f"{label}: {'number' if shape == () else f'shape {shape}'}"
 
 

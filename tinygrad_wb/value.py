@@ -267,8 +267,8 @@ def own(data: Any) -> Any:
     data = constant(raw(data))
     if type(data) is float:
         return data
-    keep = data.dtype in (np.float16, np.float32, np.float64)
-    return np.array(data, dtype=data.dtype.newbyteorder("=") if keep else np.float64)
+    dtype = data.dtype.newbyteorder("=")
+    return np.array(data, dtype=dtype if dtype in (np.float16, np.float32, np.float64) else np.float64)
 
 
 def _described(x: np.ndarray[Any, Any]) -> str:
@@ -289,6 +289,8 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
     value.grad = None
     value.name = None
     if _paused and threading.get_ident() in _paused:
+        if type(data) is np.ndarray and data.base is not None:
+            value._data = data.copy()  # a leaf's array is its own, not a view into another's
         value.op = None
         value.inputs = ()
         value.options = NO_OPTIONS
@@ -300,11 +302,16 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
     return value
 
 
+def is_recording() -> bool:
+    """Whether this thread records."""
+    return threading.get_ident() not in _paused
+
+
 @contextlib.contextmanager
 def recording(on: bool) -> Iterator[None]:
     """Record in this thread, or not, for the length of a ``with`` block."""
     thread = threading.get_ident()
-    was_paused = thread in _paused
+    was_paused = not is_recording()
     (_paused.discard if on else _paused.add)(thread)
     try:
         yield

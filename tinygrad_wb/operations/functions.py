@@ -78,7 +78,7 @@ def silu(a: Any) -> Any:
 def relu(a: Any) -> Any:
     """max(a, 0); the derivative at 0 is 0."""
     if type(a) is float:
-        return max(0.0, a)
+        return 0.0 if a <= 0.0 else a  # noqa: FURB136 - max() would lose nan
     return np.maximum(a, 0.0)
 
 
@@ -121,13 +121,13 @@ def _power_da(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 
 def _power_db(g: Any, y: Any, a: Any, b: Any) -> Any:
-    # aᵇ · log a; at a = 0 the limit, which is 0.
-    return g * (y * log(where(a == 0.0, 1.0, a)))
+    # aᵇ · log a; for 0ᵇ the limit, which is 0 where b is not negative.
+    return g * (y * log(where((a == 0.0) & (b >= 0.0), 1.0, a)))
 
 
 @operation("{a} ** {b}", da=_power_da, db=_power_db)
 def power(a: Any, b: Any) -> Any:
-    """A to the power b; nan where that is not a real number. ∂/∂b is 0 at a = 0, as in PyTorch."""
+    """A to the power b; nan where that is not a real number. ∂/∂b of 0ᵇ is 0, as in PyTorch."""
     try:
         y = a**b
     except ArithmeticError:  # only floats raise it

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
-from tinygrad_wb.operation import operation
+from tinygrad_wb.operation import operation, plain
 from tinygrad_wb.operations.arithmetic import maximum
 from tinygrad_wb.operations.functions import exp, sigmoid, softplus
 from tinygrad_wb.operations.reductions import sum
@@ -22,14 +22,12 @@ __all__ = [
 def softmax(a: Any, axis: int = -1) -> Any:
     """exp(a) / sum(exp(a)) along ``axis``: scores to probabilities, without overflow."""
     y = np.exp(a - np.maximum.reduce(a, axis=axis, keepdims=True))
-    y /= np.add.reduce(y, axis=axis, keepdims=True)
-    return y
+    return plain(y / np.add.reduce(y, axis=axis, keepdims=True))
 
 
 def _log_softmax(a: Any, axis: int) -> Any:
     y = a - np.maximum.reduce(a, axis=axis, keepdims=True)
-    y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
-    return y
+    return plain(y - np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True)))
 
 
 @operation(da=lambda g, y, a, axis: g - exp(y) * sum(g, axis, True))
@@ -106,10 +104,16 @@ def one_hot(labels: Any, classes: int, dtype: Any = np.float64) -> Any:
     return y
 
 
+def _whole(labels: Any) -> Any:
+    """A single label comes as a float, as all single numbers do."""
+    if type(labels) is not float:
+        return labels
+    return np.asarray(int(labels) if labels.is_integer() else labels)
+
+
 def _class_numbers(logits: Any, labels: Any) -> Any:
     """``labels`` as a flat array of integers, after a look at them."""
-    if type(labels) is float:
-        labels = np.asarray(int(labels) if labels.is_integer() else labels)
+    labels = _whole(labels)
     shape = np.shape(logits)
     if labels.shape != shape[:-1] or not shape:
         raise ShapeError(
@@ -134,7 +138,7 @@ def _class_numbers(logits: Any, labels: Any) -> Any:
 
 def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> Any:
     # softmax(logits) less the truth, each row's share of the mean
-    return (exp(shared) - one_hot(labels, logits.shape[-1], logits.dtype)) * (g * (1.0 / np.size(labels)))
+    return (exp(shared) - one_hot(_whole(labels), logits.shape[-1], logits.dtype)) * (g * (1.0 / np.size(labels)))
 
 
 def _log_probabilities(logits: Any, labels: Any) -> Any:

@@ -33,8 +33,8 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
             f"np.{name} has no derivative here: take v.data for plain numbers, "
             "or write it with the functions of tinygrad_wb (they are listed by dir(tinygrad_wb))"
         )
-    # NumPy's spelling of options that are left at their defaults
-    given = {k: v for k, v in keywords.items() if v is not None and v is not np._NoValue}
+    # NumPy passes on what was left at its default: None, or a marker of its own
+    given = {k: v for k, v in keywords.items() if v is not np._NoValue and (v is not None or k in op.defaults)}
     if "out" in given:
         raise TypeError(f"np.{name}(…, out=…) would overwrite an array behind the graph's back: leave out= away")
     return op.function(*inputs, **given)

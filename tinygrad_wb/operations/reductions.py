@@ -73,7 +73,7 @@ def min(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @operation(
     da=lambda g, y, a, axis, ddof, keepdims: (
-        kept(g, a, axis, keepdims) * (a - mean(a, axis, True)) * (2.0 / (count(a, axis) - ddof))
+        kept(g, a, axis, keepdims) * (a - mean(a, axis, True)) * 2.0 / (count(a, axis) - ddof)
     )
 )
 def var(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ def reshape(a: Any, shape: Any) -> Any:
 
 
 def _undo(axes: Any) -> Any:
-    return None if axes is None else tuple(int(i) for i in np.argsort(np.mod(axes, len(axes))))
+    """The order that puts transposed axes back."""
+    return None if axes is None else tuple(int(i) for i in np.argsort(np.mod(axes, np.size(axes)), axis=None))
 
 
 @operation(da=lambda g, y, a, axes: transpose(g, _undo(axes)))
@@ -72,15 +74,19 @@ def put(a: Any, index: Any, shape: Any) -> Any:
     return plain(y)
 
 
-def _part_of(g: Any, y: Any, *parts: Any, position: int, axis: int) -> Any:
+def _part_of(g: Any, y: Any, *parts: Any, position: int, axis: int | None) -> Any:
+    if axis is None:
+        start = sum(math.prod(shape_of(part)) for part in parts[:position])
+        shape = shape_of(parts[position])
+        return reshape(g[start : start + math.prod(shape)], shape)
     start = sum(shape_of(part)[axis] for part in parts[:position])
     stop = start + shape_of(parts[position])[axis]
     return g[(slice(None),) * (axis % len(shape_of(g))) + (slice(start, stop),)]
 
 
 @operation(variadic=True, dparts=_part_of)
-def concatenate(parts: Any, axis: int = 0) -> Any:
-    """Arrays joined along an axis that they have."""
+def concatenate(parts: Any, axis: int | None = 0) -> Any:
+    """Arrays joined along an axis that they have; flat if ``axis`` is None."""
     return np.concatenate(parts, axis)
 
 
