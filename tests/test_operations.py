@@ -926,3 +926,28 @@ def test_empty_arrays_give_empty_results_and_gradients(name):
         y, gradients, _, _ = value_and_gradients(op, inputs, row.cases[0].options)
         assert y.shape == shape
         assert all(d.shape == shape and d.dtype == np.float64 for d in gradients)
+
+
+STABLE = {
+    "sigmoid": wb.sigmoid,
+    "softplus": wb.softplus,
+    "tanh": wb.tanh,
+    "silu": wb.silu,
+    "gelu": wb.gelu,
+    "softmax": lambda v: wb.softmax(v) if v.shape else v,
+    "log_softmax": lambda v: wb.log_softmax(v) if v.shape else v,
+    "logsumexp": wb.logsumexp,
+    "binary_cross_entropy": lambda v: wb.binary_cross_entropy(v, v.data * 0.0),
+    "cross_entropy": lambda v: wb.cross_entropy(v, 1) if v.shape else v,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", STABLE)
+def test_large_scores_do_not_overflow_on_the_way(name, dtype):
+    """Not even inside: with NumPy told to raise, neither the result nor the gradient passes through inf or nan."""
+    for data in (np.array([1000.0, -1000.0, 0.0, 90.0, -90.0], dtype), 1000.0, -1000.0):
+        v = wb.Value(data)
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            STABLE[name](v).sum().backward()
+        assert np.all(np.isfinite(v.grad))

@@ -279,7 +279,7 @@ REFUSED = {
     "no parameters": (list, {}, ValueError, "there are no parameters; give model.parameters()"),
     "an array": (lambda: [np.ones(2)], {}, TypeError, r"parameters are Values, got array\("),
     "a number": (lambda: [1.0], {}, TypeError, r"parameters are Values, got 1\.0"),
-    "a model": (lambda: wb.MLP(2, [2], 1), {}, TypeError, "parameters are Values, got Dense"),
+    "a model": (lambda: wb.MLP(2, [2], 1), {}, TypeError, "got MLP"),
     "named parameters": (lambda: wb.MLP(2, [2], 1).named_parameters(), {}, TypeError, "parameters are Values, got "),
     "a computed Value": (lambda: [wb.Value(1.0) * 2.0], {}, TypeError, "was computed; only leaves can be updated"),
     "twice the same": (lambda: [wb.Value(1.0)] * 2, {}, ValueError, "a parameter is listed twice"),

@@ -37,7 +37,7 @@ def history(result: Value) -> list[Value]:
     made = []
     while ahead:
         node = ahead.pop()
-        if node.op is not None:
+        if node.inputs:
             made.append(node)
             tick = node.tick
             for x in node.inputs:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from tinygrad_wb.operations.functions import sqrt
 from tinygrad_wb.value import Value, next_tick, raw
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -30,9 +28,13 @@ class Optimizer:
     """
 
     def __init__(self, parameters: Iterable[Value], learning_rate: Any, clip_norm: float | None = None) -> None:
+        if not isinstance(parameters, Iterable) or isinstance(parameters, Value):
+            raise TypeError(
+                f"{type(self).__name__}: give model.parameters() or a list of Values, got {parameters!r:.80}"
+            )
         self.parameters = list(parameters)
         self.learning_rate = learning_rate
-        self.clip_norm = clip_norm
+        self.clip_norm = None if clip_norm is None else float(clip_norm)
         self.steps = 0
         self.memory: list[dict[str, Any]] = [defaultdict(float) for _ in self.parameters]
         name = type(self).__name__
@@ -70,7 +72,10 @@ class Optimizer:
         if self.clip_norm is not None:
             gradients = clipped(gradients, self.clip_norm)
         for p, g, memory in zip(self.parameters, gradients, self.memory, strict=True):
-            p._data -= self.change(p._data, g, memory, rate)
+            if type(p._data) is float:
+                p._data = float(p._data - self.change(np.float64(p._data), np.float64(g), memory, rate))
+            else:
+                p._data -= self.change(p._data, g, memory, rate)
             p.tick = next_tick()
         self.steps += 1
 
@@ -118,7 +123,7 @@ class SGD(Optimizer):
         super().__init__(parameters, learning_rate, clip_norm)
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov looks ahead along the momentum, so it needs momentum > 0")
-        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.momentum, self.nesterov, self.weight_decay = float(momentum), nesterov, float(weight_decay)
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         if self.weight_decay:
@@ -146,7 +151,8 @@ class Adam(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, clip_norm)
-        self.beta1, self.beta2, self.epsilon, self.weight_decay = beta1, beta2, epsilon, weight_decay
+        self.beta1, self.beta2 = float(beta1), float(beta2)
+        self.epsilon, self.weight_decay = float(epsilon), float(weight_decay)
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         return self.adapted(g + self.weight_decay * w if self.weight_decay else g, memory, rate)
@@ -185,7 +191,8 @@ class RMSprop(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, clip_norm)
-        self.decay, self.epsilon, self.momentum, self.weight_decay = decay, epsilon, momentum, weight_decay
+        self.decay, self.epsilon = float(decay), float(epsilon)
+        self.momentum, self.weight_decay = float(momentum), float(weight_decay)
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         if self.weight_decay:
@@ -207,7 +214,7 @@ class Adagrad(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, clip_norm)
-        self.epsilon, self.weight_decay = epsilon, weight_decay
+        self.epsilon, self.weight_decay = float(epsilon), float(weight_decay)
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         if self.weight_decay:

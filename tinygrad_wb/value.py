@@ -170,7 +170,7 @@ class Value:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy carries the data, not the history: however deep the graph, copying is one step.
-        return _restore, (self._data, self.name, raw(self.grad))
+        return _restore, (self._data, self.name, raw(self.grad), self.op)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
@@ -232,9 +232,10 @@ class Value:
         var: Callable[..., Value]
 
 
-def _restore(data: Any, name: str | None, grad: Any) -> Value:
+def _restore(data: Any, name: str | None, grad: Any, op: Operation | None) -> Value:
     value = Value(data, name)
     value.grad = grad
+    value.op = op  # a copy of what was computed is still no leaf, and so no parameter; but it has no inputs
     return value
 
 

@@ -49,8 +49,10 @@ def moons(samples: int = 100, noise: float = 0.1, seed: int | None = None) -> tu
     >>> x.shape, int(y.sum())
     ((10, 2), 5)
     """
-    if samples < 2:
-        raise ValueError(f"moons: needs at least 2 samples, one for each moon, got {samples}")
+    if not isinstance(samples, (int, np.integer)) or samples < 2:
+        raise ValueError(f"moons: samples must be a whole number of at least 2, one for each moon, got {samples!r}")
+    if not 0.0 <= noise < np.inf:
+        raise ValueError(f"moons: noise is a standard deviation, 0 or more, got {noise!r}")
     rng = np.random.default_rng(seed)
     y = np.arange(samples) % 2
     angle = np.empty(samples)

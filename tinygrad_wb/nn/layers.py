@@ -75,9 +75,11 @@ class Dense(Module):
         remedy = f"the last length must be {inputs}"
         if inputs in shape:
             remedy += "; transpose x?" if len(shape) == 2 else "; move that axis to the end"
-        elif int(np.prod(shape[1:])) == inputs:
+        elif shape and int(np.prod(shape[1:])) == inputs:
             remedy += f"; x.reshape({shape[0]}, {inputs})?"
-        elif shape:
+        elif not shape:
+            remedy += "; a single number is [x]"
+        else:
             remedy += f", or build the layer as Dense({shape[-1]}, {self.weight.shape[1]})"
         return ShapeError(f"{self.label} takes {inputs} inputs, got x of shape {shape}; {remedy}")
 
@@ -96,6 +98,8 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 
 def _initial(kind: str, init: Any, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Value:
+    if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
+        raise TypeError(f"Dense: dtype must be float16, float32 or float64, got {dtype!r}")
     data = np.asarray(named(kind, init, INITIALIZERS)(shape, rng))
     if data.shape != shape:
         raise ShapeError(f"Dense: {kind} must give an array of shape {shape}, it gave {data.shape}")
@@ -130,7 +134,8 @@ class Sequential(Module):
         self.layers = tuple(layer if isinstance(layer, Module) else Activation(layer) for layer in layers)
 
     def members(self) -> Iterator[tuple[str, Any]]:
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
+        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
+        yield from ((name, member) for name, member in super().members() if name != "layers")
 
     def forward(self, x: Any) -> Any:
         for layer in self.layers:
@@ -193,7 +198,8 @@ class Dropout(Module):
         if not self.training or self.rate == 0.0:
             return x
         keep = self.rng.random(shape_of(x)) >= self.rate
-        return x * (keep * (1.0 / (1.0 - self.rate))).astype(getattr(x, "dtype", np.float64))
+        dtype = getattr(x, "dtype", np.dtype(np.float64))
+        return x * (keep / (1.0 - self.rate)).astype(dtype if dtype.kind == "f" else np.float64)
 
     def describe(self) -> str:
         return f"{self.rate:g}"

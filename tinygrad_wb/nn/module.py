@@ -52,10 +52,11 @@ class Module:
 
     def _name_parts(self) -> None:
         """Tell every part its path. A parameter that the user named otherwise keeps that name."""
-        for path, part in _walk(self, self._path, set()):
+        back = _refers_back(self)  # then no part can say where the model begins, and it begins here
+        for path, part in _walk(self, "" if back else self._path, set()):
             if isinstance(part, Module):
                 part._path = path
-            elif part.name is None or path.endswith("." + part.name):
+            elif part.name is None or _ends(path, part.name) or (back and _ends(part.name, path)):
                 part.name = path
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
@@ -170,6 +171,26 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]], foot: tuple[str,
         return "  ".join([*left, number.rjust(widths[-1])])
 
     return "\n".join(map(line, [heads, rule, *rows, rule, foot]))
+
+
+def _ends(path: str, name: str) -> bool:
+    return path.endswith("." + name)
+
+
+def _refers_back(module: Module) -> bool:
+    """Whether a part of the module holds the module itself, as in ``child.parent = self``."""
+    ahead, seen = [member for _, member in module.members()], set()
+    while ahead:
+        part = ahead.pop()
+        if part is module:
+            return True
+        if id(part) not in seen:
+            seen.add(id(part))
+            if isinstance(part, Module):
+                ahead += [member for _, member in part.members()]
+            elif isinstance(part, (list, tuple, dict)):
+                ahead += part.values() if isinstance(part, dict) else part
+    return False
 
 
 def _walk(part: Any, path: str, seen: set[int], deep: bool = True) -> Iterator[tuple[str, Any]]:

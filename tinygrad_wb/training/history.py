@@ -6,6 +6,9 @@ from typing import Any
 
 __all__ = ["History"]
 
+# One for each thing measured, dashed for validation; a colour-blind reader can tell them apart (Okabe and Ito, 2008).
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
 
 class History:
     """What `fit` measured: ``history["loss"]`` is a list with one number for each finished epoch.
@@ -53,9 +56,10 @@ class History:
         metrics = {name: numbers for name, numbers in self.epochs.items() if not name.endswith("loss")}
         right: Any = ax.twinx() if metrics else None
         lines = []
+        things = list(dict.fromkeys(name.removeprefix("val_") for name in self.epochs))
         for name, numbers in self.epochs.items():
-            # colours that a colour-blind reader can tell apart, and dashes for validation
-            side, color = (right, "#d55e00") if name in metrics else (ax, "#0072b2")
+            side = right if name in metrics else ax
+            color = COLORS[things.index(name.removeprefix("val_")) % len(COLORS)]
             style = "--" if name.startswith("val_") else "-"
             dot = "o" if len(numbers) == 1 else None
             lines += side.plot(range(1, len(numbers) + 1), numbers, style, color=color, marker=dot, label=name)

@@ -15,6 +15,7 @@ from tinygrad_wb.training.callbacks import AfterEpoch, Callback
 from tinygrad_wb.training.history import History
 from tinygrad_wb.training.measuring import Meter, loss_named, measured, metrics_named
 from tinygrad_wb.training.progress import Progress
+from tinygrad_wb.value import Value, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,13 +26,47 @@ __all__ = ["Training", "fit"]
 class Training:
     """A training run as callbacks see it."""
 
-    def __init__(self, model: Callable[[Any], Any], optimizer: Optimizer, epochs: int) -> None:
+    def __init__(
+        self, model: Callable[[Any], Any], optimizer: Optimizer, loss: Any, metrics: Any, callbacks: Any, epochs: int
+    ) -> None:
         self.model = model
         self.optimizer = optimizer
+        self.loss = loss_named(loss)
+        self.metrics = metrics_named(metrics)
+        self.callbacks = [_callback(c) for c in callbacks]
         self.epochs = epochs
         self.epoch = 0  # the one that is running, from 1
         self.history = History()
         self.stop = False
+
+    def tell(self, moment: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(self)
+
+    def step(self, x: Any, y: Any, meter: Meter) -> None:
+        """One batch: predict, measure the error, follow the gradient downhill."""
+        prediction = self.model(x)
+        error = self.loss(prediction, y)
+        if type(error) is not Value:
+            raise TypeError(f"fit: the loss must return a Value computed from the prediction, got {error!r:.80}")
+        self.optimizer.zero_grad()
+        error.backward()
+        self.optimizer.step()
+        self.history.batch_losses.append(error.data)
+        meter.add(error.data, raw(prediction), y)
+
+    def learn(self, x: Any, y: Any, batch_size: int, rng: np.random.Generator, bar: Progress) -> Meter:
+        """One epoch: every row once, in a new order; fewer if training is to stop."""
+        meter = Meter(self.metrics)
+        order = rng.permutation(len(x))
+        for start in range(0, len(x), batch_size):
+            rows = order[start : start + batch_size]
+            self.step(x[rows], y[rows], meter)
+            bar.batch(self.epoch, meter)
+            self.tell("on_batch")
+            if self.stop:
+                break
+        return meter
 
 
 def fit(
@@ -81,50 +116,34 @@ def fit(
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(number, (int, np.integer)) or number < 1:
             raise ValueError(f"fit: {name} must be a positive whole number, got {number!r}")
-    measure, measures = loss_named(loss), metrics_named(metrics)
-    watchers = [c if isinstance(c, Callback) else AfterEpoch(c) for c in callbacks]
+    training = Training(model, optimizer, loss, metrics, callbacks, epochs)
     rng = np.random.default_rng(seed)
-    training = Training(model, optimizer, epochs)
-    history = training.history
-
     with in_mode(model, training=True), Progress(epochs, len(x), progress) as bar:
-        for watcher in watchers:
-            watcher.on_start(training)
+        training.tell("on_start")
         with _stopped_by_ctrl_c(training):
             for training.epoch in range(1, epochs + 1):
-                meter = Meter(measures)
-                order = rng.permutation(len(x))
-                for start in range(0, len(x), batch_size):
-                    rows = order[start : start + batch_size]
-                    truth = y[rows]
-                    prediction = model(x[rows])
-                    error = measure(prediction, truth)
-                    optimizer.zero_grad()
-                    error.backward()
-                    optimizer.step()
-
-                    history.batch_losses.append(error.data)
-                    meter.add(error.data, prediction.data, truth)
-                    bar.batch(training.epoch, meter)
-                    for watcher in watchers:
-                        watcher.on_batch(training)
-                    if training.stop:
-                        break
+                meter = training.learn(x, y, batch_size, rng, bar)
                 if meter.rows < len(x):  # broken off: an epoch that is not whole is not recorded
                     break
                 found = meter.means()
                 if validation is not None:
-                    unseen = measured(model, *validation, measure, Meter(measures))
+                    unseen = measured(model, *validation, training.loss, Meter(training.metrics))
                     found |= {f"val_{name}": number for name, number in unseen.items()}
-                history.add(found)
+                training.history.add(found)
                 bar.epoch(training.epoch, found)
-                for watcher in watchers:
-                    watcher.on_epoch(training)
+                training.tell("on_epoch")
                 if training.stop:
                     break
-        for watcher in watchers:
-            watcher.on_end(training)
-    return history
+        training.tell("on_end")
+    return training.history
+
+
+def _callback(callback: Any) -> Callback:
+    if isinstance(callback, Callback):
+        return callback
+    if isinstance(callback, type) or not callable(callback):
+        raise TypeError(f"fit: a callback is a Callback object, or a function of the training, got {callback!r:.80}")
+    return AfterEpoch(callback)
 
 
 def _checked(what: str, x: Any, y: Any, allow_nan: bool) -> tuple[Any, Any]:

@@ -44,7 +44,8 @@ def loss_named(loss: Any) -> Callable[..., Any]:
 def metrics_named(metrics: Iterable[Any]) -> dict[str, Callable[[Any, Any], float]]:
     """The metrics by the names that history and progress show."""
     metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-    return {m if isinstance(m, str) else m.__name__: named("metric", m, METRICS) for m in metrics}
+    found = [(m, named("metric", m, METRICS)) for m in metrics]
+    return {m if isinstance(m, str) else getattr(m, "__name__", type(m).__name__): function for m, function in found}
 
 
 class Meter:
@@ -74,7 +75,9 @@ def evaluate(
     ``loss`` and ``metrics`` are names or functions as in `fit`; returns ``{"loss": …, "accuracy": …}``.
     """
     x, y = np.asarray(x), np.asarray(y)
-    if len(x) != len(y) or not len(x):
+    if batch_size < 1:
+        raise ValueError(f"evaluate: batch_size must be a positive whole number, got {batch_size!r}")
+    if not x.ndim or not y.ndim or len(x) != len(y) or not len(x):
         raise ValueError(f"evaluate: x and y need as many rows, and at least one; got {x.shape} and {y.shape}")
     return measured(model, x, y, loss_named(loss), Meter(metrics_named(metrics)), batch_size)
 
