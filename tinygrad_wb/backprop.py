@@ -161,7 +161,7 @@ def accumulate(x: Value, d: Any, g: Any) -> None:
         d = match(d, data)
     if x.grad is not None:
         x.grad = x.grad + d
-    elif x.op is None and (d is g or (type(d) is np.ndarray and d.base is not None)):
+    elif not x.inputs and (d is g or (type(d) is np.ndarray and d.base is not None)):
         x.grad = d.copy() if type(d) is np.ndarray else d
     else:
         x.grad = d
@@ -189,7 +189,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     seed = _seed_of(self, seed)
     if record:
         for x, d in pull_back(self, seed, itself).items():
-            if x.op is not None:
+            if x.inputs:
                 x.grad = raw(d)
             else:
                 d_value = d if type(d) is Value else Value(d)

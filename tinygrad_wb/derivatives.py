@@ -67,7 +67,7 @@ def _has_older_leaves(result: Any, x: Value) -> bool:
     if type(result) is not Value:
         return False
     behind = [result, *(i for node in history(result) for i in node.inputs)]
-    return any(type(v) is Value and v.op is None and v.tick < x.tick for v in behind)
+    return any(type(v) is Value and not v.inputs and v.tick < x.tick for v in behind)
 
 
 def _called(f: Callable[..., Any]) -> str:

@@ -73,7 +73,7 @@ class Value:
 
     @data.setter
     def data(self, new: Any) -> None:
-        if self.op is not None:
+        if self.inputs and self.op is not None:
             raise TypeError(f"{self!r} was computed by {self.op.name}: only a leaf's data can be assigned")
         if new is not self._data:  # `w.data -= …` on an array hands back the very same array
             self._data = own(new)
@@ -235,7 +235,7 @@ class Value:
 def _restore(data: Any, name: str | None, grad: Any, op: Operation | None) -> Value:
     value = Value(data, name)
     value.grad = grad
-    value.op = op  # a copy of what was computed is still no leaf, and so no parameter; but it has no inputs
+    value.op = op  # without inputs it is a leaf to backprop; but what was computed does not become a parameter
     return value
 
 
