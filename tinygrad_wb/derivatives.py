@@ -114,7 +114,7 @@ def grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
 
 
 def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
-    """A function that returns ∂fᵢ/∂xⱼ for every element: shape (*shape of f's result, *shape of the argument).
+    """A function that returns ∂fᵢ/∂xⱼ for every element: of the result's shape followed by the argument's.
 
     >>> import tinygrad_wb as wb
     >>> wb.jacobian(lambda x: x * x)([1.0, 2.0])
@@ -138,7 +138,7 @@ def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
 
 
 def hessian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
-    """A function that returns ∂²f/∂xᵢ∂xⱼ: shape (*shape of the argument, *shape of the argument).
+    """A function that returns ∂²f/∂xᵢ∂xⱼ: of the argument's shape, twice.
 
     >>> import tinygrad_wb as wb
     >>> wb.hessian(lambda x: x[0] * x[0] * x[1])([1.0, 3.0])

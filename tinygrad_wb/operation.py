@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.errors import ShapeError
-from tinygrad_wb.value import NO_OPTIONS, Value, constant, raw, record
+from tinygrad_wb.errors import explained
+from tinygrad_wb.value import Value, constant, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -264,64 +264,3 @@ def elementwise(scalar: Callable[[float], float], array: Callable[..., Any]) -> 
 def plain(result: Any) -> Any:
     """A NumPy result as the engine keeps it: an array, or a Python float when it has no axes."""
     return result if type(result) is np.ndarray and result.ndim else float(result)
-
-
-# -- errors that restate the call ---------------------------------------------------------------------------
-
-
-def explained(
-    error: Exception, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any] = NO_OPTIONS
-) -> Exception:
-    """The error of a failed forward, as one that restates the call, the shapes and the remedy."""
-    if isinstance(error, ShapeError):
-        return error
-    names = op.inputs if not op.variadic else tuple(f"part {i}" for i in range(len(inputs)))
-    shapes = [_shape(x) for x in inputs]
-    call = f"{op.name}({', '.join(_called(n, x) for n, x in zip(names, inputs, strict=True))}"
-    call += "".join(f", {k}={v!r:.80}" for k, v in options.items() if k != "shared") + ")"
-    if isinstance(error, TypeError):
-        return TypeError(f"{call}: {error}")
-    if isinstance(error, IndexError):
-        return IndexError(f"{call}: {error}")
-    if op.arity == 2 and _clash(shapes):
-        return ShapeError(f"{call}: these shapes don't broadcast.\n{drawn(names, shapes)}")
-    return ShapeError(f"{call}: {error}")
-
-
-def _shape(x: Any) -> tuple[int, ...]:
-    try:
-        return np.shape(raw(x))
-    except ValueError:  # rows of different lengths: the error is about that
-        return ()
-
-
-def _called(name: str, x: Any) -> str:
-    label = f"{name}={x.name!r:.80}" if type(x) is Value and x.name else name
-    shape = _shape(x)
-    return f"{label}: {'number' if shape == () else f'shape {shape}'}"
-
-
-def _clash(shapes: list[tuple[int, ...]]) -> bool:
-    try:
-        np.broadcast_shapes(*shapes)
-    except ValueError:
-        return True
-    return False
-
-
-def drawn(names: tuple[str, ...], shapes: list[tuple[int, ...]]) -> str:
-    """Shapes right-aligned under one another, as broadcasting compares them, with the clash marked."""
-    width = max(map(len, shapes))
-    columns = [[""] * (width - len(s)) + [str(n) for n in s] for s in shapes]
-    clash = [len({n for n in column if n not in ("", "1")}) > 1 for column in zip(*columns, strict=True)]
-    cells = [max(map(len, column)) for column in zip(*columns, strict=True)]
-    left = max(map(len, names))
-    lines = [
-        f"    {name:<{left}}   " + "   ".join(text.rjust(cell) for text, cell in zip(row, cells, strict=True))
-        for name, row in zip(names, columns, strict=True)
-    ]
-    marks = "   ".join(("^" * cell if bad else " " * cell) for bad, cell in zip(clash, cells, strict=True))
-    lines.append(f"    {'':<{left}}   {marks}".rstrip())
-    return (
-        "\n".join(lines) + "\nCompared from the right, two lengths must be equal or one of them 1: reshape one of them."
-    )
