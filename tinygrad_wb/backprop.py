@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError, StaleGraphError
+from tinygrad_wb.operation import ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
 from tinygrad_wb.value import Value, own, raw
@@ -80,7 +81,7 @@ def contributions(node: Value, g: Any, read: Callable[[Any], Any] = raw) -> list
         options = {k: v for k, v in options.items() if k != "shared"}
         options["shared"] = op.shared(*operands, **options)
     try:
-        return _contributions(node, op, g, read(node), operands, options)
+        return _contributions(node, op, g, node._data if read is raw else node, operands, options)
     except ArithmeticError:  # a float was divided by zero
         return _contributions(node, op, _ieee(g), _ieee(read(node)), list(map(_ieee, operands)), options)
 
@@ -122,11 +123,6 @@ def _summed_axes(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, 
     return axes[0] if len(axes) == 1 else axes
 
 
-@functools.lru_cache(maxsize=64)
-def _ones(n: int, dtype: np.dtype[Any]) -> Any:
-    return np.ones(n, dtype)
-
-
 def match(d: Any, like: Any) -> Any:
     """A contribution in the shape and dtype of the plain number or array ``like`` that it is for.
 
@@ -134,8 +130,8 @@ def match(d: Any, like: Any) -> Any:
     that it was stretched to. A reduction is the other way round: its gradient is stretched over what it summed.
     """
     if type(d) is np.ndarray and type(like) is np.ndarray and d.shape[1:] == like.shape and d.dtype == like.dtype:
-        # The bias under a batch, in every layer: BLAS adds up rows faster than a reduction does.
-        return _ones(len(d), d.dtype) @ d if d.ndim == 2 and d.itemsize >= 4 else np.add.reduce(d, 0)
+        # The bias under a batch, in every layer.
+        return ones(len(d), d.dtype).dot(d) if d.ndim == 2 and d.itemsize >= 4 else np.add.reduce(d, 0)
     shape, target = shape_of(d), np.shape(like)
     if shape != target:
         if len(shape) >= len(target) and (axes := _summed_axes(shape, target)) != ():

@@ -14,6 +14,7 @@ mind broadcasting: `backprop.match` gives every contribution the shape of the in
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from tinygrad_wb.value import Value, constant, record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["REGISTRY", "Operation", "elementwise", "operation", "plain"]
+__all__ = ["REGISTRY", "Operation", "elementwise", "ones", "operation", "plain"]
 
 # Every operation by name. Tests, documents and NumPy's protocols walk it.
 REGISTRY: dict[str, Operation] = {}
@@ -259,6 +260,12 @@ def elementwise(scalar: Callable[[float], float], array: Callable[..., Any]) -> 
         return array(a)
 
     return forward
+
+
+@functools.lru_cache(maxsize=64)
+def ones(n: int, dtype: np.dtype[Any]) -> Any:
+    """A row of ones: its product with a matrix adds up the columns, and BLAS does that faster than a reduction."""
+    return np.ones(n, dtype)
 
 
 def plain(result: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_wb.memory import keep_freed_memory
 from tinygrad_wb.operations.functions import sqrt
 from tinygrad_wb.value import Value, next_tick, raw
 
@@ -36,6 +37,7 @@ class Optimizer:
         self.learning_rate = learning_rate
         self.clip_norm = None if clip_norm is None else float(clip_norm)
         self.steps = 0
+        keep_freed_memory()
         self.memory: list[dict[str, Any]] = [defaultdict(float) for _ in self.parameters]
         name = type(self).__name__
         if not self.parameters:
@@ -55,7 +57,8 @@ class Optimizer:
     @property
     def rate(self) -> float:
         """The learning rate η of the next step."""
-        return float(self.learning_rate(self.steps) if callable(self.learning_rate) else self.learning_rate)
+        rate = self.learning_rate
+        return float(rate(self.steps) if callable(rate) else rate)
 
     def zero_grad(self) -> None:
         """Set every parameter's ``.grad`` back to None, "not computed"."""
@@ -64,18 +67,21 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
-        gradients = [raw(p.grad) for p in self.parameters]
+        gradients = [p.grad for p in self.parameters]
         for g in gradients:
             if g is None:
                 raise self._missing()
-        rate = self.rate
         if self.clip_norm is not None:
             gradients = clipped(gradients, self.clip_norm)
-        for p, g, memory in zip(self.parameters, gradients, self.memory, strict=True):
-            if type(p._data) is float:
-                p._data = float(p._data - self.change(np.float64(p._data), np.float64(g), memory, rate))
+        rate = self.rate
+        change = self.change
+        for p, g, memory in zip(self.parameters, gradients, self.memory):
+            w = p._data
+            if type(w) is np.ndarray:
+                # in place: the array stays the parameter's
+                w -= change(w, g if type(g) is np.ndarray else raw(g), memory, rate)
             else:
-                p._data -= self.change(p._data, g, memory, rate)
+                p._data = float(w - change(np.float64(w), np.float64(raw(g)), memory, rate))
             p.tick = next_tick()
         self.steps += 1
 
@@ -92,6 +98,7 @@ class Optimizer:
 
 def clipped(gradients: list[Any], limit: float) -> list[Any]:
     """All gradients, taken as one vector, scaled down together if it is longer than ``limit``."""
+    gradients = list(map(raw, gradients))
     norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
     return [g * (limit / (norm + 1e-6)) for g in gradients] if norm > limit else gradients
 

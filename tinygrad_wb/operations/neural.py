@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
-from tinygrad_wb.operation import operation, plain
+from tinygrad_wb.operation import ones, operation, plain
 from tinygrad_wb.operations.arithmetic import maximum
 from tinygrad_wb.operations.functions import exp, sigmoid, softplus
 from tinygrad_wb.operations.reductions import sum
@@ -25,15 +25,11 @@ def softmax(a: Any, axis: int = -1) -> Any:
     return plain(y / np.add.reduce(y, axis=axis, keepdims=True))
 
 
-def _log_softmax(a: Any, axis: int) -> Any:
-    y = a - np.maximum.reduce(a, axis=axis, keepdims=True)
-    return plain(y - np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True)))
-
-
 @operation(da=lambda g, y, a, axis: g - exp(y) * sum(g, axis, True))
 def log_softmax(a: Any, axis: int = -1) -> Any:
     """log(softmax(a)) along ``axis``, exact also where softmax rounds to 0."""
-    return _log_softmax(a, axis)
+    y = a - np.maximum.reduce(a, axis=axis, keepdims=True)
+    return plain(y - np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True)))
 
 
 # -- losses ------------------------------------------------------------------------------------------------
@@ -142,7 +138,12 @@ def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> 
 
 
 def _log_probabilities(logits: Any, labels: Any) -> Any:
-    return _log_softmax(logits, -1) if type(logits) is np.ndarray else log_softmax(logits)
+    """log_softmax(logits), by the shortest way."""
+    if type(logits) is not np.ndarray or logits.ndim != 2 or logits.itemsize < 4:
+        return log_softmax(logits)
+    y = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    y -= np.log(np.exp(y).dot(ones(y.shape[1], y.dtype)))[:, None]
+    return y
 
 
 @operation(shared=_log_probabilities, dlogits=_cross_entropy_da, dlabels=None)
