@@ -139,7 +139,7 @@ def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> 
 
 def _log_probabilities(logits: Any, labels: Any) -> Any:
     """log_softmax(logits), by the shortest way."""
-    if type(logits) is not np.ndarray or logits.ndim != 2 or logits.itemsize < 4:
+    if type(logits) is not np.ndarray or logits.ndim != 2 or logits.dtype.char not in "fd":
         return log_softmax(logits)
     y = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
     y -= np.log(np.exp(y).dot(ones(y.shape[1], y.dtype)))[:, None]
