@@ -21,9 +21,9 @@ from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_
 from tinygrad_wb.value import Value, own, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["accumulate", "backward", "contributions", "history", "itself", "match", "pull_back"]
+__all__ = ["accumulate", "backward", "contributions", "history", "match", "pull_back"]
 
 _by_tick = attrgetter("tick")
 
@@ -63,27 +63,23 @@ def _stale(x: Value, node: Value) -> StaleGraphError:
 # -- the chain rule -------------------------------------------------------------------------------------------
 
 
-def itself(x: Any) -> Any:
-    """What `contributions` reads when the partials are to be recorded: the Values themselves."""
-    return x
-
-
-def contributions(node: Value, g: Any, read: Callable[[Any], Any] = raw) -> list[tuple[Value, Any]]:
+def contributions(node: Value, g: Any, record: bool = False) -> list[tuple[Value, Any]]:
     """For each input of ``node`` that is a Value, with g = ∂Loss/∂node: the input, and what it gets of g.
 
-    ``read`` is what the partials are given for a Value: ``raw``, its plain data, and they compute; or
-    ``itself``, and they record, so that what comes out can be differentiated again.
+    Plain data comes out; with ``record`` the partials are given the Values themselves, and what comes out are Values
+    that can be differentiated again.
     """
     op: Any = node.op
     options = node.options
-    operands = [x._data if type(x) is Value else x for x in node.inputs] if read is raw else list(node.inputs)
-    if op.shared is not None and read is itself:
+    y = node if record else node._data
+    operands = [x._data if type(x) is Value and not record else x for x in node.inputs]
+    if op.shared is not None and record:
         options = {k: v for k, v in options.items() if k != "shared"}
         options["shared"] = op.shared(*operands, **options)
     try:
-        return _contributions(node, op, g, node._data if read is raw else node, operands, options)
+        return _contributions(node, op, g, y, operands, options)
     except ArithmeticError:  # a float was divided by zero
-        return _contributions(node, op, _ieee(g), _ieee(read(node)), list(map(_ieee, operands)), options)
+        return _contributions(node, op, _ieee(g), _ieee(y), list(map(_ieee, operands)), options)
 
 
 def _contributions(
@@ -102,11 +98,11 @@ def _ieee(x: Any) -> Any:
     return np.float64(x) if type(x) is float else x
 
 
-def pull_back(result: Value, seed: Any, read: Callable[[Any], Any] = raw) -> dict[Value, Any]:
+def pull_back(result: Value, seed: Any, record: bool = False) -> dict[Value, Any]:
     """∂result/∂v, weighted by ``seed``, for every Value v behind ``result``; touches no ``.grad``."""
     gradients = {result: seed}
     for node in history(result):
-        for x, d in contributions(node, gradients[node], read):
+        for x, d in contributions(node, gradients[node], record):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted
     return gradients
@@ -184,7 +180,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     """
     seed = _seed_of(self, seed)
     if record:
-        for x, d in pull_back(self, seed, itself).items():
+        for x, d in pull_back(self, seed, record).items():
             if x.inputs:
                 x.grad = raw(d)
             else:
@@ -240,7 +236,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
 
 def _seed_of(result: Value, seed: Any) -> Any:
     if seed is None:
-        if result.shape != ():
+        if type(result._data) is not float:
             raise ShapeError(
                 f"backward() starts from one number, this Value has shape {result.shape}: "
                 "reduce it first (.sum(), .mean(), a loss), or give a seed of that shape, the weight of each element"

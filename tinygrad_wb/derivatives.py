@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.backprop import history, itself, pull_back
+from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operations.arithmetic import positive
 from tinygrad_wb.operations.reductions import sum
@@ -26,7 +26,7 @@ __all__ = ["grad", "hessian", "hvp", "jacobian", "value_and_grad"]
 
 
 class _Trace:
-    """One run of f on a Value of its own, ``x``, and how to read the graph between x and the result.
+    """One run of f on a Value of its own, ``x``.
 
     Of a given Value, x is a copy that remembers it. If other Values than x are behind the result, given or closed
     over, the derivative depends on them too: then the partials are recorded, and the derivative is a Value.
@@ -43,13 +43,13 @@ class _Trace:
             changed[argnum] = self.x
             self.result = f(*changed, **kwargs)
         others = type(given) is Value or _has_older_leaves(self.result, self.x)
-        self.read = itself if tracked and others else raw
+        self.record = tracked and others
 
     def slope(self, seed: Any) -> Any:
         """∂result/∂x, weighted by ``seed``; zeros where the result does not depend on x."""
         x = self.x
         with recording(True):
-            found = pull_back(self.result, seed, self.read) if type(self.result) is Value else {}
+            found = pull_back(self.result, seed, self.record) if type(self.result) is Value else {}
             return self._told(found.get(x, 0.0 if x.shape == () else np.zeros(x.shape, x.dtype)))
 
     def value(self) -> Any:
@@ -57,7 +57,7 @@ class _Trace:
 
     def _told(self, answer: Any) -> Any:
         """A Value where the derivative is one, also when this answer happens to be constant."""
-        if self.read is raw:
+        if not self.record:
             return raw(answer)
         return answer if type(answer) is Value else Value(answer)
 

@@ -219,16 +219,19 @@ def _bound(call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    inputs, operands, tracked = [], [], False
+    inputs, operands, tracked = list(args), [], False
+    partials = op.partials * len(args) if op.variadic else op.partials
     try:
         for i, x in enumerate(args):
-            operand = x._data if type(x) is Value else constant(x)
-            operands.append(operand)
-            if type(x) is Value and (op.variadic or op.partials[i] is not None):
-                tracked = True
-                inputs.append(x)
-            else:  # a constant, or an input without a derivative, which is as good as one
-                inputs.append(operand)
+            if type(x) is Value:
+                operands.append(x._data)
+                if partials[i] is not None:
+                    tracked = True
+                    continue
+                inputs[i] = x._data  # without a derivative, it is as good as a constant
+            else:
+                inputs[i] = constant(x)
+                operands.append(inputs[i])
         for name, option in options.items():
             if type(option) is Value:
                 raise TypeError(

@@ -56,7 +56,7 @@ def positive(a: Any) -> Any:
 
 @operation(da=lambda g, y, a: g * (a + a))
 def square(a: Any) -> Any:
-    """A times a."""
+    """a times a."""
     return a * a
 
 
@@ -118,7 +118,7 @@ def clip(a: Any, min: Any = None, max: Any = None) -> Any:
     db=lambda g, y, condition, a, b: where(condition, 0.0, g),
 )
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """A where ``condition`` holds, b elsewhere; the condition has no derivative."""
+    """a where ``condition`` holds, b elsewhere; the condition has no derivative."""
     if type(condition) is float and type(a) is float and type(b) is float:
         return a if condition else b
     y = np.where(condition, a, b)

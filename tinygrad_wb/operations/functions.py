@@ -70,7 +70,7 @@ erf      = _row("erf", math.erf, _erf_array, lambda g, y, a: g * _ERF_SLOPE * ex
 
 @operation(da=lambda g, y, a: g * (sigmoid(a) * (1.0 + a * (1.0 - sigmoid(a)))))
 def silu(a: Any) -> Any:
-    """A · sigmoid(a), also called swish (Elfwing et al., 2017)."""
+    """a · sigmoid(a), also called swish (Elfwing et al., 2017)."""
     return a * sigmoid(a)
 
 
@@ -84,7 +84,7 @@ def relu(a: Any) -> Any:
 
 @operation(da=lambda g, y, a, slope: where(a > 0.0, g, g * slope))
 def leaky_relu(a: Any, slope: float = 0.01) -> Any:
-    """A where it is positive, ``slope`` · a elsewhere (Maas et al., 2013)."""
+    """a where it is positive, ``slope`` · a elsewhere (Maas et al., 2013)."""
     if type(a) is float:
         return a if a > 0.0 else a * slope
     return np.where(a > 0.0, a, a * slope)
@@ -104,7 +104,7 @@ def _gelu_da(g: Any, y: Any, a: Any, approximate: bool) -> Any:
 
 @operation(da=_gelu_da)
 def gelu(a: Any, approximate: bool = False) -> Any:
-    """A · Φ(a), Φ the normal distribution function (Hendrycks and Gimpel, 2016).
+    """a · Φ(a), Φ the normal distribution function (Hendrycks and Gimpel, 2016).
 
     ``approximate`` uses the paper's tanh form, which is much quicker on large arrays.
     """
@@ -127,7 +127,7 @@ def _power_db(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 @operation("{a} ** {b}", da=_power_da, db=_power_db)
 def power(a: Any, b: Any) -> Any:
-    """A to the power b; nan where that is not a real number. ∂/∂b of 0ᵇ is 0, as in PyTorch."""
+    """a to the power b; nan where that is not a real number. ∂/∂b of 0ᵇ is 0, as in PyTorch."""
     try:
         y = a**b
     except ArithmeticError:  # only floats raise it

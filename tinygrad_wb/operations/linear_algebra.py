@@ -67,16 +67,21 @@ def _rows(x: Any) -> Any:
     return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1]))
 
 
+def _product(a: Any, w: Any) -> Any:
+    """a @ w, where w is a matrix; of arrays by the quicker of NumPy's two ways."""
+    return a.dot(w) if type(a) is np.ndarray and type(w) is np.ndarray else a @ w
+
+
 @operation(
     "{x} @ {w} + {b}",
-    dx=lambda g, y, x, w, b: g @ w.T,
-    dw=lambda g, y, x, w, b: _rows(x).T @ _rows(g),
+    dx=lambda g, y, x, w, b: _product(g, w.T),
+    dw=lambda g, y, x, w, b: _product(_rows(x).T, _rows(g)),
     db=lambda g, y, x, w, b: g,
 )
 def affine(x: Any, w: Any, b: Any) -> Any:
-    """X @ w + b: a layer of neurons. x (…, inputs), w (inputs, outputs), b (outputs)."""
+    """x @ w + b: a layer of neurons. x (…, inputs), w (inputs, outputs), b (outputs)."""
     try:
-        y = x.dot(w)  # what x @ w is where w is a matrix, a little quicker
+        y = _product(x, w)
         fits = w.ndim == 2 and w.shape[1:] == b.shape
     except (ValueError, TypeError, AttributeError):
         fits = False

@@ -125,11 +125,14 @@ def _class_numbers(logits: Any, labels: Any) -> Any:
             f"labels must be integers, a class for each row, got {labels.dtype} such as {labels.flat[0]}; astype(int)?"
         )
     labels = labels.ravel()
-    # One look for both ends: a negative number, read as unsigned, is huge.
-    if np.maximum.reduce(labels.astype(np.int64, copy=False).view(np.uint64)) >= shape[-1]:
-        wrong = labels[(labels < 0) | (labels >= shape[-1])][0]
-        raise ValueError(f"labels must be from 0 to {shape[-1] - 1} for logits of {shape[-1]} classes, got {wrong}")
+    if labels.dtype.kind == "i" and np.minimum.reduce(labels) < 0:  # an index that NumPy would take, from the end
+        raise _out_of_range(labels, shape[-1])
     return labels
+
+
+def _out_of_range(labels: Any, classes: int) -> ValueError:
+    wrong = labels[(labels < 0) | (labels >= classes)][0]
+    return ValueError(f"labels must be from 0 to {classes - 1} for logits of {classes} classes, got {wrong}")
 
 
 def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> Any:
@@ -154,4 +157,8 @@ def cross_entropy(logits: Any, labels: Any, *, shared: Any) -> Any:
     """
     labels = _class_numbers(logits, labels)
     rows = shared.reshape(-1, shared.shape[-1])
-    return float(np.add.reduce(rows[np.arange(labels.size), labels])) / -labels.size
+    try:
+        right = rows[np.arange(labels.size), labels]
+    except IndexError:
+        raise _out_of_range(labels, rows.shape[1]) from None
+    return float(np.add.reduce(right)) / -labels.size

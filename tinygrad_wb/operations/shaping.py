@@ -43,7 +43,7 @@ def broadcast_to(a: Any, shape: Any) -> Any:
 
 @operation(da=lambda g, y, a, dtype: g)
 def astype(a: Any, dtype: Any) -> Any:
-    """A as float16, float32 or float64; a scalar stays a Python float."""
+    """a as float16, float32 or float64; a scalar stays a Python float."""
     if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
         raise TypeError(f"a Value holds float16, float32 or float64, not {dtype!r}")
     return a if type(a) is float else a.astype(dtype)
