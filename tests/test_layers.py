@@ -238,7 +238,7 @@ def test_mlp_without_hidden_layers_and_with_denses_options():
 
 @pytest.mark.parametrize("hidden", [16, np.int64(16)])
 def test_mlp_hidden_as_a_number_is_an_error_that_shows_the_call(hidden):
-    with pytest.raises(TypeError, match=r"hidden is the list of hidden sizes: MLP\(2, \[16\], 1\)"):
+    with pytest.raises(TypeError, match=r"the hidden sizes are one list, .*: MLP\(2, \[16, …\], outputs\)"):
         wb.MLP(2, hidden, 1)
 
 

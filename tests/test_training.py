@@ -522,8 +522,15 @@ def test_early_stopping_keeps_arrays_that_go_on_changing():
 
 def test_early_stopping_on_something_that_is_not_measured_says_what_there_is():
     model, optimizer = moons_model()
-    with pytest.raises(KeyError, match="'val_loss' was not measured; there are: loss, accuracy"):
-        fit_moons(model, optimizer, metrics=["accuracy"], callbacks=[wb.EarlyStopping()])
+    before = weights(model)
+    with pytest.raises(
+        ValueError, match=r"'val_loss' is not measured, there are loss, accuracy; .*validation=\(x, y\)"
+    ):
+        fit_moons(model, optimizer, metrics=["accuracy"], callbacks=wb.EarlyStopping())
+    assert same(weights(model), before), "said before training, not after an epoch of it"
+    with pytest.raises(ValueError, match="does 'val_rmse' improve downwards or upwards"):
+        wb.EarlyStopping("val_rmse")
+    assert wb.EarlyStopping("val_rmse", mode="min").sign == 1.0
     with pytest.raises(ValueError, match="patience must be at least 1 epoch, got 0"):
         wb.EarlyStopping(patience=0)
 
@@ -743,7 +750,7 @@ REFUSED = {
     "no lists": ({"data": ([], [])}, ValueError, "x and y are empty"),
     "unequal lengths": ({"data": (X, Y[:5])}, ValueError, r"as many in both; got shapes \(120, 2\) and \(5,\)"),
     "a number": ({"data": (X, 1.0)}, ValueError, r"one row for each example.*\(\)"),
-    "nan in x": ({"data": (NAN, Y)}, ValueError, "x of x and y has nan, first in row 7; .* allow_nan=True"),
+    "nan in x": ({"data": (NAN, Y)}, ValueError, "x of x and y has nan or inf, first in row 7; .* allow_nan=True"),
     "nan in y": ({"data": (X, np.where(Y == 1, np.nan, 0.0))}, ValueError, "y of x and y has nan"),
     "text": ({"data": (X.astype(str), Y)}, TypeError, "x of x and y must hold numbers, got <U"),
     "complex": ({"data": (X * 1j, Y)}, TypeError, "must hold numbers, got complex128"),
@@ -753,7 +760,7 @@ REFUSED = {
     "validation as a fraction": ({"validation": 0.2}, TypeError, r"validation is a pair \(x, y\)"),
     "validation unequal": ({"validation": (X, Y[:5])}, ValueError, "validation x and y need one row for each"),
     "validation empty": ({"validation": (X[:0], Y[:0])}, ValueError, "validation x and y are empty"),
-    "validation nan": ({"validation": (NAN, Y)}, ValueError, "x of validation x and y has nan, first in row 7"),
+    "validation nan": ({"validation": (NAN, Y)}, ValueError, "x of validation x and y has nan or inf, first in row 7"),
     "optimizer by name": ({"optimizer": "adam"}, TypeError, "optimizer must be an optimizer such as wb.SGD.*'adam'"),
     "optimizer class": ({"optimizer": wb.SGD}, TypeError, "optimizer must be an optimizer such as wb.SGD"),
     "epochs 0": ({"epochs": 0}, ValueError, "epochs must be a positive whole number, got 0"),

@@ -41,4 +41,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_USE})
+    return sorted({name for name in {*globals(), *_ON_USE} if name[0] != "_"} - {"TYPE_CHECKING", "Any"})

@@ -62,7 +62,10 @@ def _check(
         result = Value(result)  # it does not depend on its inputs: all derivatives must be 0
     u = _like(result, rng.uniform(0.5, 1.5, result.shape) * rng.choice([-1.0, 1.0], result.shape))
     gradients = pull_back(result, u)
-    directions = [rng.uniform(0.5, 1.5, x.shape) * rng.choice([-1.0, 1.0], x.shape) for x in points]
+    # Along large numbers larger steps: a small one would be lost in their rounding.
+    directions = [
+        rng.uniform(0.5, 1.5, x.shape) * rng.choice([-1.0, 1.0], x.shape) * np.maximum(1.0, np.abs(x)) for x in points
+    ]
 
     for i, x in enumerate(inputs):
         gradient = np.asarray(gradients.get(x, np.zeros(x.shape)))
@@ -72,6 +75,11 @@ def _check(
         near = _difference(f, points, i, directions[i], u)
         # Rounding is in proportion to what is summed, not to the sum, which may cancel.
         scale = float(np.vdot(np.abs(gradient), np.abs(directions[i])))
+        if not np.isfinite(near):
+            raise GradientError(
+                f"order {n}, argument {i}: finite differences are {near} here, so nothing can be compared; "
+                "is the point at the edge of where the function is defined?"
+            )
         if not np.isfinite(exact) or not abs(exact - near) <= atol + rtol * max(scale, abs(near)):
             raise GradientError(_complaint(f, points, i, gradient, u, n, exact, near))
 

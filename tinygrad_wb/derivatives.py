@@ -17,7 +17,7 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operations.arithmetic import positive
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import reshape, shape_of, stack
-from tinygrad_wb.value import Value, constant, is_recording, raw, recording
+from tinygrad_wb.value import Value, constant, is_recording, raw, recording, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ class _Trace:
             raise TypeError(f"{_called(f)} was called with {len(args)} arguments: there is no argument number {argnum}")
         given = args[argnum]
         tracked = is_recording()
-        with recording(True):
+        with tracing():
             self.x = positive(given) if type(given) is Value else Value(given)
             changed = list(args)
             changed[argnum] = self.x
@@ -70,6 +70,14 @@ def _has_older_leaves(result: Any, x: Value) -> bool:
     return any(type(v) is Value and not v.inputs and v.tick < x.tick for v in behind)
 
 
+def _function(f: Any) -> Callable[..., Any]:
+    if not callable(f):
+        raise TypeError(
+            f"a function is wanted, got {f!r:.80}; of a loss that is computed already, call loss.backward()"
+        )
+    return f  # type: ignore[no-any-return]
+
+
 def _called(f: Callable[..., Any]) -> str:
     return getattr(f, "__name__", "the function") + "()"
 
@@ -84,7 +92,7 @@ def value_and_grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., tupl
     (0.0, 0.0)
     """
 
-    @functools.wraps(f)
+    @functools.wraps(_function(f))
     def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         trace = _Trace(f, args, kwargs, argnum)
         if shape_of(trace.result) != ():
@@ -104,7 +112,7 @@ def grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     >>> wb.grad(wb.grad(lambda x: x**3))(2.0)
     12.0
     """
-    both = value_and_grad(f, argnum)
+    both = value_and_grad(_function(f), argnum)
 
     @functools.wraps(f)
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -122,7 +130,7 @@ def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
            [0., 4.]])
     """
 
-    @functools.wraps(f)
+    @functools.wraps(_function(f))
     def full(*args: Any, **kwargs: Any) -> Any:
         trace = _Trace(f, args, kwargs, argnum)
         shape = shape_of(trace.result)

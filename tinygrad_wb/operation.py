@@ -114,6 +114,8 @@ def operation(
     """
 
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
+        if forward.__name__ in REGISTRY:
+            raise ValueError(f"there is an operation {forward.__name__} already: give yours another name")
         op = Operation(forward, template, partials, shared, variadic)
         make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
         function = make(op)
@@ -139,7 +141,10 @@ def _unary(op: Operation) -> Callable[..., Any]:
     def call(a: Any) -> Any:
         if type(a) is Value:
             return record(op, (a,), forward(a._data))
-        return forward(constant(a))
+        try:
+            return forward(constant(a))
+        except (ValueError, TypeError) as error:
+            raise explained(error, op, (a,)) from None
 
     return call
 

@@ -60,6 +60,9 @@ class Optimizer:
         rate = self.learning_rate
         return float(rate(self.steps) if callable(rate) else rate)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.parameters)} parameters, learning_rate={self.learning_rate})"
+
     def zero_grad(self) -> None:
         """Set every parameter's ``.grad`` back to None, "not computed"."""
         for p in self.parameters:

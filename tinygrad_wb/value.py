@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.operation import Operation
 
-__all__ = ["Value", "constant", "no_grad", "own", "raw", "record", "recording"]
+__all__ = ["Value", "constant", "no_grad", "own", "raw", "record", "recording", "tracing"]
 
 # The one clock. Order of ticks is order of execution, in every thread.
 next_tick = itertools.count().__next__
@@ -113,7 +113,13 @@ class Value:
         """Index of the smallest element, as a plain integer or array: nothing to differentiate."""
         return np.argmin(self._data, axis)
 
-    __float__ = item
+    def __float__(self) -> float:
+        if threading.get_ident() in _tracing:
+            raise TypeError(
+                "float(v), and so math.exp(v) and the like, would lose v's history inside a function that is being "
+                "differentiated: use wb.exp(v) or np.exp(v), or v.item() where a plain number is meant"
+            )
+        return self.item()
 
     def __bool__(self) -> bool:
         return bool(self._data)
@@ -207,6 +213,7 @@ class Value:
         broadcast_to: Callable[..., Value]
         clip: Callable[..., Value]
         cos: Callable[..., Value]
+        erf: Callable[..., Value]
         exp: Callable[..., Value]
         gelu: Callable[..., Value]
         leaky_relu: Callable[..., Value]
@@ -283,6 +290,10 @@ def _described(x: np.ndarray[Any, Any]) -> str:
 _paused: set[int] = set()
 
 
+# Threads that run a function in order to differentiate it (`grad`, `jacobian` …).
+_tracing: set[int] = set()
+
+
 def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
     """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
     value = object.__new__(Value)
@@ -301,6 +312,20 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.options = options
     value.tick = next_tick()
     return value
+
+
+@contextlib.contextmanager
+def tracing() -> Iterator[None]:
+    """Record in this thread for the length of a ``with`` block, and let no Value be turned into a float unawares."""
+    thread = threading.get_ident()
+    outermost = thread not in _tracing
+    _tracing.add(thread)
+    try:
+        with recording(True):
+            yield
+    finally:
+        if outermost:
+            _tracing.discard(thread)
 
 
 def is_recording() -> bool:

@@ -67,6 +67,8 @@ class Dense(Module):
         try:
             y = matmul(x, self.weight) if self.bias is None else affine(x, self.weight, self.bias)
         except ShapeError:
+            if shape_of(x)[-1:] == self.weight.shape[:1]:
+                raise  # x is right: weight and bias don't fit each other
             raise self._misfit(shape_of(x)) from None
         return y if self.activation is None else self.activation(y)
 
@@ -131,6 +133,8 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: str | Callable[[Any], Any]) -> None:
+        if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
+            raise TypeError("Sequential takes layers, not a list of them: Sequential(*layers)")
         self.layers = tuple(layer if isinstance(layer, Module) else Activation(layer) for layer in layers)
 
     def members(self) -> Iterator[tuple[str, Any]]:
@@ -172,7 +176,7 @@ class MLP(Sequential):
         **options: Any,
     ) -> None:
         if isinstance(hidden, (int, np.integer)):
-            raise TypeError(f"MLP: hidden is the list of hidden sizes: MLP({inputs}, [{hidden}], {outputs})")
+            raise TypeError(f"MLP: the hidden sizes are one list, even of one: MLP({inputs}, [{hidden}, …], outputs)")
         rng = np.random.default_rng(seed)
         sizes = [inputs, *hidden, outputs]
         last = len(sizes) - 2

@@ -15,6 +15,8 @@ def named(kind: str, wanted: Any, table: Mapping[str, Any]) -> Any:
 
     ``ValueError`` for an unknown name suggests the nearest; ``TypeError`` for what is neither.
     """
+    if isinstance(wanted, type):
+        raise TypeError(f"{kind} must be a name or a function, got the class {wanted.__name__}: make one of it")
     if callable(wanted):
         return wanted
     if not isinstance(wanted, str):

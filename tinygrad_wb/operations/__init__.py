@@ -15,6 +15,18 @@ def _reflected(function: Any) -> Any:
     return lambda b, a: function(a, b)
 
 
+def _in_place(sign: str, function: Any) -> Any:
+    def change(v: Value, other: Any) -> Any:
+        if v.grad is not None and not v.inputs:
+            raise TypeError(
+                f"v {sign}= … makes a new Value, and the parameter itself would stay as it is: "
+                f"write v.data {sign}= …, or let an optimizer step"
+            )
+        return function(v, other)
+
+    return change
+
+
 OPERATORS = {
     "add": arithmetic.add, "sub": arithmetic.subtract, "mul": arithmetic.multiply, "truediv": arithmetic.divide,
     "pow": functions.power, "matmul": linear_algebra.matmul,
@@ -24,6 +36,7 @@ for _name, _function in OPERATORS.items():
     setattr(Value, f"__r{_name}__", _reflected(_function))
 
 METHODS = {
+    "__iadd__": _in_place("+", arithmetic.add), "__isub__": _in_place("-", arithmetic.subtract),
     "__neg__": arithmetic.negative, "__pos__": arithmetic.positive, "__abs__": arithmetic.absolute,
     "__getitem__": shaping.getitem, "abs": arithmetic.absolute, "T": property(shaping.transpose),
     "reshape": lambda v, *shape: shaping.reshape(v, shape[0] if len(shape) == 1 else shape),

@@ -68,8 +68,8 @@ def _rows(x: Any) -> Any:
 
 
 def _product(a: Any, w: Any) -> Any:
-    """a @ w, where w is a matrix; of arrays by the quicker of NumPy's two ways."""
-    return a.dot(w) if type(a) is np.ndarray and type(w) is np.ndarray else a @ w
+    """a @ w, where w is a matrix; of two matrices by the quicker of NumPy's two ways."""
+    return a.dot(w) if type(a) is np.ndarray and a.ndim == 2 and type(w) is np.ndarray else a @ w
 
 
 @operation(

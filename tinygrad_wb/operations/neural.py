@@ -93,11 +93,17 @@ def hinge_loss(scores: Any, targets: Any) -> Any:
 def one_hot(labels: Any, classes: int, dtype: Any = np.float64) -> Any:
     """Rows of zeros with a 1 at each label: (…,) integers to a plain array (…, classes)."""
     labels = np.asarray(labels)
-    if labels.ndim != 1:
-        return one_hot(labels.ravel(), classes, dtype).reshape((*labels.shape, classes))
-    y = np.zeros((len(labels), classes), dtype)
-    y[np.arange(len(labels)), labels] = 1.0
-    return y
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
+    if ((labels < 0) | (labels >= classes)).any():
+        raise _out_of_range(labels, classes)
+    return _one_hot(labels, classes, dtype)
+
+
+def _one_hot(labels: Any, classes: int, dtype: Any) -> Any:
+    y = np.zeros((labels.size, classes), dtype)
+    y[np.arange(labels.size), labels.ravel()] = 1.0
+    return y if labels.ndim == 1 else y.reshape((*labels.shape, classes))
 
 
 def _whole(labels: Any) -> Any:
@@ -137,7 +143,7 @@ def _out_of_range(labels: Any, classes: int) -> ValueError:
 
 def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> Any:
     # softmax(logits) less the truth, each row's share of the mean
-    return (exp(shared) - one_hot(_whole(labels), logits.shape[-1], logits.dtype)) * (g * (1.0 / np.size(labels)))
+    return (exp(shared) - _one_hot(_whole(labels), logits.shape[-1], logits.dtype)) * (g * (1.0 / np.size(labels)))
 
 
 def _log_probabilities(logits: Any, labels: Any) -> Any:

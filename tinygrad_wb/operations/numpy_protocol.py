@@ -21,22 +21,23 @@ REDUCING = {np.add: "sum", np.maximum: "max", np.minimum: "min"}  # np.add.reduc
 
 
 def _raw_deep(x: Any) -> Any:
-    return [_raw_deep(i) for i in x] if type(x) in (list, tuple) else raw(x)
+    return type(x)(map(_raw_deep, x)) if type(x) in (list, tuple) else raw(x)
 
 
 def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    if keywords.get("out") is not None:
+        raise TypeError(f"np.{name}(…, out=…) would overwrite an array behind the graph's back: leave out= away")
     if function in PLAIN:
-        return function(*map(_raw_deep, inputs), **keywords)
+        return function(*map(_raw_deep, inputs), **{k: _raw_deep(x) for k, x in keywords.items()})
     op = REGISTRY.get(name)
     if op is None or getattr(np, name, None) is not function:
+        where = getattr(function, "__module__", "numpy").replace("numpy", "np", 1)
         raise TypeError(
-            f"np.{name} has no derivative here: take v.data for plain numbers, "
+            f"{where}.{name} has no derivative here: take v.data for plain numbers, "
             "or write it with the functions of tinygrad_wb (they are listed by dir(tinygrad_wb))"
         )
     # NumPy passes on what was left at its default: None, or a marker of its own
     given = {k: v for k, v in keywords.items() if v is not np._NoValue and (v is not None or k in op.defaults)}
-    if "out" in given:
-        raise TypeError(f"np.{name}(…, out=…) would overwrite an array behind the graph's back: leave out= away")
     return op.function(*inputs, **given)
 
 

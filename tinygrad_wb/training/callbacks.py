@@ -20,6 +20,13 @@ class Callback:
     Setting ``training.stop = True`` ends training after this batch.
     """
 
+    def __init_subclass__(cls) -> None:
+        for name in vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name):
+                raise TypeError(
+                    f"{cls.__name__}.{name} would never be called: there are on_start, on_batch, on_epoch, on_end"
+                )
+
     def on_start(self, training: Training) -> None: ...
 
     def on_batch(self, training: Training) -> None: ...
@@ -42,19 +49,33 @@ class AfterEpoch(Callback):
 class EarlyStopping(Callback):
     """Stop when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs.
 
-    Losses and errors improve downwards, all other measures upwards. With ``restore_best`` the parameters go back to
-    what they were after the best epoch.
+    Losses and errors improve downwards (``mode`` "min"), accuracy upwards ("max"); of a measure of your own, say which.
+    With ``restore_best`` the parameters go back to what they were after the best epoch.
     """
 
     def __init__(
-        self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        mode: str | None = None,
     ) -> None:
+        if mode is None:
+            mode = "min" if monitor.endswith(("loss", "error")) else "max" if monitor.endswith("accuracy") else None
+        if mode not in ("min", "max"):
+            raise ValueError(f'EarlyStopping: does {monitor!r} improve downwards or upwards? Give mode="min" or "max"')
         if patience < 1:
             raise ValueError(f"EarlyStopping: patience must be at least 1 epoch, got {patience}")
         self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
-        self.sign = 1.0 if monitor.endswith(("loss", "error")) else -1.0
+        self.sign = 1.0 if mode == "min" else -1.0
 
-    def on_start(self, training: Training) -> None:  # noqa: ARG002 - the signature of all four
+    def on_start(self, training: Training) -> None:
+        if self.monitor not in training.measures:
+            remedy = "; give fit validation=(x, y)" if self.monitor.startswith("val_") else ""
+            raise ValueError(
+                f"EarlyStopping: {self.monitor!r} is not measured, there are {', '.join(training.measures)}{remedy}"
+            )
         self.best = np.inf
         self.best_epoch = 0
         self.weights: list[Any] = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["History"]
 
@@ -30,6 +33,13 @@ class History:
         if name not in self.epochs:
             raise KeyError(f"{name!r} was not measured; there are: {', '.join(self.epochs) or 'no finished epochs'}")
         return self.epochs[name]
+
+    def keys(self) -> list[str]:
+        """The names of what was measured; so ``dict(history)`` is a dictionary of the lists."""
+        return list(self.epochs)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.epochs)
 
     def __contains__(self, name: object) -> bool:
         return name in self.epochs
@@ -65,7 +75,7 @@ class History:
             lines += side.plot(range(1, len(numbers) + 1), numbers, style, color=color, marker=dot, label=name)
         ax.set(xlabel="epoch", ylabel="loss")
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.spines[["top"]].set_visible(False)
         if right is not None:
             right.set_ylabel(", ".join(dict.fromkeys(name.removeprefix("val_") for name in metrics)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from tinygrad_wb.nn.module import in_mode
 from tinygrad_wb.optimizers import Optimizer
 from tinygrad_wb.training.callbacks import AfterEpoch, Callback
 from tinygrad_wb.training.history import History
-from tinygrad_wb.training.measuring import Meter, loss_named, measured, metrics_named
+from tinygrad_wb.training.measuring import Meter, check_targets, loss_named, measured, metrics_named
 from tinygrad_wb.training.progress import Progress
 from tinygrad_wb.value import Value, raw
 
@@ -33,7 +35,9 @@ class Training:
         self.optimizer = optimizer
         self.loss = loss_named(loss)
         self.metrics = metrics_named(metrics)
-        self.callbacks = [_callback(c) for c in callbacks]
+        self.measures = ["loss", *self.metrics]  # the names in history
+        given = [callbacks] if isinstance(callbacks, Callback) or callable(callbacks) else callbacks
+        self.callbacks = [_callback(c) for c in given]
         self.epochs = epochs
         self.epoch = 0  # the one that is running, from 1
         self.history = History()
@@ -52,6 +56,13 @@ class Training:
         self.optimizer.zero_grad()
         error.backward()
         self.optimizer.step()
+        if not math.isfinite(error.data) and all(map(math.isfinite, self.history.batch_losses)):
+            warnings.warn(
+                f"a loss of {error.data} was encountered in epoch {self.epoch}: the weights may be lost; "
+                "lower the learning rate, or look at the data",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         self.history.batch_losses.append(error.data)
         meter.add(error.data, raw(prediction), y)
 
@@ -89,11 +100,13 @@ def fit(
 
     ``loss`` is a function of (prediction, y) or the name of one: ``cross_entropy``, ``mean_squared_error``,
     ``binary_cross_entropy``, ``hinge_loss``. ``metrics`` are functions of the plain (prediction, y), or names:
-    ``accuracy``, ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is another pair (x, y), measured after
+    ``accuracy`` (of scores, not probabilities), ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is another pair (x, y), measured after
     each epoch. ``callbacks`` are `Callback` objects, or functions called after each epoch. ``seed`` repeats the
     shuffling. Ctrl-C ends training after the running batch; the history and the weights are kept.
 
-    Raises ``ValueError`` for empty or unequal x and y, and for nan in the data unless ``allow_nan``.
+    Afterwards each layer is in the mode it was in before: call ``model.eval()`` before using a model with Dropout.
+
+    Raises ``ValueError`` for empty or unequal x and y, and for nan or inf in the data unless ``allow_nan``.
 
     >>> import tinygrad_wb as wb
     >>> x, y = wb.datasets.moons(200, seed=0)
@@ -117,6 +130,8 @@ def fit(
         if not isinstance(number, (int, np.integer)) or number < 1:
             raise ValueError(f"fit: {name} must be a positive whole number, got {number!r}")
     training = Training(model, optimizer, loss, metrics, callbacks, epochs)
+    training.measures += [f"val_{name}" for name in training.measures] if validation is not None else []
+    check_targets(training.loss, y)
     rng = np.random.default_rng(seed)
     with in_mode(model, training=True), Progress(epochs, len(x), progress) as bar:
         training.tell("on_start")
@@ -157,10 +172,10 @@ def _checked(what: str, x: Any, y: Any, allow_nan: bool) -> tuple[Any, Any]:
     for name, data in (("x", x), ("y", y)):
         if data.dtype.kind not in "fiub":
             raise TypeError(f"fit: {name} of {what} must hold numbers, got {data.dtype}")
-        if not allow_nan and data.dtype.kind == "f" and np.isnan(data).any():
-            row = int(np.argwhere(np.isnan(data))[0][0])
+        if not allow_nan and data.dtype.kind == "f" and not np.isfinite(data).all():
+            row = int(np.argwhere(~np.isfinite(data))[0][0])
             raise ValueError(
-                f"fit: {name} of {what} has nan, first in row {row}; one nan makes every weight nan. "
+                f"fit: {name} of {what} has nan or inf, first in row {row}; one of them makes every weight nan. "
                 "Remove or fill those rows, or say allow_nan=True"
             )
     return x, y

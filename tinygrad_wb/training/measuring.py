@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.nn.module import in_mode
 from tinygrad_wb.nn.names import named
 from tinygrad_wb.operations import neural
@@ -14,7 +15,7 @@ from tinygrad_wb.value import no_grad, raw
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["LOSSES", "METRICS", "Meter", "evaluate", "loss_named", "measured", "metrics_named"]
+__all__ = ["LOSSES", "METRICS", "Meter", "check_targets", "evaluate", "loss_named", "measured", "metrics_named"]
 
 LOSSES: dict[str, Callable[..., Any]] = {
     loss.__name__: loss
@@ -23,10 +24,22 @@ LOSSES: dict[str, Callable[..., Any]] = {
 
 
 def accuracy(prediction: Any, y: Any) -> float:
-    """How many are right, from 0 to 1: the class with the largest score; of a single score, its sign."""
-    if np.ndim(prediction) == np.ndim(y) + 1:
+    """How many are right, from 0 to 1: the class with the largest score; of a single score, its sign.
+
+    ``prediction`` holds scores (logits), not probabilities: (n, classes) for labels (n,) or one-hot rows
+    (n, classes); or one score for each of ``y``, of which 1 means yes, 0 or -1 no.
+    """
+    prediction, y = np.asarray(prediction), np.asarray(y)
+    if y.dtype.kind == "f" and not np.equal(y, np.floor(y)).all():
+        raise ValueError("accuracy counts right classes, but y has fractions: for numbers, take mean_absolute_error")
+    classes = prediction.shape[-1] if prediction.ndim > 1 else 1
+    if classes > 1 and prediction.shape == y.shape:
+        y = np.argmax(y, axis=-1)
+    if classes > 1 and prediction.shape[:-1] == y.shape:
         return float(np.mean(np.argmax(prediction, axis=-1) == y))
-    return float(np.mean((np.asarray(prediction) > 0.0) == (np.asarray(y) > 0.5)))
+    if prediction.size != y.size or classes > 1:
+        raise ShapeError(f"accuracy: scores of shape {prediction.shape} don't go with y of shape {y.shape}")
+    return float(np.mean((prediction.ravel() > 0.0) == (y.ravel() > 0.5)))
 
 
 METRICS: dict[str, Callable[[Any, Any], float]] = {
@@ -34,6 +47,14 @@ METRICS: dict[str, Callable[[Any, Any], float]] = {
     "mean_absolute_error": lambda prediction, y: float(np.mean(np.abs(prediction - y))),
     "mean_squared_error": lambda prediction, y: float(np.mean(np.square(prediction - y))),
 }
+
+
+def check_targets(loss: Callable[..., Any], y: Any) -> None:
+    """``ValueError`` for targets that a loss would take without a word and make nonsense of."""
+    if loss is neural.binary_cross_entropy and not ((y >= 0) & (y <= 1)).all():
+        raise ValueError(f"fit: binary_cross_entropy takes targets from 0 to 1, y goes from {y.min()} to {y.max()}")
+    if loss is neural.hinge_loss and not np.isin(y, (-1, 1)).all():
+        raise ValueError(f"fit: hinge_loss takes targets -1 and 1, y has {np.unique(y)[:5]}; 2 * y - 1 for 0 and 1?")
 
 
 def loss_named(loss: Any) -> Callable[..., Any]:
@@ -44,8 +65,14 @@ def loss_named(loss: Any) -> Callable[..., Any]:
 def metrics_named(metrics: Iterable[Any]) -> dict[str, Callable[[Any, Any], float]]:
     """The metrics by the names that history and progress show."""
     metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-    found = [(m, named("metric", m, METRICS)) for m in metrics]
-    return {m if isinstance(m, str) else getattr(m, "__name__", type(m).__name__): function for m, function in found}
+    found: dict[str, Callable[[Any, Any], float]] = {}
+    for metric in metrics:
+        function = named("metric", metric, METRICS)
+        name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+        if name in found or name == "loss":
+            raise ValueError(f"two things measured would be called {name!r}: give the function a name of its own")
+        found[name] = function
+    return found
 
 
 class Meter:
