@@ -1,5 +1,7 @@
 """grad, value_and_grad, jacobian, hessian, hvp: against results worked out by hand."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -250,3 +252,27 @@ def test_python_control_flow_is_followed():
     close(wb.grad(f)(2.0), 4 * 2.0**3)
     close(wb.grad(f)(-2.0), 2 * -2.0)
     assert plain(wb.grad(f)(2.0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: wb.grad(lambda x: math.exp(x))(3.0),
+        lambda: wb.hessian(lambda v: v[0] * math.exp(v[1]))([1.0, 2.0]),
+        lambda: wb.jacobian(lambda v: v * float(v[0]))([1.0, 2.0]),
+    ],
+)
+def test_a_history_lost_in_a_float_is_an_error_and_not_a_zero(call):
+    with pytest.raises(TypeError, match=r"wb\.exp\(v\) or np\.exp\(v\)"):
+        call()
+    assert math.exp(V(0.0)) == 1.0, "outside, a Value may be read as a number"
+
+
+def test_a_plain_number_may_be_asked_for_inside():
+    assert wb.grad(lambda x: x * x.item())(3.0) == 3.0
+
+
+@pytest.mark.parametrize("make", [wb.grad, wb.value_and_grad, wb.jacobian, wb.hessian, wb.hvp])
+def test_a_computed_loss_is_no_function(make):
+    with pytest.raises(TypeError, match=r"a function is wanted.*backward\(\)"):
+        make(V(3.0) * 2.0)

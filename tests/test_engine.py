@@ -4,6 +4,7 @@ import copy
 import gc
 import math
 import pickle
+import re
 import threading
 
 import numpy as np
@@ -844,3 +845,41 @@ def test_fused_operations_equal_their_composition(name):
         v = np.random.default_rng(argnum).normal(size=x.shape)
         ours, theirs = (wb.value.raw(wb.hvp(f, argnum)(*map(V, inputs), v)) for f in weighted)
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_a_taken_name_is_refused_and_leaves_the_row():
+    before = REGISTRY["exp"]
+    with pytest.raises(ValueError, match="there is an operation exp already"):
+
+        @wb.operation.operation(da=lambda g, y, a: g)
+        def exp(a):
+            return a
+
+    assert REGISTRY["exp"] is before
+
+
+@pytest.mark.parametrize("sign", ["-=", "+="])
+def test_updating_a_parameter_in_place_is_refused_with_the_remedy(sign):
+    w = V([1.0, 2.0])
+    (w * w).sum().backward()
+    with pytest.raises(TypeError, match=rf"write v\.data {re.escape(sign)}"):
+        exec(f"w {sign} 0.1 * w.grad", {"w": w})
+    close(w.data, [1.0, 2.0])
+    total = V(0.0)
+    total += w.sum()  # a sum that is built up is no update
+    assert total.data == 3.0
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 5, 3), (1, 0, 3)])
+def test_affine_is_its_composition_for_any_number_of_axes(shape):
+    rng = np.random.default_rng(0)
+    x, w, b = V(rng.normal(size=shape)), V(rng.normal(size=(3, 4))), V(rng.normal(size=4))
+    one, two = wb.affine(x, w, b), x @ w + b
+    close(one.data, two.data)
+    one.sum().backward()
+    fused = [v.grad for v in (x, w, b)]
+    for v in (x, w, b):
+        v.grad = None
+    two.sum().backward()
+    for v, d in zip((x, w, b), fused, strict=True):
+        close(d, v.grad)

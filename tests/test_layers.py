@@ -352,3 +352,26 @@ def test_float32_stays_float32_through_layers_losses_gradients_and_steps(loss):
     for optimizer in (wb.SGD(model.parameters(), momentum=0.9), wb.Adam(model.parameters(), clip_norm=0.1)):
         optimizer.step()
     assert {p.dtype for p in model.parameters()} == {np.dtype(np.float32)}
+
+
+def test_one_hot_refuses_what_is_no_class():
+    np.testing.assert_array_equal(wb.one_hot([[0], [2]], 3), [[[1, 0, 0]], [[0, 0, 1]]])
+    for labels in ([0, -1], [0, 3]):
+        with pytest.raises(ValueError, match="labels must be from 0 to 2"):
+            wb.one_hot(labels, 3)
+    with pytest.raises(TypeError, match="one_hot: labels must be integers"):
+        wb.one_hot([1.0], 3)
+
+
+def test_layers_in_a_list_and_classes_of_layers_are_refused():
+    with pytest.raises(TypeError, match=r"Sequential\(\*layers\)"):
+        wb.Sequential([wb.Dense(2, 3), wb.Dense(3, 1)])
+    with pytest.raises(TypeError, match="the class Dropout: make one of it"):
+        wb.Sequential(wb.Dense(2, 3), wb.Dropout)
+
+
+def test_a_bias_that_does_not_fit_is_not_blamed_on_x():
+    layer = wb.Dense(2, 1)
+    layer.bias.data = np.zeros(3)
+    with pytest.raises(wb.ShapeError, match=r"b='bias': shape \(3,\)"):
+        layer(np.ones((4, 2)))

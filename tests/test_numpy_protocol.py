@@ -214,3 +214,27 @@ def test_a_value_as_a_bound_of_clip_is_refused_not_lost():
     ):
         with pytest.raises(TypeError, match=r"min|max"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda v: np.allclose(a=v, b=v), True),
+        (lambda v: np.isclose(v, b=v).all(), True),
+        (lambda v: np.array_equal(v, a2=v), True),
+        (lambda v: np.argmax(a=v), 1),
+        (lambda v: np.less(v, V([9.0, 9.0])).all(), True),
+    ],
+)
+def test_plain_functions_take_values_by_name_too(call, expected):
+    assert call(V([1.0, 2.0])) == expected
+
+
+def test_a_value_as_out_is_refused():
+    with pytest.raises(TypeError, match="out="):
+        np.less(np.ones(2), 2.0, out=V([1.0, 2.0]))
+
+
+def test_a_refused_function_is_named_in_full():
+    with pytest.raises(TypeError, match=r"np\.linalg\.norm has no derivative"):
+        np.linalg.norm(V([3.0, 4.0]))

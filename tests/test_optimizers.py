@@ -316,3 +316,7 @@ def test_missing_gradients_are_named_and_nothing_is_changed(optimizer):
     for p, old in zip(optimizer.parameters, before, strict=True):
         np.testing.assert_array_equal(p.data, old)
     assert optimizer.steps == 0
+
+
+def test_an_optimizer_says_what_it_is():
+    assert repr(wb.SGD([wb.Value(1.0)], 0.5)) == "SGD(1 parameters, learning_rate=0.5)"

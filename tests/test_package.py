@@ -1,8 +1,10 @@
 """The house: which room may import which, what the package shows to the world, and how lightly it loads."""
 
 import ast
+import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -317,3 +319,17 @@ def test_no_module_evaluates_or_unpickles_text():
                 assert called not in ("eval", "exec", "pickle.load", "pickle.loads"), f"{file}:{node.lineno}"
                 if called == "np.load":
                     assert "allow_pickle=False" in ast.unparse(node), f"{file}:{node.lineno}"
+
+
+def test_every_public_name_is_in_the_documents():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for module in re.findall(r"automodule:: (tinygrad_wb\S*)", text):
+        text += " ".join(importlib.import_module(module).__all__)
+    public = [name for name in dir(wb) if not inspect.ismodule(getattr(wb, name))]
+    assert [name for name in public if name not in text] == []
+
+
+def test_the_readme_has_its_figures():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "÷ PyTorch" in text
+    assert "PERFORMANCE" not in text

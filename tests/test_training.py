@@ -941,3 +941,78 @@ def test_plot_without_matplotlib_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"History\.plot needs matplotlib: .*tinygrad_wb\[plot\]"):
         history.plot()
+
+
+# -- what fit refuses or warns of, so that nothing is silently nonsense -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prediction", "y", "expected"),
+    [
+        ([[3.0], [2.0], [-1.0]], [1, 1, 0], 1.0),
+        ([3.0, 2.0, -1.0], [1, -1, -1], 2 / 3),
+        ([[0.1, 0.9], [0.8, 0.2]], [1, 1], 0.5),
+        ([[-0.1, -0.9], [-0.8, -0.2]], [[1, 0], [1, 0]], 0.5),
+    ],
+)
+def test_accuracy_of_every_form_of_scores(prediction, y, expected):
+    found = wb.evaluate(lambda x: np.asarray(prediction), y, y, loss=lambda p, y: 0.0, metrics=["accuracy"])
+    assert found["accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "y", "message"),
+    [
+        ([[1.0, 2.0]], [[1]], "don't go with"),
+        ([1.0, 2.0], [0.25, 0.5], "mean_absolute_error"),
+    ],
+)
+def test_accuracy_refuses_what_it_cannot_count(prediction, y, message):
+    with pytest.raises(ValueError, match=message):
+        wb.evaluate(lambda x: np.asarray(prediction), y, y, loss=lambda p, y: 0.0, metrics=["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "message"),
+    [
+        ("hinge_loss", [[0.0], [1.0]], "targets -1 and 1, y has"),
+        ("binary_cross_entropy", [[0.0], [2.0]], "targets from 0 to 1, y goes from 0.0 to 2.0"),
+    ],
+)
+def test_targets_that_a_loss_would_make_nonsense_of(loss, y, message):
+    model = wb.Dense(1, 1, seed=0)
+    before = weights(model)
+    with pytest.raises(ValueError, match=message):
+        wb.fit(model, [[1.0], [2.0]], y, loss=loss, optimizer=wb.SGD(model.parameters()), progress=False)
+    assert same(weights(model), before)
+
+
+def test_a_loss_that_is_lost_is_said_once():
+    model = wb.Dense(1, 1, seed=0)
+    with pytest.warns(RuntimeWarning, match="lower the learning rate") as said:
+        wb.fit(
+            model, [[1.0]] * 40, [[2.0]] * 40, loss="mean_squared_error", epochs=300, batch_size=40,
+            optimizer=wb.SGD(model.parameters(), 1e3), progress=False,
+        )  # fmt: skip
+    assert sum("lower the learning rate" in str(w.message) for w in said) == 1
+
+
+def test_two_metrics_of_one_name_are_refused():
+    for metrics in ([lambda p, y: 1.0, lambda p, y: 2.0], ["accuracy", "accuracy"]):
+        with pytest.raises(ValueError, match="two things measured would be called"):
+            wb.evaluate(lambda x: x, [1.0], [1.0], loss="mean_squared_error", metrics=metrics)
+
+
+def test_a_callback_with_a_method_that_is_never_called_is_refused():
+    with pytest.raises(TypeError, match="on_epoch_end would never be called: there are on_start, on_batch, on_epoch"):
+
+        class Keras(wb.Callback):
+            def on_epoch_end(self, training):
+                pass
+
+
+def test_a_history_is_a_mapping_of_lists():
+    history = wb.History()
+    history.add({"loss": 1.0, "accuracy": 0.5})
+    assert dict(history) == {"loss": [1.0], "accuracy": [0.5]}
+    assert list(history) == ["loss", "accuracy"]

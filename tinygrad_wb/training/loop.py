@@ -100,11 +100,10 @@ def fit(
 
     ``loss`` is a function of (prediction, y) or the name of one: ``cross_entropy``, ``mean_squared_error``,
     ``binary_cross_entropy``, ``hinge_loss``. ``metrics`` are functions of the plain (prediction, y), or names:
-    ``accuracy`` (of scores, not probabilities), ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is another pair (x, y), measured after
-    each epoch. ``callbacks`` are `Callback` objects, or functions called after each epoch. ``seed`` repeats the
-    shuffling. Ctrl-C ends training after the running batch; the history and the weights are kept.
-
-    Afterwards each layer is in the mode it was in before: call ``model.eval()`` before using a model with Dropout.
+    ``accuracy`` (of scores, not of probabilities), ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is
+    another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions called after each
+    epoch. ``seed`` repeats the shuffling. Ctrl-C ends training after the running batch; the history and the weights are
+    kept. Afterwards each layer is in the mode it was in before: call ``model.eval()`` before using a model with Dropout.
 
     Raises ``ValueError`` for empty or unequal x and y, and for nan or inf in the data unless ``allow_nan``.
 
