@@ -103,7 +103,7 @@ def fit(
     ``accuracy`` (of scores, not of probabilities), ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is
     another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions called after each
     epoch. ``seed`` repeats the shuffling. Ctrl-C ends training after the running batch; the history and the weights are
-    kept. Afterwards each layer is in the mode it was in before: call ``model.eval()`` before using a model with Dropout.
+    kept. Afterwards each layer is in the mode it was in before: call ``model.eval()`` before using one with Dropout.
 
     Raises ``ValueError`` for empty or unequal x and y, and for nan or inf in the data unless ``allow_nan``.
 
