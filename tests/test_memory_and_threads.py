@@ -213,3 +213,9 @@ def test_a_thread_that_dies_inside_no_grad_leaves_nothing_behind():
     thread.join()
     assert seen == [True]
     assert not wb.value._paused
+
+
+def test_building_an_optimizer_keeps_freed_memory_for_the_next_step():
+    wb.memory.keep_freed_memory.cache_clear()
+    wb.SGD([wb.Value(1.0)])
+    assert wb.memory.keep_freed_memory.cache_info().currsize == 1
