@@ -951,3 +951,8 @@ def test_large_scores_do_not_overflow_on_the_way(name, dtype):
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             STABLE[name](v).sum().backward()
         assert np.all(np.isfinite(v.grad))
+
+
+def test_a_squared_error_neither_wraps_nor_overflows_in_small_numbers():
+    assert wb.mean_squared_error(np.array([0], np.uint8), np.array([20], np.uint8)) == 400.0
+    assert wb.mean_squared_error(wb.Value(np.full(2000, 10.0, np.float16)), np.zeros(2000, np.float16)).data == 100.0

@@ -320,3 +320,18 @@ def test_missing_gradients_are_named_and_nothing_is_changed(optimizer):
 
 def test_an_optimizer_says_what_it_is():
     assert repr(wb.SGD([wb.Value(1.0)], 0.5)) == "SGD(1 parameters, learning_rate=0.5)"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: wb.SGD(p, momentum=-1.0), "SGD: momentum must be from 0 up, got -1.0"),
+        (lambda p: wb.Adam(p, beta1=1.5), "Adam: beta1 must be from 0 to below 1, got 1.5"),
+        (lambda p: wb.AdamW(p, weight_decay=-0.1), "AdamW: weight_decay must be from 0 up"),
+        (lambda p: wb.RMSprop(p, decay=float("nan")), "RMSprop: decay must be from 0 to below 1, got nan"),
+        (lambda p: wb.Adagrad(p, epsilon=-1.0), "Adagrad: epsilon must be from 0 up"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make([wb.Value(1.0)])

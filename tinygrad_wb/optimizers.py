@@ -60,6 +60,12 @@ class Optimizer:
         rate = self.learning_rate
         return float(rate(self.steps) if callable(rate) else rate)
 
+    def _setting(self, name: str, number: Any, below: float = math.inf) -> float:
+        if not 0.0 <= number < below:
+            limit = f" to below {below:g}" if below < math.inf else ""
+            raise ValueError(f"{type(self).__name__}: {name} must be from 0{limit or ' up'}, got {number!r}")
+        return float(number)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.parameters)} parameters, learning_rate={self.learning_rate})"
 
@@ -133,7 +139,9 @@ class SGD(Optimizer):
         super().__init__(parameters, learning_rate, clip_norm)
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov looks ahead along the momentum, so it needs momentum > 0")
-        self.momentum, self.nesterov, self.weight_decay = float(momentum), nesterov, float(weight_decay)
+        self.nesterov = nesterov
+        self.momentum = self._setting("momentum", momentum)
+        self.weight_decay = self._setting("weight_decay", weight_decay)
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         if self.weight_decay:
@@ -161,8 +169,9 @@ class Adam(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, clip_norm)
-        self.beta1, self.beta2 = float(beta1), float(beta2)
-        self.epsilon, self.weight_decay = float(epsilon), float(weight_decay)
+        self.beta1, self.beta2 = self._setting("beta1", beta1, 1.0), self._setting("beta2", beta2, 1.0)
+        self.epsilon = self._setting("epsilon", epsilon)
+        self.weight_decay = self._setting("weight_decay", weight_decay)
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         return self.adapted(g + self.weight_decay * w if self.weight_decay else g, memory, rate)
@@ -201,8 +210,9 @@ class RMSprop(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, clip_norm)
-        self.decay, self.epsilon = float(decay), float(epsilon)
-        self.momentum, self.weight_decay = float(momentum), float(weight_decay)
+        self.decay, self.epsilon = self._setting("decay", decay, 1.0), self._setting("epsilon", epsilon)
+        self.momentum = self._setting("momentum", momentum)
+        self.weight_decay = self._setting("weight_decay", weight_decay)
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         if self.weight_decay:
@@ -224,7 +234,8 @@ class Adagrad(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(parameters, learning_rate, clip_norm)
-        self.epsilon, self.weight_decay = float(epsilon), float(weight_decay)
+        self.epsilon = self._setting("epsilon", epsilon)
+        self.weight_decay = self._setting("weight_decay", weight_decay)
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         if self.weight_decay:

@@ -64,6 +64,8 @@ def mean_squared_error(prediction: Any, target: Any) -> Any:
     """mean((prediction - target)²); both of one shape."""
     size = _same_shape("mean_squared_error", "prediction", prediction, "target", target)
     error = prediction - target
+    if type(error) is np.ndarray and error.dtype.char not in "fd":  # small integers wrap, float16 overflows
+        error = np.subtract(prediction, target, dtype=np.float64)
     return error * error if type(error) is float else float(np.vdot(error, error)) / size
 
 
