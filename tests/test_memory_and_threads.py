@@ -212,7 +212,7 @@ def test_a_thread_that_dies_inside_no_grad_leaves_nothing_behind():
     thread.start()
     thread.join()
     assert seen == [True]
-    assert not wb.value._paused
+    assert not wb.recording.paused
 
 
 def test_building_an_optimizer_keeps_freed_memory_for_the_next_step():

@@ -18,9 +18,10 @@ from tinygrad_wb.operations.neural import *
 from tinygrad_wb.operations.reductions import *
 from tinygrad_wb.operations.shaping import *
 from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from tinygrad_wb.recording import no_grad
 from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
 from tinygrad_wb.training import Callback, EarlyStopping, History, evaluate, fit
-from tinygrad_wb.value import Value, no_grad
+from tinygrad_wb.value import Value
 
 __version__ = "0.1.0"
 

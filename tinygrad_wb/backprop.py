@@ -18,6 +18,7 @@ from tinygrad_wb.errors import ShapeError, StaleGraphError
 from tinygrad_wb.operation import ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
+from tinygrad_wb.recording import replayable
 from tinygrad_wb.value import Value, own, raw
 
 if TYPE_CHECKING:
@@ -63,19 +64,22 @@ def _stale(x: Value, node: Value) -> StaleGraphError:
 # -- the chain rule -------------------------------------------------------------------------------------------
 
 
-def contributions(node: Value, g: Any, record: bool = False) -> list[tuple[Value, Any]]:
+def contributions(
+    node: Value, g: Any, record: bool = False, operands: list[Any] | None = None, shared: Any = None
+) -> list[tuple[Value, Any]]:
     """For each input of ``node`` that is a Value, with g = ∂Loss/∂node: the input, and what it gets of g.
 
     Plain data comes out; with ``record`` the partials are given the Values themselves, and what comes out are Values
-    that can be differentiated again.
+    that can be differentiated again. What the partials are then told, the inputs and what they share with the forward
+    computation, may be given as ``operands`` and ``shared``.
     """
     op: Any = node.op
     options = node.options
     y = node if record else node._data
-    operands = [x._data if type(x) is Value and not record else x for x in node.inputs]
+    operands = operands or [x._data if type(x) is Value and not record else x for x in node.inputs]
     if op.shared is not None and record:
         options = {k: v for k, v in options.items() if k != "shared"}
-        options["shared"] = op.shared(*operands, **options)
+        options["shared"] = shared or op.shared(*operands, **options)
     try:
         return _contributions(node, op, g, y, operands, options)
     except ArithmeticError:  # a float was divided by zero
@@ -87,10 +91,17 @@ def _contributions(
 ) -> list[tuple[Value, Any]]:
     found = []
     for i, x in enumerate(node.inputs):
-        if type(x) is Value:
+        if type(x) is Value and _varies(x._data):
             partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
+            if partial is None:
+                continue
             found.append((x, partial(g, y, *operands, **options)))
     return found
+
+
+def _varies(data: Any) -> bool:
+    """Whether there is a gradient by it: not by the whole numbers and truths in a recorded program."""
+    return type(data) is float or (type(data) is np.ndarray and data.dtype.kind == "f")
 
 
 def _ieee(x: Any) -> Any:
@@ -178,6 +189,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     >>> slope.data, x.grad
     (27.0, 18.0)
     """
+    replayable("backward() inside it", "call it on the result")
     seed = _seed_of(self, seed)
     if record:
         for x, d in pull_back(self, seed, record).items():

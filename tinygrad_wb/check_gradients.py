@@ -18,7 +18,8 @@ import numpy as np
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.errors import GradientError
 from tinygrad_wb.operations.reductions import sum
-from tinygrad_wb.value import Value, raw, recording
+from tinygrad_wb.recording import recording
+from tinygrad_wb.value import Value, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,8 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operations.arithmetic import positive
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import reshape, shape_of, stack
-from tinygrad_wb.value import Value, constant, is_recording, raw, recording, tracing
+from tinygrad_wb.recording import is_recording, recording, tracing
+from tinygrad_wb.value import Value, constant, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable

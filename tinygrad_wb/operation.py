@@ -22,10 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import explained
+from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import Value, constant, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    Text = str | Callable[..., str]
 
 __all__ = ["REGISTRY", "Operation", "elementwise", "ones", "operation", "plain"]
 
@@ -36,12 +39,15 @@ REGISTRY: dict[str, Operation] = {}
 class Operation:
     """One row: plain data that every reader of the graph understands.
 
-    ``inputs`` and ``defaults`` are the names of the forward's parameters: those with a partial (``None`` for
-    an input that has no derivative, such as labels), and the options with their default values. ``template``
-    prints a call as Python. ``arity`` is 1, 2 or 3 for operations without options, which have a fast path in
-    the engine, and 0 for all others. ``shared`` computes what the forward and the partials both need, once. A
-    ``variadic`` operation takes a sequence of inputs and has one partial for all of them, which is told
-    the input's ``position``.
+    ``inputs`` and ``defaults`` are the names of the forward's parameters: those with a partial (``None`` for an input
+    that has no derivative, such as labels), and the options with their default values. ``arity`` is 1, 2 or 3 for
+    operations without options, which have a fast path in the engine, and 0 for all others. ``shared`` computes what the
+    forward and the partials both need, once. A ``variadic`` operation takes a sequence of inputs and has one partial for
+    all of them, which is told the input's ``position``.
+
+    ``template`` prints a call as Python; ``numpy`` does so with NumPy alone (a text, or a function of the options that
+    gives one) and ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a self-contained function that these texts call.
+    An operation that has neither text, or is ``fused`` of simpler ones, is printed as what its forward does with Values.
     """
 
     __slots__ = (
@@ -52,9 +58,12 @@ class Operation:
         "defaults",
         "forward",
         "function",
+        "helper",
         "inputs",
         "name",
+        "numpy",
         "partials",
+        "scalar",
         "shared",
         "template",
         "variadic",
@@ -67,6 +76,10 @@ class Operation:
         partials: Mapping[str, Callable[..., Any] | None],
         shared: Callable[..., Any] | None = None,
         variadic: bool = False,
+        numpy: Text | None = None,
+        scalar: Text | None = None,
+        helper: Callable[..., Any] | None = None,
+        fused: bool = False,
     ) -> None:
         parameters = [p for p in inspect.signature(forward).parameters.values() if p.name != "shared"]
         self.name = forward.__name__
@@ -77,6 +90,9 @@ class Operation:
             raise TypeError(f"operation {self.name}{tuple(self.inputs)} has partials named {tuple(partials)}")
         self.partials = tuple(partials.values())
         self.template = template or self._call_template()
+        self.numpy = None if fused else numpy or template
+        self.scalar = None if fused else scalar or (None if numpy else template)
+        self.helper = helper
         self.shared = shared
         self.variadic = variadic
         simple = not (self.defaults or shared or variadic) and None not in self.partials
@@ -105,6 +121,10 @@ def operation(
     *,
     shared: Callable[..., Any] | None = None,
     variadic: bool = False,
+    numpy: Text | None = None,
+    scalar: Text | None = None,
+    helper: Callable[..., Any] | None = None,
+    fused: bool = False,
     **partials: Callable[..., Any] | None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated forward computation, with its partials, into the registry.
@@ -116,7 +136,7 @@ def operation(
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
         if forward.__name__ in REGISTRY:
             raise ValueError(f"there is an operation {forward.__name__} already: give yours another name")
-        op = Operation(forward, template, partials, shared, variadic)
+        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused)
         make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
         function = make(op)
         function.__name__ = function.__qualname__ = op.name
@@ -225,12 +245,13 @@ def _bound(call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
     inputs, operands, tracked = list(args), [], False
+    program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
     try:
         for i, x in enumerate(args):
             if type(x) is Value:
                 operands.append(x._data)
-                if partials[i] is not None:
+                if partials[i] is not None or program:
                     tracked = True
                     continue
                 inputs[i] = x._data  # without a derivative, it is as good as a constant
@@ -277,5 +298,5 @@ def ones(n: int, dtype: np.dtype[Any]) -> Any:
 
 
 def plain(result: Any) -> Any:
-    """A NumPy result as the engine keeps it: an array, or a Python float when it has no axes."""
-    return result if type(result) is np.ndarray and result.ndim else float(result)
+    """A NumPy result as the engine keeps it: an array, or a Python float when it has no axes. A Value stays one."""
+    return result if (type(result) is np.ndarray and result.ndim) or type(result) is Value else float(result)

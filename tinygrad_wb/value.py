@@ -8,19 +8,29 @@ rows of the tables in `operations/`, which attach themselves to this class.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tinygrad_wb.recording import (
+    paused,
+    placing,
+    recorder,
+    recorders,
+    replayable,
+    this_place,
+    this_thread,
+    tracing_threads,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tinygrad_wb.operation import Operation
+    from tinygrad_wb.recording import Place
 
-__all__ = ["Value", "constant", "no_grad", "own", "raw", "record", "recording", "tracing"]
+__all__ = ["Value", "constant", "own", "raw", "record", "traced"]
 
 # The one clock. Order of ticks is order of execution, in every thread.
 next_tick = itertools.count().__next__
@@ -42,7 +52,7 @@ class Value:
     (25.0, 20.0)
     """
 
-    __slots__ = ("__weakref__", "_data", "grad", "inputs", "name", "op", "options", "tick")
+    __slots__ = ("__weakref__", "_data", "grad", "inputs", "name", "op", "options", "place", "tick")
 
     _data: Any  # the engine reads this slot; `data` is the same thing for everyone else
     grad: Any  # ∂Loss/∂self; None means "not computed", never zero
@@ -50,6 +60,7 @@ class Value:
     op: Operation | None  # None for a leaf
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
+    place: Place  # where in the source it was computed; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
     def __init__(self, data: Any, name: str | None = None) -> None:
@@ -69,10 +80,14 @@ class Value:
     @property
     def data(self) -> Any:
         """The plain number (``float``) or array. Assigning to a leaf copies, and makes older graphs stale."""
+        if recorders:
+            replayable("v.data", "compute with v itself")
         return self._data
 
     @data.setter
     def data(self, new: Any) -> None:
+        if recorders:
+            replayable("an assignment to v.data", "assign it outside the function")
         if self.inputs and self.op is not None:
             raise TypeError(f"{self!r} was computed by {self.op.name}: only a leaf's data can be assigned")
         if new is not self._data:  # `w.data -= …` on an array hands back the very same array
@@ -101,20 +116,24 @@ class Value:
 
     def item(self) -> float:
         """The one element as a Python float; ``ValueError`` if there is not exactly one."""
+        replayable("v.item()", "compute with v itself")
         if self.size != 1:
             raise ValueError(f"item() takes a Value of one element, this has shape {self.shape}")
         return float(self._data if type(self._data) is float else self._data.item())
 
     def argmax(self, axis: int | None = None) -> Any:
         """Index of the largest element, as a plain integer or array: nothing to differentiate."""
+        replayable("v.argmax()", "take it of the result")
         return np.argmax(self._data, axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """Index of the smallest element, as a plain integer or array: nothing to differentiate."""
+        replayable("v.argmin()", "take it of the result")
         return np.argmin(self._data, axis)
 
     def __float__(self) -> float:
-        if threading.get_ident() in _tracing:
+        replayable("float(v)", "compute with v itself, by wb's or NumPy's functions")
+        if this_thread() in tracing_threads:
             raise TypeError(
                 "float(v), and so math.exp(v) and the like, would lose v's history inside a function that is being "
                 "differentiated: use wb.exp(v) or np.exp(v), or v.item() where a plain number is meant"
@@ -122,7 +141,10 @@ class Value:
         return self.item()
 
     def __bool__(self) -> bool:
-        return bool(self._data)
+        outcome = bool(self._data)
+        if (current := recorder()) is not None:
+            current.decisions.append((self, outcome))  # every replay looks whether it comes out the same
+        return outcome
 
     def __len__(self) -> int:
         if not self.shape:
@@ -138,26 +160,7 @@ class Value:
             "or assign a leaf's .data"
         )
 
-    # -- comparing: plain booleans, nothing to differentiate ----------------------------------------
-
-    def __eq__(self, other: object) -> Any:
-        return self._data == raw(other)
-
-    def __ne__(self, other: object) -> Any:
-        return self._data != raw(other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self._data < raw(other)
-
-    def __le__(self, other: Any) -> Any:
-        return self._data <= raw(other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self._data > raw(other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self._data >= raw(other)
-
+    # Values hash by identity, though == compares their data (operations/comparisons.py).
     __hash__ = object.__hash__
 
     # -- showing and copying ------------------------------------------------------------------------
@@ -187,6 +190,7 @@ class Value:
     if TYPE_CHECKING:
         # Attached by the rooms above: the operators and methods by `operations`, the rest by `backprop`.
         def backward(self, seed: Any = None, record: bool = False) -> None: ...
+        def program(self) -> Any: ...
         def __add__(self, other: Any) -> Value: ...
         def __radd__(self, other: Any) -> Value: ...
         def __sub__(self, other: Any) -> Value: ...
@@ -286,13 +290,6 @@ def _described(x: np.ndarray[Any, Any]) -> str:
 
 # -- recording -------------------------------------------------------------------------------------------
 
-# Threads that are inside `no_grad`. Empty nearly always, so the hot path asks no thread for its name.
-_paused: set[int] = set()
-
-
-# Threads that run a function in order to differentiate it (`grad`, `jacobian` …).
-_tracing: set[int] = set()
-
 
 def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
     """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
@@ -300,7 +297,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
     value._data = data
     value.grad = None
     value.name = None
-    if _paused and threading.get_ident() in _paused:
+    if paused and this_thread() in paused:
         if type(data) is np.ndarray and data.base is not None:
             value._data = data.copy()  # a leaf's array is its own, not a view into another's
         value.op = None
@@ -310,49 +307,14 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = op
         value.inputs = inputs
         value.options = options
+        if placing and (modules := placing.get(this_thread())):
+            value.place = this_place(modules)
     value.tick = next_tick()
     return value
 
 
-@contextlib.contextmanager
-def tracing() -> Iterator[None]:
-    """Record in this thread for the length of a ``with`` block, and let no Value be turned into a float unawares."""
-    thread = threading.get_ident()
-    outermost = thread not in _tracing
-    _tracing.add(thread)
-    try:
-        with recording(True):
-            yield
-    finally:
-        if outermost:
-            _tracing.discard(thread)
-
-
-def is_recording() -> bool:
-    """Whether this thread records."""
-    return threading.get_ident() not in _paused
-
-
-@contextlib.contextmanager
-def recording(on: bool) -> Iterator[None]:
-    """Record in this thread, or not, for the length of a ``with`` block."""
-    thread = threading.get_ident()
-    was_paused = not is_recording()
-    (_paused.discard if on else _paused.add)(thread)
-    try:
-        yield
-    finally:
-        (_paused.add if was_paused else _paused.discard)(thread)
-
-
-def no_grad() -> contextlib._GeneratorContextManager[None]:
-    """Inside ``with wb.no_grad():`` (or under ``@wb.no_grad()``) this thread records nothing: results are leaves.
-
-    >>> import tinygrad_wb as wb
-    >>> w = wb.Value(2.0)
-    >>> with wb.no_grad():
-    ...     y = w * 3.0
-    >>> y.data, y.op
-    (6.0, None)
-    """
-    return recording(False)
+def traced(data: Any, name: str | None = None) -> Value:
+    """A leaf for a program that is being recorded: it holds ``data`` itself, whole numbers and booleans included."""
+    value = Value(0.0, name)
+    value._data = data
+    return value

@@ -14,7 +14,8 @@ from tinygrad_wb.nn.names import named
 from tinygrad_wb.operations import functions, neural
 from tinygrad_wb.operations.linear_algebra import affine, matmul
 from tinygrad_wb.operations.shaping import shape_of
-from tinygrad_wb.value import Value
+from tinygrad_wb.recording import drawn
+from tinygrad_wb.value import Value, constant, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -201,9 +202,13 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or self.rate == 0.0:
             return x
-        keep = self.rng.random(shape_of(x)) >= self.rate
-        dtype = getattr(x, "dtype", np.dtype(np.float64))
-        return x * (keep / (1.0 - self.rate)).astype(dtype if dtype.kind == "f" else np.float64)
+        shape, dtype = shape_of(x), getattr(x, "dtype", np.dtype(np.float64))
+
+        def scales() -> Any:
+            keep = self.rng.random(shape) >= self.rate
+            return constant((keep / (1.0 - self.rate)).astype(dtype if dtype.kind == "f" else np.float64))
+
+        return x * drawn(scales, traced)
 
     def describe(self) -> str:
         return f"{self.rate:g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_wb.recording import inside, placing
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward(self, x): write what it computes there")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if placing:
+            with inside(self._path):
+                return self.forward(*args, **kwargs)
         return self.forward(*args, **kwargs)
 
     # -- what it is made of -------------------------------------------------------------------------------------

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_wb.operation import REGISTRY
-from tinygrad_wb.operations import arithmetic, functions, linear_algebra, neural, numpy_protocol, reductions, shaping
+from tinygrad_wb.operations import (
+    arithmetic,
+    comparisons,
+    functions,
+    linear_algebra,
+    neural,
+    numpy_protocol,
+    reductions,
+    shaping,
+)  # fmt: skip
 from tinygrad_wb.value import Value
 
 __all__ = ["REGISTRY"]
@@ -38,11 +47,13 @@ for _name, _function in OPERATORS.items():
 METHODS = {
     "__iadd__": _in_place("+", arithmetic.add), "__isub__": _in_place("-", arithmetic.subtract),
     "__neg__": arithmetic.negative, "__pos__": arithmetic.positive, "__abs__": arithmetic.absolute,
-    "__getitem__": shaping.getitem, "abs": arithmetic.absolute, "T": property(shaping.transpose),
+    "__getitem__": shaping._getitem, "abs": arithmetic.absolute, "T": property(shaping.transpose),
     "reshape": lambda v, *shape: shaping.reshape(v, shape[0] if len(shape) == 1 else shape),
     "transpose": lambda v, *axes: shaping.transpose(v, axes[0] if len(axes) == 1 else axes or None),
     "__array_ufunc__": numpy_protocol.array_ufunc, "__array_function__": numpy_protocol.array_function,
 }  # fmt: skip
+METHODS |= {f"__{_name}__": _method for _name, _method in comparisons.COMPARISONS.items()}
+METHODS |= {"__and__": comparisons.logical_and, "__rand__": _reflected(comparisons.logical_and)}
 for _name, _method in METHODS.items():
     setattr(Value, _name, _method)
 

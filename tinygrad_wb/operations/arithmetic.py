@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.operation import elementwise, operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "abs", "absolute", "add", "clip", "divide", "maximum", "minimum", "multiply", "negative", "positive",
@@ -54,7 +57,7 @@ def positive(a: Any) -> Any:
     return +a
 
 
-@operation(da=lambda g, y, a: g * (a + a))
+@operation(numpy="np.square({a})", scalar="{a} * {a}", da=lambda g, y, a: g * (a + a))
 def square(a: Any) -> Any:
     """a times a."""
     return a * a
@@ -71,10 +74,16 @@ abs = absolute  # NumPy has both names
 _sign = elementwise(lambda a: 1.0 if a > 0.0 else -1.0 if a < 0.0 else a + 0.0, np.sign)
 
 
-@operation(da=lambda g, y, a: g * 0.0)
+@operation(numpy="np.sign({a})", da=lambda g, y, a: g * 0.0)
 def sign(a: Any) -> Any:
     """1, 0 or -1; flat, so its derivative is 0."""
     return _sign(a)
+
+
+def _extreme(sign: str, name: str) -> Callable[[Any, Any], str]:
+    """How the larger or smaller of two floats is written: Python's own function keeps nan only if it comes first."""
+    exact = f"{{a}} if {{a}} {sign} {{b}} or {{a}} != {{a}} else {{b}}"
+    return lambda a, b: f"{name}({{a}}, {{b}})" if type(b) is float and b == b else exact
 
 
 def _share(g: Any, won: Any, tied: Any) -> Any:
@@ -82,7 +91,12 @@ def _share(g: Any, won: Any, tied: Any) -> Any:
     return where(tied, g * 0.5, g * won)
 
 
-@operation(da=lambda g, y, a, b: _share(g, a > b, a == b), db=lambda g, y, a, b: _share(g, b > a, a == b))
+@operation(
+    numpy="np.maximum({a}, {b})",
+    scalar=_extreme(">", "max"),
+    da=lambda g, y, a, b: _share(g, a > b, a == b),
+    db=lambda g, y, a, b: _share(g, b > a, a == b),
+)
 def maximum(a: Any, b: Any) -> Any:
     """The larger of two, elementwise; equals share the gradient, nan wins."""
     if type(a) is float and type(b) is float:
@@ -90,7 +104,12 @@ def maximum(a: Any, b: Any) -> Any:
     return np.maximum(a, b)
 
 
-@operation(da=lambda g, y, a, b: _share(g, a < b, a == b), db=lambda g, y, a, b: _share(g, b < a, a == b))
+@operation(
+    numpy="np.minimum({a}, {b})",
+    scalar=_extreme("<", "min"),
+    da=lambda g, y, a, b: _share(g, a < b, a == b),
+    db=lambda g, y, a, b: _share(g, b < a, a == b),
+)
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of two, elementwise; equals share the gradient, nan wins."""
     if type(a) is float and type(b) is float:
@@ -102,7 +121,7 @@ def _clip_da(g: Any, y: Any, a: Any, min: Any, max: Any) -> Any:
     return g * ((min is None or a >= min) & (max is None or a <= max))
 
 
-@operation(da=_clip_da)
+@operation(numpy="np.clip({a}, {min}, {max})", da=_clip_da)
 def clip(a: Any, min: Any = None, max: Any = None) -> Any:
     """a, kept between ``min`` and ``max``: plain numbers, or None for no bound.
 
@@ -113,13 +132,15 @@ def clip(a: Any, min: Any = None, max: Any = None) -> Any:
 
 
 @operation(
+    numpy="np.where({condition}, {a}, {b})",
+    scalar="{a} if {condition} else {b}",
     dcondition=None,
     da=lambda g, y, condition, a, b: where(condition, g, 0.0),
     db=lambda g, y, condition, a, b: where(condition, 0.0, g),
 )
 def where(condition: Any, a: Any, b: Any) -> Any:
     """a where ``condition`` holds, b elsewhere; the condition has no derivative."""
-    if type(condition) is float and type(a) is float and type(b) is float:
+    if type(condition) in (float, bool) and type(a) is float and type(b) is float:
         return a if condition else b
     y = np.where(condition, a, b)
     return y if y.ndim else float(y)

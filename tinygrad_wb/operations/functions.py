@@ -24,7 +24,13 @@ def _row(
 ) -> Any:
     forward = elementwise(scalar, array)
     forward.__name__, forward.__doc__, forward.__module__ = name, about, __name__
-    return operation(da=da)(forward)
+    own = array is erf_of_array  # the others are NumPy's, or formulas
+    return operation(
+        numpy="erf_of_array({a})" if own else f"np.{name}({{a}})" if isinstance(array, np.ufunc) else None,
+        scalar=f"math.{name}({{a}})" if getattr(math, name, None) is scalar else None,
+        helper=erf_of_array if own else None,
+        da=da,
+    )(forward)
 
 
 _ERF_SLOPE = 2.0 / math.sqrt(math.pi)  # at 0
@@ -47,7 +53,7 @@ def _softplus_array(a: Any) -> Any:
     return np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
 
 
-def _erf_array(a: Any) -> Any:
+def erf_of_array(a: Any) -> Any:
     # NumPy has no erf; `math` has, one number at a time.
     a = np.asarray(a)
     dtype = a.dtype if a.dtype.kind == "f" else np.dtype(np.float64)
@@ -64,7 +70,7 @@ cos: Any = _row("cos", math.cos, np.cos, lambda g, y, a: -g * sin(a), "Cosine of
 tanh     = _row("tanh", math.tanh, np.tanh, lambda g, y, a: g * (1.0 - y * y), "Squashes to (-1, 1).")
 sigmoid  = _row("sigmoid", _sigmoid, _sigmoid_array, lambda g, y, a: g * (y * (1.0 - y)), "1 / (1 + exp(-a)).")
 softplus = _row("softplus", _softplus, _softplus_array, lambda g, y, a: g * sigmoid(a), "log(1 + exp(a)).")
-erf      = _row("erf", math.erf, _erf_array, lambda g, y, a: g * _ERF_SLOPE * exp(-a * a), "The error function.")
+erf      = _row("erf", math.erf, erf_of_array, lambda g, y, a: g * _ERF_SLOPE * exp(-a * a), "The error function.")
 # fmt: on
 
 
@@ -125,7 +131,12 @@ def _power_db(g: Any, y: Any, a: Any, b: Any) -> Any:
     return g * (y * log(where((a == 0.0) & (b >= 0.0), 1.0, a)))
 
 
-@operation("{a} ** {b}", da=_power_da, db=_power_db)
+def _power(a: Any, b: Any) -> str:
+    # ** of a negative float and a fraction is a complex number in Python; math.pow refuses it.
+    return "{a} ** {b}" if type(b) is float and b.is_integer() else "math.pow({a}, {b})"
+
+
+@operation("{a} ** {b}", scalar=_power, da=_power_da, db=_power_db)
 def power(a: Any, b: Any) -> Any:
     """a to the power b; nan where that is not a real number. ∂/∂b of 0ᵇ is 0, as in PyTorch."""
     try:

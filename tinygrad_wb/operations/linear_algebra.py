@@ -74,6 +74,7 @@ def _product(a: Any, w: Any) -> Any:
 
 @operation(
     "{x} @ {w} + {b}",
+    fused=True,
     dx=lambda g, y, x, w, b: _product(g, w.T),
     dw=lambda g, y, x, w, b: _product(_rows(x).T, _rows(g)),
     db=lambda g, y, x, w, b: g,
@@ -87,7 +88,7 @@ def affine(x: Any, w: Any, b: Any) -> Any:
         fits = False
     if not fits:
         raise ValueError("x must be (…, inputs), w (inputs, outputs) and b (outputs)")
-    if y.dtype == b.dtype:
+    if type(y) is np.ndarray and y.dtype == b.dtype:
         y += b  # in place: y is new
         return y
     return y + b

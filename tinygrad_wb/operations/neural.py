@@ -11,7 +11,9 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import ones, operation, plain
 from tinygrad_wb.operations.arithmetic import maximum
 from tinygrad_wb.operations.functions import exp, sigmoid, softplus
-from tinygrad_wb.operations.reductions import sum
+from tinygrad_wb.operations.reductions import sum, total
+from tinygrad_wb.operations.shaping import whole
+from tinygrad_wb.value import Value
 
 __all__ = [
     "binary_cross_entropy", "cross_entropy", "hinge_loss", "log_softmax", "mean_squared_error", "one_hot", "softmax",
@@ -64,6 +66,8 @@ def mean_squared_error(prediction: Any, target: Any) -> Any:
     """mean((prediction - target)²); both of one shape."""
     size = _same_shape("mean_squared_error", "prediction", prediction, "target", target)
     error = prediction - target
+    if type(error) is Value:
+        return total(error * error) / size
     if type(error) is np.ndarray and error.dtype.char not in "fd":  # small integers wrap, float16 overflows
         error = np.subtract(prediction, target, dtype=np.float64)
     return error * error if type(error) is float else float(np.vdot(error, error)) / size
@@ -79,7 +83,7 @@ def binary_cross_entropy(logits: Any, targets: Any) -> Any:
     ``logits`` are scores before the sigmoid; both of one shape.
     """
     size = _same_shape("binary_cross_entropy", "logits", logits, "targets", targets)
-    return float(np.add.reduce(softplus(logits) - logits * targets, None)) / size
+    return total(softplus(logits) - logits * targets) / size
 
 
 @operation(
@@ -89,14 +93,15 @@ def binary_cross_entropy(logits: Any, targets: Any) -> Any:
 def hinge_loss(scores: Any, targets: Any) -> Any:
     """mean(max(0, 1 - targets · scores)) with targets -1 or 1 (Cortes and Vapnik, 1995); both of one shape."""
     size = _same_shape("hinge_loss", "scores", scores, "targets", targets)
-    return float(np.add.reduce(maximum(1.0 - targets * scores, 0.0), None)) / size
+    return total(maximum(1.0 - targets * scores, 0.0)) / size
 
 
+@operation(numpy="np.eye({classes}, dtype={dtype})[{labels}]", dlabels=None)
 def one_hot(labels: Any, classes: int, dtype: Any = np.float64) -> Any:
     """Rows of zeros with a 1 at each label: (…,) integers to a plain array (…, classes)."""
-    labels = np.asarray(labels)
+    labels = np.asarray(whole(labels))
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
+        raise TypeError(f"labels must be integers, got {labels.dtype}")
     if ((labels < 0) | (labels >= classes)).any():
         raise _out_of_range(labels, classes)
     return _one_hot(labels, classes, dtype)
@@ -108,16 +113,9 @@ def _one_hot(labels: Any, classes: int, dtype: Any) -> Any:
     return y if labels.ndim == 1 else y.reshape((*labels.shape, classes))
 
 
-def _whole(labels: Any) -> Any:
-    """A single label comes as a float, as all single numbers do."""
-    if type(labels) is not float:
-        return labels
-    return np.asarray(int(labels) if labels.is_integer() else labels)
-
-
 def _class_numbers(logits: Any, labels: Any) -> Any:
     """``labels`` as a flat array of integers, after a look at them."""
-    labels = _whole(labels)
+    labels = whole(labels)
     shape = np.shape(logits)
     if labels.shape != shape[:-1] or not shape:
         raise ShapeError(
@@ -145,28 +143,34 @@ def _out_of_range(labels: Any, classes: int) -> ValueError:
 
 def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> Any:
     # softmax(logits) less the truth, each row's share of the mean
-    return (exp(shared) - _one_hot(_whole(labels), logits.shape[-1], logits.dtype)) * (g * (1.0 / np.size(labels)))
+    _, e, e_sum = shared
+    hot = one_hot if type(logits) is Value else _one_hot
+    return (e / e_sum - hot(whole(labels), logits.shape[-1], logits.dtype)) * (g * (1.0 / np.size(labels)))
 
 
-def _log_probabilities(logits: Any, labels: Any) -> Any:
-    """log_softmax(logits), by the shortest way."""
-    if type(logits) is not np.ndarray or logits.ndim != 2 or logits.dtype.char not in "fd":
-        return log_softmax(logits)
-    y = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
-    y -= np.log(np.exp(y).dot(ones(y.shape[1], y.dtype)))[:, None]
-    return y
+def _exponentials(logits: Any, labels: Any) -> Any:
+    """z = logits - max(logits), exp(z), and the sum of that along the last axis: all that log(softmax) is made of."""
+    z = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
+    e = np.exp(z)
+    if type(e) is np.ndarray and e.ndim == 2 and e.dtype.char in "fd":
+        return z, e, e.dot(ones(e.shape[1], e.dtype))[:, None]
+    return z, e, np.add.reduce(e, axis=-1, keepdims=True)
 
 
-@operation(shared=_log_probabilities, dlogits=_cross_entropy_da, dlabels=None)
+@operation(shared=_exponentials, dlogits=_cross_entropy_da, dlabels=None)
 def cross_entropy(logits: Any, labels: Any, *, shared: Any) -> Any:
     """Mean of -log(softmax(logits)[label]): how surprised the scores are by the true classes.
 
     ``logits`` (…, classes) are scores before the softmax, ``labels`` (…) are integers from 0 to classes - 1.
     """
-    labels = _class_numbers(logits, labels)
-    rows = shared.reshape(-1, shared.shape[-1])
+    z, _, e_sum = shared
+    size, classes = np.size(labels), np.shape(z)[-1]
+    if type(z) is Value:
+        return (total(np.log(e_sum)) - total(z * one_hot(whole(labels), classes, z.dtype))) / size
+    labels = _class_numbers(z, labels)
+    rows = z.reshape(-1, classes)
     try:
         right = rows[np.arange(labels.size), labels]
     except IndexError:
-        raise _out_of_range(labels, rows.shape[1]) from None
-    return float(np.add.reduce(right)) / -labels.size
+        raise _out_of_range(labels, classes) from None
+    return (total(np.log(e_sum)) - total(right)) / size

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.operation import REGISTRY
+from tinygrad_wb.recording import recorder, replayable
 from tinygrad_wb.value import Value, raw
 
 # Functions whose results are booleans, integers or shapes: there is nothing to differentiate.
-PLAIN = {
+SHAPES = {np.ndim, np.shape, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like}  # the same in every run
+PLAIN = SHAPES | {
     np.all, np.allclose, np.any, np.argmax, np.argmin, np.argsort, np.array_equal, np.array_equiv, np.count_nonzero,
     np.equal, np.greater, np.greater_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.less, np.less_equal,
-    np.logical_and, np.logical_not, np.logical_or, np.ndim, np.nonzero, np.not_equal, np.shape, np.signbit, np.size,
-    np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.array_repr, np.array_str,
+    np.logical_and, np.logical_not, np.logical_or, np.nonzero, np.not_equal, np.signbit, np.array_repr, np.array_str,
 }  # fmt: skip
 
 REDUCING = {np.add: "sum", np.maximum: "max", np.minimum: "min"}  # np.add.reduce is sum, …
@@ -27,7 +28,10 @@ def _raw_deep(x: Any) -> Any:
 def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if keywords.get("out") is not None:
         raise TypeError(f"np.{name}(…, out=…) would overwrite an array behind the graph's back: leave out= away")
-    if function in PLAIN:
+    program = recorder() is not None
+    if function in PLAIN and not (program and name in REGISTRY):
+        if function not in SHAPES:
+            replayable(f"np.{name}(…)", "use it outside the function")
         return function(*map(_raw_deep, inputs), **{k: _raw_deep(x) for k, x in keywords.items()})
     op = REGISTRY.get(name)
     if op is None or getattr(np, name, None) is not function:

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_wb.operation import operation, plain
 from tinygrad_wb.operations.functions import exp
 from tinygrad_wb.operations.shaping import reshape, shape_of
+from tinygrad_wb.value import Value
 
 __all__ = ["logsumexp", "max", "mean", "min", "sum", "var"]
 
@@ -41,13 +42,17 @@ def count(a: Any, axis: Any) -> int:
     return math.prod(shape[i] for i in reduced_axes(len(shape), axis))
 
 
-@operation(da=lambda g, y, a, axis, keepdims: kept(g, a, axis, keepdims))
+def _numpy(name: str) -> str:
+    return f"np.{name}({{a}}, axis={{axis}}, keepdims={{keepdims}})"
+
+
+@operation(numpy=_numpy("sum"), da=lambda g, y, a, axis, keepdims: kept(g, a, axis, keepdims))
 def sum(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Sum over ``axis``."""
     return plain(_add_up(a, axis=axis, keepdims=keepdims))
 
 
-@operation(da=lambda g, y, a, axis, keepdims: kept(g, a, axis, keepdims) / count(a, axis))
+@operation(numpy=_numpy("mean"), da=lambda g, y, a, axis, keepdims: kept(g, a, axis, keepdims) / count(a, axis))
 def mean(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Arithmetic mean over ``axis``."""
     return plain(np.mean(a, axis=axis, keepdims=keepdims))
@@ -59,22 +64,23 @@ def _extreme_da(g: Any, y: Any, a: Any, axis: Any, keepdims: bool) -> Any:
     return kept(g, a, axis, keepdims) * mask / _add_up(mask, axis=axis, keepdims=True)
 
 
-@operation(da=_extreme_da)
+@operation(numpy=_numpy("max"), da=_extreme_da)
 def max(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Largest over ``axis``; equals share the gradient, as in PyTorch's ``amax``."""
     return plain(_largest(a, axis=axis, keepdims=keepdims))
 
 
-@operation(da=_extreme_da)
+@operation(numpy=_numpy("min"), da=_extreme_da)
 def min(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Smallest over ``axis``; equals share the gradient, as in PyTorch's ``amin``."""
     return plain(_smallest(a, axis=axis, keepdims=keepdims))
 
 
 @operation(
+    numpy="np.var({a}, axis={axis}, ddof={ddof}, keepdims={keepdims})",
     da=lambda g, y, a, axis, ddof, keepdims: (
         kept(g, a, axis, keepdims) * (a - mean(a, axis, True)) * 2.0 / (count(a, axis) - ddof)
-    )
+    ),
 )
 def var(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Variance over ``axis``: the mean of (a - mean(a))², over n - ``ddof`` (NumPy's 0; PyTorch's default is 1)."""
@@ -85,6 +91,11 @@ def var(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
 def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """log(sum(exp(a))) over ``axis``, without overflow."""
     top = _largest(a, axis=axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0).astype(np.asarray(top).dtype)
+    top = np.where(np.isfinite(top), top, 0.0)
     y = np.log(_add_up(np.exp(a - top), axis=axis, keepdims=keepdims))
     return plain(y + (top if keepdims else np.reshape(top, np.shape(y))))
+
+
+def total(x: Any) -> Any:
+    """The sum of all, by the shortest way."""
+    return sum(x) if type(x) is Value else float(_add_up(x, None))

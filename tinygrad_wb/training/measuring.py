@@ -10,7 +10,8 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.nn.module import in_mode
 from tinygrad_wb.nn.names import named
 from tinygrad_wb.operations import neural
-from tinygrad_wb.value import no_grad, raw
+from tinygrad_wb.recording import no_grad
+from tinygrad_wb.value import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,0 +1,187 @@
+"""A recorded graph as a sequence of units: what each operation computes, and each of its partials.
+
+The partials are run once on the Values themselves, so that they record; what they record is the backward pass. An
+operation that Python and NumPy have no word for is taken apart the same way: its forward computation, given Values,
+records the simpler operations that it is made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.backprop import contributions, history, match
+from tinygrad_wb.recording import Recorder
+from tinygrad_wb.value import Value, traced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tinygrad_wb.operation import Operation
+
+__all__ = ["Trace", "Unit", "is_scalar", "on_numbers", "text_of"]
+
+_by_tick = attrgetter("tick")
+
+
+def is_scalar(x: Any) -> bool:
+    """Whether a Value or constant is a plain number (or truth), not an array."""
+    return isinstance(x._data if type(x) is Value else x, (float, bool))
+
+
+def on_numbers(node: Value) -> bool:
+    """Whether ``node``'s operation can be written for Python's own numbers."""
+    op: Operation | Any = node.op
+    return op.scalar is not None and is_scalar(node) and all(map(is_scalar, node.inputs))
+
+
+def text_of(node: Value) -> str | None:
+    """How ``node``'s operation is written for numbers, or else with NumPy; None where there is no word for it."""
+    op: Operation | Any = node.op
+    if on_numbers(node):
+        return op.scalar(*node.inputs) if callable(op.scalar) else op.scalar  # type: ignore[no-any-return]
+    return op.numpy(**node.options) if callable(op.numpy) else op.numpy  # type: ignore[no-any-return]
+
+
+@dataclass
+class Unit:
+    """One line of mathematics: a forward operation, one partial of it, or the sum of a Value's contributions.
+
+    ``steps`` are the operations that compute ``result``, in order; there may be none, where the result is known already.
+    """
+
+    kind: str  # "forward", "partial" or "sum"
+    node: Value  # the operation; of a sum, the Value whose gradient it is
+    result: Any
+    steps: list[Value]
+    to: Value | None = None  # of a partial: the input that it is for
+    parts: tuple[Any, ...] = ()  # of a sum
+
+
+@dataclass
+class Trace:
+    """The forward pass of ``result`` and, if it is a number, its backward pass.
+
+    ``gradients`` has, for every Value that the result depends on through ``leaves``, the Value (or constant) that is its
+    gradient. ``same`` tells which simpler operation stands for one that was taken apart.
+    """
+
+    result: Value
+    seed: Any  # ∂result/∂result: 1.0, or a Value that holds it; None for no backward pass
+    fixed: frozenset[Value] = frozenset()  # leaves whose gradients nobody wants
+    recorder: Recorder = field(default_factory=Recorder)
+    units: list[Unit] = field(default_factory=list)
+    gradients: dict[Value, Any] = field(default_factory=dict)
+    same: dict[Value, Value] = field(default_factory=dict)
+    opaque: set[Value] = field(default_factory=set)  # nobody knows what they are made of
+    constants: dict[int, Value] = field(default_factory=dict)  # plain arrays in the graph, by identity, as leaves
+
+    def __post_init__(self) -> None:
+        self._shared: dict[Value, Any] = {}
+        self._known: set[Value] = set()
+        nodes = history(self.result)
+        with self.recorder.running():
+            for node in reversed(nodes):
+                self._forward(node)
+            for condition, _ in self.recorder.decisions:
+                for node in reversed(history(condition)):
+                    self._forward(node)
+            if self.seed is not None:
+                self._backward(nodes)
+
+    def stand_in(self, x: Any) -> Any:
+        """What computes ``x`` in this trace; an array is a leaf here."""
+        if type(x) is np.ndarray:
+            if id(x) not in self.constants:
+                self.constants[id(x)] = traced(x)
+            return self.constants[id(x)]
+        while type(x) is Value and x in self.same:
+            x = self.same[x]
+        return x
+
+    def operands(self, node: Value) -> list[Any]:
+        """The inputs of ``node``, arrays as leaves, so that everything that is done to them is recorded."""
+        return [self.stand_in(x) if type(x) is np.ndarray else x for x in node.inputs]
+
+    # -- forward ------------------------------------------------------------------------------------------------
+
+    def _forward(self, node: Value) -> None:
+        if node not in self._known:
+            self.units.append(Unit("forward", node, node, self._steps([node])))
+
+    def _steps(self, nodes: Iterable[Value]) -> list[Value]:
+        """``nodes``, in order, and each that has no word of its own replaced by what it is made of."""
+        steps = []
+        for node in nodes:
+            self._known.add(node)
+            if text_of(node) is not None or not self._taken_apart(node):
+                steps.append(node)
+            else:
+                steps += self._new_behind(self.same[node])
+        return steps
+
+    def _new_behind(self, *results: Any) -> list[Value]:
+        """The operations behind ``results`` that no unit has yet, in order."""
+        new = {node for x in results if type(x) is Value for node in history(x)} - self._known
+        return self._steps(sorted(new, key=_by_tick))
+
+    def _taken_apart(self, node: Value) -> bool:
+        """Run the operation's forward on its Values: what it records then stands for it."""
+        op: Operation | Any = node.op
+        options = {name: option for name, option in node.options.items() if name != "shared"}
+        inputs = self.operands(node)
+        try:
+            if op.shared is not None:
+                options["shared"] = self._shared[node] = op.shared(*inputs, **options)
+            result = op.forward(inputs, **options) if op.variadic else op.forward(*inputs, **options)
+        except (TypeError, ValueError, AttributeError, RecursionError):
+            result = None  # written for plain data alone
+        if type(result) is not Value or any(part.op is op for part in history(result) if part.tick > node.tick):
+            self.opaque.add(node)
+            self._shared.pop(node, None)
+            return False
+        self.same[node] = result
+        return True
+
+    # -- backward ------------------------------------------------------------------------------------------------
+
+    def _backward(self, nodes: list[Value]) -> None:
+        wanted = self._wanted(nodes)
+        found: dict[Value, list[Any]] = {self.result: [self.seed]}
+        for node in nodes:
+            if node not in wanted:
+                continue
+            g = self._total(node, found.pop(node, []))
+            for x, d in contributions(node, g, True, self.operands(node), self._shared.get(node)):
+                if x in wanted:
+                    contribution = match(d, x._data)
+                    steps = self._new_behind(contribution)
+                    if not steps and type(contribution) is Value:  # passed on: the same number under another name
+                        passed, contribution = contribution, traced(contribution._data)
+                        self.same[contribution] = passed
+                    self.units.append(Unit("partial", node, contribution, steps, x))
+                    found.setdefault(x, []).append(contribution)
+        for leaf, parts in found.items():
+            self._total(leaf, parts)
+
+    def _wanted(self, nodes: list[Value]) -> set[Value]:
+        """The Values whose gradients lead to a leaf that is not fixed."""
+        leaves = {x for node in nodes for x in node.inputs if type(x) is Value and not x.inputs} | {self.result}
+        wanted = leaves - self.fixed
+        for node in reversed(nodes):
+            if any(type(x) is Value and x in wanted for x in node.inputs):
+                wanted.add(node)
+        return wanted
+
+    def _total(self, x: Value, parts: list[Any]) -> Any:
+        """The sum of a Value's contributions."""
+        g, *others = parts
+        for part in others:
+            g = g + part
+        if others:
+            self.units.append(Unit("sum", x, g, self._new_behind(g), parts=tuple(parts)))
+        self.gradients[x] = g
+        return g

@@ -1,0 +1,189 @@
+"""How a thread records: as usual, not at all (`no_grad`), with source lines, or a program to be replayed.
+
+Each unusual way is a table of the threads that are in it. All are empty nearly always, so that the hot path asks no
+thread for its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import CodeType
+
+__all__ = [
+    "ReplayError", "Place", "Recorder", "drawn", "inside", "is_recording", "no_grad", "paused", "placing",
+    "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "tracing", "tracing_threads",
+]  # fmt: skip
+
+this_thread = threading.get_ident
+
+
+# -- not at all --------------------------------------------------------------------------------------------
+
+paused: set[int] = set()
+
+
+def is_recording() -> bool:
+    """Whether this thread records."""
+    return this_thread() not in paused
+
+
+@contextlib.contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Record in this thread, or not, for the length of a ``with`` block."""
+    thread = this_thread()
+    was_paused = not is_recording()
+    (paused.discard if on else paused.add)(thread)
+    try:
+        yield
+    finally:
+        (paused.add if was_paused else paused.discard)(thread)
+
+
+def no_grad() -> contextlib._GeneratorContextManager[None]:
+    """Inside ``with wb.no_grad():`` (or under ``@wb.no_grad()``) this thread records nothing: results are leaves.
+
+    >>> import tinygrad_wb as wb
+    >>> w = wb.Value(2.0)
+    >>> with wb.no_grad():
+    ...     y = w * 3.0
+    >>> y.data, y.op
+    (6.0, None)
+    """
+    return recording(False)
+
+
+# -- a function that is being differentiated ------------------------------------------------------------------
+
+tracing_threads: set[int] = set()
+
+
+@contextlib.contextmanager
+def tracing() -> Iterator[None]:
+    """Record in this thread for the length of a ``with`` block, and let no Value be turned into a float unawares."""
+    thread = this_thread()
+    outermost = thread not in tracing_threads
+    tracing_threads.add(thread)
+    try:
+        with recording(True):
+            yield
+    finally:
+        if outermost:
+            tracing_threads.discard(thread)
+
+
+# -- with source lines ------------------------------------------------------------------------------------------
+
+PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - compared with a code object's file name, a plain text
+
+
+class Place(NamedTuple):
+    """Where an operation was asked for: the code and its instruction, and the path of the Module it happened in."""
+
+    code: CodeType
+    instruction: int
+    module: str
+
+
+# Threads that remember places, each with the paths of the Modules that it is inside of.
+placing: dict[int, list[str]] = {}
+
+
+@contextlib.contextmanager
+def source_lines() -> Iterator[None]:
+    """Inside ``with wb.source_lines():`` every operation remembers the line that asked for it.
+
+    Programs, pictures and the stepper then show ``file:line`` and the names of the variables. It costs time, so it is
+    done only when asked for.
+    """
+    thread = this_thread()
+    before = placing.get(thread)
+    placing[thread] = before or [""]
+    try:
+        yield
+    finally:
+        if before is None:
+            del placing[thread]
+
+
+@contextlib.contextmanager
+def inside(path: str) -> Iterator[None]:
+    """What is recorded in this block happens in the Module at ``path``."""
+    paths = placing.get(this_thread(), [])
+    paths.append(path)
+    try:
+        yield
+    finally:
+        paths.pop()
+
+
+def this_place(paths: list[str]) -> Place:
+    """The place outside this package that the running operation was called from."""
+    frame: Any = sys._getframe(2)
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    return Place(frame.f_code, frame.f_lasti, paths[-1])
+
+
+# -- a program --------------------------------------------------------------------------------------------------
+
+
+class ReplayError(TypeError):
+    """Something was done to a traced Value that a replay of the record would not do again."""
+
+
+class Recorder:
+    """A thread's record of a program: comparisons are operations too, and what can't be replayed is refused.
+
+    ``decisions`` are the branches that Python took on traced Values, with their outcomes; ``draws`` the random numbers,
+    with what draws them anew.
+    """
+
+    def __init__(self) -> None:
+        self.decisions: list[tuple[Any, bool]] = []
+        self.draws: list[tuple[Any, Callable[[], Any]]] = []
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        thread = this_thread()
+        before = recorders.get(thread)
+        recorders[thread] = self
+        try:
+            with recording(True), source_lines():
+                yield
+        finally:
+            if before is None:
+                del recorders[thread]
+            else:
+                recorders[thread] = before
+
+
+recorders: dict[int, Recorder] = {}
+
+
+def recorder() -> Recorder | None:
+    """The recorder of this thread, if it records a program."""
+    return recorders.get(this_thread()) if recorders else None
+
+
+def replayable(what: str, instead: str) -> None:
+    """Raise `ReplayError` if this thread records a program: ``what`` would be frozen in it."""
+    if recorder() is not None:
+        raise ReplayError(f"{what} would be frozen at its present value in a compiled function; {instead}")
+
+
+def drawn(draw: Callable[[], Any], traced: Callable[[Any], Any]) -> Any:
+    """Fresh random numbers. In a program they stand as an input, which every replay draws anew."""
+    numbers = draw()
+    current = recorder()
+    if current is None:
+        return numbers
+    leaf = traced(numbers)
+    current.draws.append((leaf, draw))
+    return leaf
