@@ -18,7 +18,7 @@ from tinygrad_wb.operations.neural import *
 from tinygrad_wb.operations.reductions import *
 from tinygrad_wb.operations.shaping import *
 from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from tinygrad_wb.recording import no_grad
+from tinygrad_wb.recording import no_grad, source_lines
 from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
 from tinygrad_wb.training import Callback, EarlyStopping, History, evaluate, fit
 from tinygrad_wb.value import Value
@@ -27,9 +27,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tinygrad_wb.draw import Drawing, draw
+    from tinygrad_wb.program import Program, compile
 
-# Drawing is loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
-_ON_USE = {"draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw"}
+# Programs and drawing are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+_ON_USE = {
+    "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
+    "compile": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ rows of the tables in `operations/`, which attach themselves to this class.
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tinygrad_wb.operation import Operation
+    from tinygrad_wb.program import Program
     from tinygrad_wb.recording import Place
 
 __all__ = ["Value", "constant", "own", "raw", "record", "traced"]
@@ -163,6 +165,17 @@ class Value:
     # Values hash by identity, though == compares their data (operations/comparisons.py).
     __hash__ = object.__hash__
 
+    def program(self) -> Program:
+        """This Value's history as Python: forward and, if it is one number, backward, a line for every partial.
+
+        Its variables have the names that you gave (``name=``, a parameter's path in its model, your own variables).
+        Under ``with wb.source_lines():`` what is recorded remembers the lines it came from, and the program shows them.
+        Raises ``StaleGraphError`` where a leaf was assigned after an operation had read it.
+        """
+        from tinygrad_wb.program import Program  # loaded on use
+
+        return Program(self, sys._getframe(1))
+
     # -- showing and copying ------------------------------------------------------------------------
 
     def __repr__(self) -> str:
@@ -190,7 +203,6 @@ class Value:
     if TYPE_CHECKING:
         # Attached by the rooms above: the operators and methods by `operations`, the rest by `backprop`.
         def backward(self, seed: Any = None, record: bool = False) -> None: ...
-        def program(self) -> Any: ...
         def __add__(self, other: Any) -> Value: ...
         def __radd__(self, other: Any) -> Value: ...
         def __sub__(self, other: Any) -> Value: ...

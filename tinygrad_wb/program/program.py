@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -22,9 +21,10 @@ from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.value import Value, raw, traced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+    from types import FrameType
 
-__all__ = ["Program", "program"]
+__all__ = ["Program"]
 
 
 class Program:
@@ -45,10 +45,10 @@ class Program:
 
     debug: Callable[[], tuple[Any, dict[str, Any]]]
 
-    def __init__(self, result: Value, variables: Mapping[int, str] | None = None) -> None:
+    def __init__(self, result: Value, frame: FrameType | None = None) -> None:
         seed = traced(1.0) if result.shape == () else None
         self.result = result
-        self._source = Source(Trace(result, seed), variables or {})
+        self._source = Source(Trace(result, seed), variables_in(frame))
         self.name = self._source.called.get(result, "result")
         self.source = laid_out(self._source)
         self.arguments: dict[str, Any] = {name: x._data for name, x in self._source.arrays.items()}
@@ -136,16 +136,3 @@ def _agree(found: Any, wanted: Any, exact: bool) -> bool:
     precision = max(np.finfo(x.dtype).eps if x.dtype.kind == "f" else 0.0 for x in (found, wanted))
     scale = np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))
     return bool(np.allclose(found, wanted, rtol=1e3 * precision, atol=1e3 * precision * scale, equal_nan=True))
-
-
-def program(self: Value) -> Program:
-    """This Value's history as Python: forward and, if it is one number, backward, a line for every partial derivative.
-
-    Its variables have the names that you gave (``name=``, a parameter's path in its model, your own variables). Under
-    ``with wb.source_lines():`` what is recorded also remembers the lines it came from, and the program shows them.
-    Raises ``StaleGraphError`` where a leaf was assigned after an operation had read it.
-    """
-    return Program(self, variables_in(sys._getframe(1)))
-
-
-Value.program = program  # type: ignore[method-assign]
