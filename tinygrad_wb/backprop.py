@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError, StaleGraphError
-from tinygrad_wb.operation import ones
+from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
 from tinygrad_wb.recording import replayable
@@ -220,6 +220,10 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
                     accumulate(a, da, g)
                 if db is not None:
                     accumulate(b, db, g)
+                continue
+            if arity == ALL_AT_ONCE:
+                for x, d in zip(node.inputs, node.options["call"].gradients(node.options["result"], g)):
+                    x.grad = d if x.grad is None else x.grad + d
                 continue
             if arity == 1:
                 (a,) = node.inputs

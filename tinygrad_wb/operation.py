@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     Text = str | Callable[..., str]
 
-__all__ = ["REGISTRY", "Operation", "elementwise", "ones", "operation", "plain"]
+__all__ = ["ALL_AT_ONCE", "REGISTRY", "Operation", "elementwise", "ones", "operation", "plain"]
+
+ALL_AT_ONCE = -1  # the arity of a compiled function, which has all its gradients ready, in arrays that it gives away
 
 # Every operation by name. Tests, documents and NumPy's protocols walk it.
 REGISTRY: dict[str, Operation] = {}

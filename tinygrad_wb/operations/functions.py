@@ -80,7 +80,7 @@ def silu(a: Any) -> Any:
     return a * sigmoid(a)
 
 
-@operation(da=lambda g, y, a: g * (a > 0.0))
+@operation(da=lambda g, y, a: g * (y > 0.0))
 def relu(a: Any) -> Any:
     """max(a, 0); the derivative at 0 is 0."""
     if type(a) is float:

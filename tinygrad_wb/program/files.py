@@ -31,23 +31,19 @@ def path_of(source: str, name: str) -> Path:
 
 
 def _folder() -> Path:
-    user = getattr(os, "getuid", int)()
-    for folder in (Path.cwd() / FOLDER, Path(tempfile.gettempdir()) / f"{FOLDER[1:]}_{user}"):
-        with contextlib.suppress(OSError):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return folder
-    return Path(tempfile.mkdtemp(prefix=FOLDER[1:]))
+    """It need not be there yet: `written_then_run` makes it."""
+    with contextlib.suppress(OSError):  # the working directory may have been deleted
+        folder = Path.cwd() / FOLDER
+        if os.access(folder if folder.exists() else folder.parent, os.W_OK | os.X_OK):
+            return folder
+    return Path(tempfile.gettempdir()) / f"{FOLDER[1:]}_{getattr(os, 'getuid', int)()}"
 
 
 def _tidied(folder: Path) -> None:
-    """Delete the oldest programs beyond the number that is kept, and tell git to look away."""
+    """Delete the oldest programs beyond the number that is kept."""
     with contextlib.suppress(OSError):
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
         programs = sorted(folder.glob("*_??????????.py"), key=lambda program: program.stat().st_mtime)
-        for program in programs[: -KEPT + 1]:
+        for program in programs[: 1 - KEPT]:
             program.unlink()
 
 
@@ -57,7 +53,18 @@ def written_then_run(path: Path, source: str, run: Callable[[], Any]) -> Callabl
     A debugger that steps into it must land in the program, with no frame of ours before. So what goes before is done by
     functions that are written in C, which debuggers pass through, one after another, as often as it is called.
     """
-    text = np.frombuffer(source.encode(), np.uint8)
-    steps = itertools.cycle((partial(text.tofile, path), partial(print, path), run))
-    one_after_another = zip(steps_called := map(operator.call, steps), steps_called, steps_called, strict=False)
-    return partial(next, map(operator.itemgetter(2), one_after_another))
+    is_there = partial(os.access, mode=os.F_OK)
+    missing = iter(partial(itertools.filterfalse, is_there, [path.parent]), None)  # looked for anew at each call
+    steps = [
+        map(list, map(partial(map, partial(os.mkdir, mode=0o700)), missing)).__next__,
+        partial(_bytes("*\n").tofile, path.parent / ".gitignore"),
+        partial(_bytes(source).tofile, path),
+        partial(print, path),
+        run,
+    ]
+    each_time = iter(partial(map, operator.call, steps), None)
+    return map(operator.itemgetter(-1), map(list, each_time)).__next__
+
+
+def _bytes(text: str) -> Any:
+    return np.frombuffer(text.encode(), np.uint8)

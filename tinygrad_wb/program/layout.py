@@ -3,58 +3,61 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.program.names import sanitised
-from tinygrad_wb.program.source import LARGE, WIDEST, Line, Source, helpers_source
+from tinygrad_wb.program.pasting import pasted
+from tinygrad_wb.program.source import FUNCTION, LARGE, WIDEST, Line, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["FUNCTION", "laid_out", "script"]
+__all__ = ["laid_out", "script"]
 
-FUNCTION = "forward_and_backward"
-WIDTH = 110  # of a literal's lines
+WIDTH = 110  # of a list of names, or of a literal's lines
+NO_PLACES = """
+
+Which lines of your code these come from was not recorded: record it under `with wb.source_lines():` to see them here.
+"""
 
 
 def laid_out(source: Source) -> str:
     """The whole module."""
-    helpers = helpers_source(source.helpers)
     forward, backward = source.lines[: source.forward_lines], source.lines[source.forward_lines :]
+    result, returned = source.result, source.returned()
     functions: list[str] = []
-    result = source.called.get(source.trace.result, "result")
-    returned = source.returned()
     keep = {result, *returned.values()}
     apart = len(source.lines) > LARGE and len({line.module for line in source.lines}) > 1
-    body = ["# forward", *_sections(forward, "forward", source, functions, keep, apart)]
+    body = ["# forward", *_sections(forward, "forward", source, functions, keep, apart), ""]
     if backward:
-        body += ["", "# backward", *_sections(backward, "backward", source, functions, keep, apart)]
-    gradients = ", ".join(f"{name!r}: {d}" for name, d in returned.items())
-    body += ["", *_wrapped(f"return {result}, {{{gradients}}}")]
-    text = "\n".join([*functions, *_function(FUNCTION, list(source.arrays), body)])
-    imports = [
-        line
-        for line, used in (("import math", "math."), ("", ""), ("import numpy as np", "np."))
-        if used and used in helpers + text
-    ]
-    title = f'"""{result} and its gradients, forward and backward."""'
-    return "\n".join([title, "", *imports, "", "", *([helpers, ""] if helpers else []), text]).replace(
-        "\n\n\n\n", "\n\n\n"
-    )
+        body += ["# backward", *_sections(backward, "backward", source, functions, keep, apart), ""]
+    gradients = [f'"{name}": {d}' for name, d in returned.items()]
+    body += _listed(f"return {result}, {{", gradients, "}", each=True)
+    functions.append(_function(FUNCTION, list(source.arrays), body))
+    title = f"{result} and its gradients, forward and backward." if backward else f"{result}, forward."
+    code = "\n\n\n".join([*pasted(source.helpers.values()).values(), *functions])
+    imports = [f"{line}\n" for line, name in IMPORTS.items() if re.search(rf"\b{name}\.", code)]
+    return "\n".join([f'"""{title}{"" if source.has_places() else NO_PLACES}"""\n', *imports, "", f"{code}\n"])
 
 
-def _function(name: str, arguments: Sequence[str], body: Sequence[str]) -> list[str]:
-    head = f"def {name}({', '.join(arguments)}):"
-    heads = [head] if len(head) <= WIDTH else _wrapped(head)
-    return [*heads, *(f"    {line}" if line else "" for line in body), "", ""]
+IMPORTS = {"import math": "math", "import numpy as np": "np"}
 
 
-def _wrapped(text: str) -> list[str]:
-    """A line with brackets, continued on more lines where it is long."""
-    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+def _function(name: str, arguments: Sequence[str], body: Sequence[str]) -> str:
+    return "\n".join([*_listed(f"def {name}(", arguments, "):"), *(f"    {line}" if line else "" for line in body)])
+
+
+def _listed(opening: str, items: Sequence[str], closing: str, each: bool = False) -> list[str]:
+    """Items between brackets: in one line, or else indented, as many as fit or ``each`` in a line of its own."""
+    line = f"{opening}{', '.join(items)}{closing}"
+    if len(line) <= WIDTH or not items:
+        return [line]
+    rows = [f"{item}," for item in items] if each else textwrap.wrap(f"{', '.join(items)},", WIDTH)
+    return [opening, *(f"    {row}" for row in rows), closing]
 
 
 def _commented(lines: Sequence[Line]) -> list[str]:
@@ -69,46 +72,52 @@ def _sections(
     """The lines; those of each Module, if they stand ``apart``, as a call of a function of their own."""
     if not apart:
         return _commented(lines)
-    later_reads = _read_later(source.lines)
+    read_last = {name: line.number for line in source.lines for name in line.reads}
     body: list[str] = []
     for module, section in itertools.groupby(lines, lambda line: line.module):
         block = list(section)
-        if not module or len(block) < 2:
+        made = [line.name for line in block]
+        gives = [name for name in made if name in keep or read_last.get(name, -1) > block[-1].number]
+        if not module or len(block) < 2 or not gives:
             body += _commented(block)
             continue
-        made = [line.name for line in block]
         reads = dict.fromkeys(name for line in block for name in line.reads if name not in made)
-        gives = [name for name in made if name in keep or later_reads.get(name, -1) > block[-1].number]
         name = source.names.new(f"{sanitised(module)}_{way}")
-        functions += _function(name, list(reads), [*_commented(block), *_wrapped(f"return {', '.join(gives)}")])
-        body += _wrapped(f"{', '.join(gives)} = {name}({', '.join(reads)})")
+        given = _listed("return (", gives, ")") if len(gives) > 1 else [f"return {gives[0]}"]
+        functions.append(_function(name, list(reads), [*_commented(block), *given]))
+        *targets, last = _listed("(", gives, f") = {name}(") if len(gives) > 1 else [f"{gives[0]} = {name}("]
+        body += [*targets, *_listed(last, list(reads), ")")]
     return body
-
-
-def _read_later(lines: Sequence[Line]) -> dict[str, int]:
-    """For each name, the number of the last line that reads it."""
-    return {name: line.number for line in lines for name in line.reads}
 
 
 def script(source: Source, text: str, arguments: Mapping[str, Any]) -> str:
     """The module with its numbers, and a main part that runs it and prints what it finds."""
     numbers = "\n".join(f"{name} = {_number(x)}" for name, x in arguments.items())
-    call = "\n".join(_wrapped(f"    value, gradients = {FUNCTION}({', '.join(arguments)})"))
-    imports = "" if "import numpy as np" in text else "\nimport numpy as np\n"
-    return (
-        f'{text.rstrip()}\n\n\n# The numbers it starts from.\n{imports}\n{numbers}\n\n\nif __name__ == "__main__":\n{call}\n'
-        f'    print("{source.called.get(source.trace.result, "result")} =", value)\n'
-        "    for name, gradient in gradients.items():\n"
-        '        print(f"gradient of {name}:", gradient)\n'
-    )
+    call = "\n".join(f"    {line}" for line in _listed(f"value, gradients = {FUNCTION}(", list(arguments), ")"))
+    if "np." in numbers and "\nimport numpy as np\n" not in text:
+        numbers = f"import numpy as np\n\n{numbers}"
+    return f"""{text}
+
+# The numbers it starts from.
+
+{numbers}
+
+
+if __name__ == "__main__":
+{call}
+    print("{source.result} =", value)
+    for name, gradient in gradients.items():
+        print(f"gradient of {{name}}:", gradient)
+"""
 
 
 def _number(x: Any) -> str:
     if isinstance(x, (bool, float)):
         return repr(x) if np.isfinite(x) else f'float("{x}")'
-    plain = np.ascontiguousarray(x)
-    if x.size <= 12 and np.isfinite(x).all():
+    if 0 < x.size <= 12 and np.isfinite(x).all():
         return f"np.array({x.tolist()}, np.{x.dtype.name})"
-    little = plain.astype(plain.dtype.newbyteorder("<"))
-    digits = "\n".join(f'    "{part}"' for part in textwrap.wrap(little.tobytes().hex(), WIDTH))
-    return f'np.frombuffer(bytes.fromhex(\n{digits}\n), "{little.dtype.str}").reshape({x.shape}).copy()'
+    little = x.astype(x.dtype.newbyteorder("<"))
+    digits = textwrap.wrap(little.tobytes().hex(), WIDTH)
+    return "\n".join(
+        ["np.frombuffer(bytes.fromhex(", *[f'    "{part}"' for part in digits], f'), "{little.dtype.str}")']
+    ) + (f".reshape({x.shape}).copy()" if x.size else "")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import os
-import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.program.names import Names, assigned_name, line_of
+from tinygrad_wb.program.pasting import pasted
 from tinygrad_wb.program.text import ATOM, Text, filled, index_text, literal, repeated, without_defaults
 from tinygrad_wb.program.trace import is_scalar, on_numbers, text_of
 from tinygrad_wb.value import Value
@@ -23,9 +22,11 @@ if TYPE_CHECKING:
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program.trace import Trace, Unit
 
-__all__ = ["Line", "Source", "expression", "helpers_source"]
+__all__ = ["FUNCTION", "LARGE", "WIDEST", "Line", "Source", "expression"]
 
+FUNCTION = "forward_and_backward"
 WIDEST = 60  # comments stand in one column, as far as this
+DEEP = 48  # letters of an expression that are too many to stand inside another
 LARGE = 40  # lines from which on layers get functions of their own
 
 
@@ -39,7 +40,6 @@ class Line:
     module: str
     reads: tuple[str, ...]
     number: int
-    node: Value | None = None  # what it computes; None for a name that is only passed on
 
 
 def expression(
@@ -48,52 +48,30 @@ def expression(
     """``node``'s operation as Python; ``operand`` says how each input is written. Notes the helpers that it calls."""
     op: Operation | Any = node.op
     options = {name: option for name, option in node.options.items() if name != "shared"}
-    template = None if node in trace.opaque else text_of(node)
+    template = text_of(node)
     if template is None:
         helpers[op.name] = op.forward
-        template = f"{op.name}({', '.join(f'{{{name}}}' for name in (*op.inputs, *options))})"
+        words = ", ".join([f"{{{name}}}" for name in op.inputs] + [f"{name}={{{name}}}" for name in options])
+        if op.shared is not None:
+            helpers[op.shared.__name__] = op.shared
+            words += f", shared={op.shared.__name__}({words})"
+        template = f"{op.name}({words})"
     elif op.helper is not None and op.helper.__name__ in template:
         helpers[op.helper.__name__] = op.helper
     template = without_defaults(template, options, op.defaults)
     inside_brackets = template.endswith("[{index}]")
-    words = {
+    parts = {
         name: index_text(option, array) if name == "index" and inside_brackets else literal(option, array)
         for name, option in options.items()
     }
     if op.variadic:
-        words[op.inputs[0]] = f"[{', '.join(operand(x)[0] for x in node.inputs)}]", ATOM
+        parts[op.inputs[0]] = f"[{', '.join(operand(x)[0] for x in node.inputs)}]", ATOM
     else:
-        words |= {name: operand(x) for name, x in zip(op.inputs, node.inputs, strict=True)}
-    text = filled(template, words)
+        parts |= {name: operand(x) for name, x in zip(op.inputs, node.inputs, strict=True)}
+    text = filled(template, parts)
     if type(node._data) is float and not on_numbers(node):
         return f"float({text[0]})", ATOM  # NumPy would keep a number of its own, and the engine keeps a Python float
     return text
-
-
-def helpers_source(helpers: Mapping[str, Any]) -> str:
-    """The source of the helpers, and of the functions that they call in turn."""
-    found: dict[str, Any] = {}
-    ahead = list(helpers.values())
-    while ahead:
-        function = ahead.pop()
-        if function.__name__ in found:
-            continue
-        found[function.__name__] = function
-        around = function.__globals__
-        ahead += [around[n] for n in function.__code__.co_names if inspect.isfunction(around.get(n))]
-    return "\n\n".join(_plain_source(function) for function in reversed(found.values()))
-
-
-def _plain_source(function: Any) -> str:
-    lines = textwrap.dedent(inspect.getsource(function)).splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("def "))
-    signature = inspect.signature(function)
-    plain = signature.replace(
-        parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
-        return_annotation=signature.empty,
-    )
-    body = next(i for i, line in enumerate(lines[start:], start) if line.rstrip().endswith(":"))
-    return "\n".join([f"def {function.__name__}{plain}:", *lines[body + 1 :]]) + "\n"
 
 
 @dataclass
@@ -102,10 +80,10 @@ class Source:
 
     trace: Trace
     variables: Mapping[int, str] = field(default_factory=dict)  # the user's, by the identity of what they hold
-    seed_name: str = ""
 
     def __post_init__(self) -> None:
-        self.names = Names({"gradients"})
+        steps = [step for unit in self.trace.units for step in unit.steps]
+        self.names = Names({FUNCTION, *pasted(needed_functions(self.trace, steps))})
         self.called: dict[Value, str] = {}
         self.gradient_names: dict[Value, str] = {}
         self.arrays: dict[str, Value] = {}  # the program's arguments, in order
@@ -114,25 +92,23 @@ class Source:
         self._texts: dict[Value, Text] = {}
         self._reads: dict[Value, tuple[str, ...]] = {}
         units = self.trace.units
-        self.names.taken.update(op.helper.__name__ for u in units for s in u.steps if (op := s.op) and op.helper)
-        self._uses = Counter(x for unit in units for step in unit.steps for x in map(self.trace.stand_in, step.inputs))
+        self._uses = Counter(x for step in steps for x in map(self.trace.stand_in, step.inputs))
         self._assigned = assigned(unit.node for unit in units if unit.kind == "forward")
-        self._name_leaves()
+        self._name_leaves(steps)
         for unit in units:
             if unit.kind == "forward":
                 self._write(unit, self._forward_name(unit.node), self._forward_comment(unit))
         self.forward_lines = len(self.lines)
         if self.trace.seed is not None:
             self._seed()
-        self._parts: Counter[Value] = Counter()
+        self._parts: dict[Value, list[str]] = defaultdict(list)
+        self._seen: Counter[Any] = Counter()
         self._contributions = Counter(unit.to for unit in units if unit.kind == "partial")
         for unit in units:
             if unit.kind == "partial":
                 self._write(unit, self._partial_name(unit), self._partial_comment(unit))
             elif unit.kind == "sum":
-                name = self.names.new(f"d_{self.called[unit.node]}")
-                self.gradient_names[unit.node] = name
-                self._write(unit, name, f"{len(unit.parts)} contributions to {self.called[unit.node]}")
+                self._add_up(unit)
 
     def returned(self) -> dict[str, str]:
         """For each argument that has a gradient: its name, and the gradient's."""
@@ -140,19 +116,15 @@ class Source:
 
     # -- names -----------------------------------------------------------------------------------------------------
 
-    def _name_leaves(self) -> None:
+    def _name_leaves(self, steps: Iterable[Value]) -> None:
         trace = self.trace
-        leaves = dict.fromkeys(
-            x
-            for unit in trace.units
-            for step in unit.steps
-            for x in map(trace.stand_in, step.inputs)
-            if type(x) is Value and not x.inputs and x is not trace.seed
-        )
-        leaves |= {trace.stand_in(a): None for u in trace.units for s in u.steps for a in arrays_in(s.options)}
+        inputs = [x for step in steps for x in map(trace.stand_in, (*step.inputs, *arrays_in(step.options)))]
+        leaves = dict.fromkeys(x for x in inputs if type(x) is Value and not x.inputs and x is not trace.seed)
         leaves |= {x: None for x in trace.gradients if not x.inputs}
         for leaf in leaves:
-            wanted = leaf.name or self.variables.get(id(leaf)) or self.variables.get(id(leaf._data)) or ""
+            wanted = leaf.name or self.variables.get(id(leaf), "")
+            if not wanted and not is_scalar(leaf):  # equal numbers may be one and the same float
+                wanted = self.variables.get(id(leaf._data), "")
             self.called[leaf] = self.names.new(wanted, "number" if is_scalar(leaf) else "array")
             self.arrays[self.called[leaf]] = leaf
 
@@ -169,8 +141,9 @@ class Source:
         if self._contributions[to] == 1:
             name = self.gradient_names[to] = self.names.new(f"d_{self.called[to]}")
             return name
-        self._parts[to] += 1
-        return self.names.new(f"d_{self.called[to]}_{self._parts[to]}")
+        name = self.names.new(f"d_{self.called[to]}_{len(self._parts[to]) + 1}")
+        self._parts[to].append(name)
+        return name
 
     # -- comments --------------------------------------------------------------------------------------------------
 
@@ -184,21 +157,10 @@ class Source:
         if op.variadic:
             which = f"/∂{op.inputs[0]}[{next(i for i, x in enumerate(unit.node.inputs) if x is unit.to)}]"
         elif len(op.inputs) > 1:
-            n = sum(x is unit.to for x in unit.node.inputs)
-            which = (
-                "/∂"
-                + [i for i, x in zip(op.inputs, unit.node.inputs, strict=True) if x is unit.to][
-                    self._seen_before(unit) % n
-                ]
-            )
+            same = [name for name, x in zip(op.inputs, unit.node.inputs, strict=True) if x is unit.to]
+            which = f"/∂{same[self._seen[unit.node, unit.to]]}"
+            self._seen[unit.node, unit.to] += 1
         return f"∂{op.name}{which}{where(unit.node)}"
-
-    def _seen_before(self, unit: Unit) -> int:
-        """How many partials of this operation to this input came before."""
-        key = (unit.node, unit.to)
-        before: Counter[Any] = self.__dict__.setdefault("_partials", Counter())
-        before[key] += 1
-        return before[key] - 1
 
     # -- lines -----------------------------------------------------------------------------------------------------
 
@@ -220,12 +182,12 @@ class Source:
             reads: list[str] = []
             text = expression(trace, step, lambda x, reads=reads: self._operand(x, reads), self._array, self.helpers)
             reads += [self._array(a) for a in arrays_in(step.options)]
-            if step is not result and step in single:
+            if step is not result and step in single and len(text[0]) <= DEEP:
                 self._texts[step], self._reads[step] = text, tuple(reads)
                 continue
             line_name = name if step is result else self.names.numbered(step.op.name)  # type: ignore[union-attr]
             self.called[step] = line_name
-            self._line(line_name, text[0], comment, module, reads, step)
+            self._line(line_name, text[0], comment if step is result else f"in {comment}", module, reads)
         if result not in inner:  # a value that has a name already, or a constant
             reads = []
             text = self._operand(result, reads)
@@ -233,14 +195,20 @@ class Source:
         if type(unit.result) is Value and unit.kind != "forward":
             self.called.setdefault(unit.result, name)
 
-    def _line(
-        self, name: str, text: str, comment: str, module: str = "", reads: Iterable[str] = (), node: Value | None = None
-    ) -> None:
-        self.lines.append(Line(name, text, comment, module, tuple(reads), len(self.lines), node))
+    def _add_up(self, unit: Unit) -> None:
+        """The gradient of what is used several times, by the names of its contributions."""
+        called, parts = self.called[unit.node], self._parts[unit.node]
+        name = self.gradient_names[unit.node] = self.names.new(f"d_{called}")
+        self._line(name, " + ".join(parts), f"{len(parts)} contributions to {called}", reads=parts)
+        if type(total := self.trace.stand_in(unit.result)) is Value:
+            self.called[total] = name
+
+    def _line(self, name: str, text: str, comment: str, module: str = "", reads: Iterable[str] = ()) -> None:
+        self.lines.append(Line(name, text, comment, module, tuple(reads), len(self.lines)))
 
     def _inlined(self, step: Value) -> list[Any]:
         """The inputs of a step that may be written as expressions."""
-        template = text_of(step) if step not in self.trace.opaque else None
+        template = text_of(step)
         return [] if template is not None and repeated(template) else [self.trace.stand_in(x) for x in step.inputs]
 
     def _operand(self, x: Any, reads: list[str]) -> Text:
@@ -258,6 +226,14 @@ class Source:
         return self.called[self.trace.stand_in(a)]
 
 
+def needed_functions(trace: Trace, steps: Iterable[Value]) -> dict[Any, None]:
+    """The helpers that the texts of ``steps`` may call, and the operations that have no text."""
+    ops: list[Any] = [step.op for step in steps]
+    opaque: list[Any] = [step.op for step in trace.opaque]
+    functions = [op.helper for op in ops] + [f for op in opaque for f in (op.forward, op.shared)]
+    return dict.fromkeys(f for f in functions if f is not None)
+
+
 def assigned(nodes: Iterable[Value]) -> dict[Value, str]:
     """The variables that results were assigned to: of all that one call did, the last has its name."""
     placed = [node for node in nodes if hasattr(node, "place")]
@@ -270,7 +246,7 @@ def where(node: Value) -> str:
     if not hasattr(node, "place"):
         return ""
     file = os.path.basename(node.place.code.co_filename)  # noqa: PTH119 - it may be no path, such as <stdin>
-    return f": {' '.join(file.split())}:{line_of(node.place)}"
+    return f": {''.join(c if c.isprintable() else '?' for c in file)}:{line_of(node.place)}"
 
 
 def arrays_in(options: Any) -> list[Any]:

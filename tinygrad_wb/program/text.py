@@ -124,4 +124,4 @@ def index_text(index: Any, array: Callable[[Any], str]) -> Text:
             words.append(":".join(ends) + ("" if part.step is None else f":{literal(part.step, array)[0]}"))
         else:
             words.append(literal(part, array)[0])
-    return ", ".join(words) + ("," if isinstance(index, tuple) and len(parts) == 1 else ""), ATOM
+    return (", ".join(words) or "()") + ("," if isinstance(index, tuple) and len(parts) == 1 else ""), ATOM

@@ -73,6 +73,7 @@ class Trace:
     seed: Any  # ∂result/∂result: 1.0, or a Value that holds it; None for no backward pass
     fixed: frozenset[Value] = frozenset()  # leaves whose gradients nobody wants
     recorder: Recorder = field(default_factory=Recorder)
+    also: tuple[Value, ...] = ()  # other results of the same forward pass
     units: list[Unit] = field(default_factory=list)
     gradients: dict[Value, Any] = field(default_factory=dict)
     same: dict[Value, Value] = field(default_factory=dict)
@@ -86,8 +87,8 @@ class Trace:
         with self.recorder.running():
             for node in reversed(nodes):
                 self._forward(node)
-            for condition, _ in self.recorder.decisions:
-                for node in reversed(history(condition)):
+            for other in (*self.also, *(condition for condition, _ in self.recorder.decisions)):
+                for node in reversed(history(other)):
                     self._forward(node)
             if self.seed is not None:
                 self._backward(nodes)

@@ -1,0 +1,233 @@
+"""Replays: the fast form of a run, called with other numbers, and what its results give back in `backward`."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.backprop import pull_back
+from tinygrad_wb.flat import address, side_by_side, together
+from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
+from tinygrad_wb.program.fast import FastForm
+from tinygrad_wb.program.plan import Plan
+from tinygrad_wb.program.run import Run, plain
+from tinygrad_wb.program.trace import Trace
+from tinygrad_wb.value import Value, record, traced
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Form", "Recorded", "Replay"]
+
+
+class Form:
+    """The fast form of a run: its results and, of the result number ``main``, the gradients by what is ``wanted``.
+
+    With a ``seed`` that is a Value it gives the gradients alone, and takes that result's gradient as its last argument.
+    """
+
+    def __init__(self, run: Run, main: int | None, seed: Any = 1.0) -> None:
+        values = [x for x in run.results if type(x) is Value]
+        self.wanted = run.wanted if main is not None else []
+        result = values[0] if main is None else run.results[main]
+        trace = Trace(result, None if main is None else seed, run.fixed(), run.recorder, tuple(values))
+        results = run.results if type(seed) is float else []
+        decisions = run.recorder.decisions
+        gradients = [trace.gradients.get(x, 0.0) for x in self.wanted]
+        plan = Plan(trace, [*results, *gradients, *(condition for condition, _ in decisions)])
+        n, m = len(results), len(results) + len(gradients)
+        found = list(zip(self.wanted, plan.found[n:m], strict=True))
+        self.in_arrays = [type(x._data) is np.ndarray for x in self.wanted]
+        leaves = [*run.parameters, *run.arguments, *(leaf for leaf, _ in run.recorder.draws)]
+        self.fast = FastForm(
+            plan,
+            [(x.name or "number", x) for x in ([*leaves, seed] if type(seed) is Value else leaves)],
+            [*plan.found[:n], *(d for x, d in found if type(x._data) is float)],
+            [(f"d_{x.name or 'number'}", d) for x, d in found if type(x._data) is not float],
+            [(condition, outcome) for condition, (_, outcome) in zip(plan.found[m:], decisions, strict=True)],
+        )
+
+    def arrays(self) -> list[Any]:
+        return [x._data for x in self.wanted if type(x._data) is not float]
+
+    def in_order(self, arrays: Sequence[Any], numbers: Sequence[Any]) -> Sequence[Any]:
+        """The gradients of all that is wanted, from those that are arrays and those that are numbers."""
+        if not numbers:
+            return arrays
+        array, number = iter(arrays), iter(numbers)
+        return [next(array) if in_array else next(number) for in_array in self.in_arrays]
+
+
+class Gradients:
+    """Arrays for gradients, side by side in the order of the parameters; ``owner`` is the call whose they are."""
+
+    def __init__(self, arrays: list[Any]) -> None:
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for i in sorted(range(len(arrays)), key=lambda i: address(arrays[i])):
+            groups[arrays[i].dtype].append(i)
+        views: dict[int, Any] = {}
+        self.buffers = []
+        for dtype, group in groups.items():
+            buffer, made = side_by_side([arrays[i].shape for i in group], dtype)
+            views |= dict(zip(group, made, strict=True))
+            self.buffers.append((buffer, len(group) + 4))  # views, this tuple, and the names that it has when counted
+        self.views = tuple(views[i] for i in range(len(arrays)))
+        del views, made, buffer
+        self.owner: Any = None
+
+    def free(self) -> bool:
+        """Whether nobody but us holds one of the arrays, or a part of one."""
+        count = sys.getrefcount
+        for view in self.views:
+            if count(view) > 3:
+                return False
+        for buffer, ours in self.buffers:
+            if count(buffer) > ours:
+                return False
+        return True
+
+
+class Replay:
+    """A run that can be done again with other numbers."""
+
+    def __init__(self, run: Run, gradient: bool) -> None:
+        together(run.parameters)
+        self.run = run
+        self.parameters = run.parameters
+        self.draws = [draw for _, draw in run.recorder.draws]
+        self.count = len(run.results)
+        losses = [i for i, x in enumerate(run.results) if type(x) is Value and x.inputs and type(x._data) is float]
+        self.main = losses[0] if gradient and losses and run.wanted else None
+        self.form = Form(run, self.main)
+        self.function = self.form.fast.function
+        self._gradients: list[Gradients] = []
+        self._pullbacks: dict[int, Form] = {}
+
+    def __call__(self, holes: list[Any]) -> list[Any] | None:
+        """The results; None if a decision came out otherwise than in the run."""
+        call = Call(self, list(map(plain, holes)), [draw() for draw in self.draws])
+        found = call.replayed()
+        return None if found is None else results_of(call, self.run, found, holes)
+
+    def spare(self) -> Gradients:
+        """Arrays for gradients that nobody holds any more, or new ones."""
+        for gradients in self._gradients:
+            if gradients.free():
+                return gradients
+        fresh = Gradients(self.form.arrays())
+        self._gradients = [*self._gradients[-1:], fresh]  # what others hold lives on without us
+        return fresh
+
+    def pullback(self, result: int) -> Form:
+        """The program for the gradients of another result than the loss, given the gradient of that result."""
+        if result not in self._pullbacks:
+            like = self.run.results[result]._data
+            seed = traced(1.0 if type(like) is float else np.ones_like(like), "seed")
+            self._pullbacks[result] = Form(self.run, result, seed)
+        return self._pullbacks[result]
+
+
+def results_of(call: Any, run: Run, found: Sequence[Any], holes: Sequence[Any]) -> list[Any]:
+    """A call's results: what was a Value in the run is one again, and remembers the call."""
+    inputs = run.inputs(holes)
+    out = []
+    for i, x in enumerate(run.results):
+        if type(x) is not Value:
+            out.append(x)
+        elif inputs:
+            out.append(record(COMPILED, inputs, found[i], {"call": call, "result": i}))
+        else:
+            out.append(_leaf(found[i]))
+    return out
+
+
+def _leaf(data: Any) -> Value:
+    value = Value(0.0)
+    value._data = data  # fresh: nobody else has it
+    return value
+
+
+class Call:
+    """One replay: its arguments, its random numbers, and the gradients that it found."""
+
+    __slots__ = ("arguments", "draws", "filled", "numbers", "replay")
+
+    def __init__(self, replay: Replay, arguments: list[Any], draws: list[Any]) -> None:
+        self.replay = replay
+        self.arguments = arguments
+        self.draws = draws
+        self.filled: Gradients | None = None
+        self.numbers: Sequence[Any] = ()
+
+    def replayed(self) -> Sequence[Any] | None:
+        """The plain results."""
+        replay = self.replay
+        given = [p._data for p in replay.parameters]
+        if replay.main is None:
+            return replay.function(*given, *self.arguments, *self.draws)  # type: ignore[no-any-return]
+        gradients = replay.spare()
+        found: Sequence[Any] | None = replay.function(*given, *self.arguments, *self.draws, *gradients.views)
+        if found is not None:
+            gradients.owner, self.filled, self.numbers = self, gradients, found[replay.count :]
+        return found
+
+    def gradients(self, result: int, g: Any) -> Sequence[Any]:
+        """∂Loss/∂x for every input x, where g = ∂Loss/∂result, in arrays that the caller may keep."""
+        replay = self.replay
+        if result != replay.main:
+            return self._pulled_back(result, g)
+        if self.filled is None or self.filled.owner is not self:
+            self.replayed()  # a later call has taken its arrays, or someone was given them before
+        if self.filled is None:
+            raise RuntimeError("a decision in the compiled function came out otherwise than before: call it again")
+        self.filled.owner = None
+        found = replay.form.in_order(self.filled.views, self.numbers)
+        return found if g == 1.0 else [d * g for d in found]
+
+    def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:
+        form = self.replay.pullback(result)
+        arrays = Gradients(form.arrays()).views
+        given = [p._data for p in self.replay.parameters]
+        numbers = form.fast.function(*given, *self.arguments, *self.draws, g, *arrays)
+        return form.in_order(arrays, numbers)
+
+    def recorded(self, result: int, g: Any) -> Sequence[Any]:
+        raise TypeError(
+            "a compiled function has first derivatives only: for higher ones call the function itself (its .function)"
+        )
+
+
+class Recorded:
+    """A call that was recorded, not replayed: its gradients are found in its record."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def gradients(self, result: int, g: Any, record: bool = False) -> Sequence[Any]:
+        found = pull_back(self.run.results[result], g, record)
+        return [_own(found.get(x), x) for x in self.run.wanted]
+
+    recorded = Call.recorded
+
+
+def _own(d: Any, x: Value) -> Any:
+    if d is None:
+        return 0.0 if x.shape == () else np.zeros(x.shape, x.dtype)
+    return d.copy() if type(d) is np.ndarray else d
+
+
+def _gradient_by(g: Any, y: Any, *inputs: Any, position: int, call: Any, result: int) -> Any:
+    return (call.recorded if type(y) is Value else call.gradients)(result, g)[position]
+
+
+@operation(variadic=True, dinputs=_gradient_by)
+def compiled(inputs: Any, call: Any, result: int) -> Any:
+    """A function that was compiled: one operation, whose inputs are the parameters that it reads."""
+    return call.replayed()[result]
+
+
+COMPILED = REGISTRY["compiled"]
+COMPILED.arity = ALL_AT_ONCE
