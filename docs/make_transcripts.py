@@ -11,6 +11,7 @@ import re
 import runpy
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import tinygrad_wb as wb
@@ -18,7 +19,6 @@ import tinygrad_wb as wb
 PAGE = Path(__file__).with_name("reading_backprop.md")
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {"PYTHONPATH": str(Path(wb.__file__).parents[1]), "PYTHONWARNINGS": ""}
-WIDEST = 88  # of what a variables pane shows of an array
 
 NEURON = """\
 import tinygrad_wb as wb
@@ -80,75 +80,80 @@ def _run(folder, name, text):
 # -- the debuggers --------------------------------------------------------------------------------------------------
 
 
-def pdb_walk(folder):
-    """Into the neuron's program, through it, back, and what would have been if the score had been right."""
+def pdb_walk(folder, part):
+    """Into the neuron's program, through it, then back, and what would have been if the score had been right."""
     from debuggers.pdb_session import PdbSession
 
     script = folder / "neuron.py"
     script.write_text(NEURON, encoding="utf-8")
     lines = neuron_program(folder).splitlines()
+    debug, last = _line(NEURON.splitlines(), "program.debug()"), _line(lines, "return ")
+    error, backward = f"jump {_line(lines, 'error = ')}", f"until {_line(lines, 'd_loss = ')}"
+    look, look_again = "p d_w_sky, d_w_clouds, d_bias", "p loss, d_w_sky, d_w_clouds, d_bias"
+    parts = [
+        [f"b {debug}", "c", "s", "s"],
+        ["n", "p multiply_1", backward, "p score, error, loss", "n", "n", "p d_error", f"until {last}", look],
+        [error, "score = 1.0", f"until {last}", look_again, f"jump {_line(lines, 'multiply_1 = ')}", "c", "q"],
+    ]
     with PdbSession(script, env=ENV) as pdb:
-        pdb.send(f"b {_line(NEURON.splitlines(), 'program.debug()')}")
-        for command in (
-            "c",
-            "s",
-            "s",
-            "n",
-            "p multiply_1",
-            f"until {_line(lines, 'd_loss = ')}",
-            "p score, error, loss",
-        ):
-            pdb.send(command)
-        for command in ("n", "n", "p d_error", f"until {_line(lines, 'return ')}", "p d_w_sky, d_w_clouds, d_bias"):
-            pdb.send(command)
-        pdb.send(f"jump {_line(lines, 'error = ')}")
-        for command in ("score = 1.0", f"until {_line(lines, 'return ')}", "p loss, d_w_sky, d_w_clouds, d_bias"):
-            pdb.send(command)
-        for command in (f"jump {_line(lines, 'multiply_1 = ')}", "c", "q"):
-            pdb.send(command)
-        return f"$ python -m pdb neuron.py\n{_anywhere(pdb.transcript, folder)}"
+        said = ["$ python -m pdb neuron.py\n" + pdb.transcript.removesuffix("(Pdb) ")]
+        for number, commands in enumerate(parts):
+            said += [""] * (number >= len(said))
+            for command in commands:
+                said[number] += f"(Pdb) {command}\n{pdb.send(command)}"
+        return _anywhere(said[part], folder)
 
 
 def editor_walk(folder):
     """The two-layer program, as an editor steps it: what it was asked, where it stood then, what it showed."""
     from debuggers.dap_client import DapClient
 
-    program = _run(folder, "two_layers.py", two_layers())[1]["program"]
-    lines = program.source.splitlines()
+    script = folder / "two_layers.py"
+    script.write_text(two_layers(), encoding="utf-8")
+    call = _line(two_layers().splitlines(), "program.debug()")
     said = []
     with DapClient(timeout=60.0) as debugger:
+
+        def stop_at(path, number):
+            (breakpoint_,) = debugger.set_breakpoints(path, [number])
+            said.append(f"{'Breakpoint':<16}{path.name}, line {number}: {_verified(breakpoint_)}")
 
         def stands(action, *shown):
             debugger.wait_stopped()
             frame = debugger.stack()[0]
-            number, path = frame["line"], _anywhere(frame["source"]["path"], folder)
-            said.append(f"{action:<16}{Path(path).name}, line {number}:  {lines[number - 1].split('  #')[0].strip()}")
+            path, number = Path(frame["source"]["path"]), frame["line"]
+            line = path.read_text(encoding="utf-8").splitlines()[number - 1].split("  #")[0].strip()
+            said.append(f"{action:<16}{number:>2}  {line}")
             variables = debugger.variables(frame["id"])
-            for name in shown:
-                content = " ".join(variables[name].split())
-                content = content if len(content) <= WIDEST else f"{content[: WIDEST - 1]}…"
-                said.append(f"{'':<20}{name} = {content}")
+            said.extend(f"{'':<20}{name}: {' '.join(variables[name].split())}" for name in shown)
+            return path
 
-        debugger.launch(folder / "two_layers.py", folder, env=ENV)
-        start = _line(lines, "d_loss = ")
-        (breakpoint_,) = debugger.set_breakpoints(program.path, [start])
-        said.append(f"{'Breakpoint':<16}{program.path.name}, line {start}: {_verified(breakpoint_)}")
+        debugger.launch(script, folder, env=ENV)
+        stop_at(script, call)
         debugger.configuration_done()
-        stands("Start", "error")
-        said.append(f"{'Call stack':<16}{debugger.where()[2]} ← two_layers.py, line {debugger.stack()[1]['line']}")
-        for name in ("d_loss", "d_power_1", "d_error", "d_prediction"):
+        said.append(f"{'':<16}{script.name}:")
+        stands("Start")
+        debugger.step_in()
+        path = stands("Step into", "wanted")
+        said.insert(-2, f"{'':<16}{path.name}:")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        stop_at(path, _line(lines, "d_loss = "))
+        debugger.continue_()
+        stands("Continue", "error")
+        for name in ("d_loss", "d_power_1", "d_error"):
             debugger.next()
             stands("Step over", name)
-        debugger.goto(program.path, _line(lines, "d_power_1 = "))
+        debugger.goto(path, _line(lines, "d_power_1 = "))
         stands("Jump to cursor", "d_loss")
         debugger.evaluate("d_loss = 10.0", debugger.stack()[0]["id"])
         said.append(f"{'Debug console':<16}d_loss = 10.0")
         for name in ("d_power_1", "d_error"):
             debugger.next()
             stands("Step over", name)
-        debugger.set_breakpoints(program.path, [])
+        debugger.set_breakpoints(path, [])
+        said.append(f"{'Breakpoint':<16}{path.name}: removed")
         debugger.continue_()
-        said.append(f"{'Continue':<16}two_layers.py runs to its end, exit code {debugger.wait_terminated()}")
+        said.append(f"{'Continue':<16}{script.name} runs to its end, exit code {debugger.wait_terminated()}")
     return "\n".join(said)
 
 
@@ -175,7 +180,9 @@ BLOCKS = {
     "neuron program": ("python", neuron_program),
     "neuron saved": ("text", neuron_saved),
     "two layers program": ("python", two_layers_program),
-    "pdb": ("text", pdb_walk),
+    "pdb: in": ("text", partial(pdb_walk, part=0)),
+    "pdb: on": ("text", partial(pdb_walk, part=1)),
+    "pdb: back": ("text", partial(pdb_walk, part=2)),
     "editor": ("text", editor_walk),
 }
 BLOCK = re.compile(r"<!-- begin: (?P<name>.+?) -->\n(?P<body>.*?)<!-- end: (?P=name) -->", re.DOTALL)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import tinygrad_wb as wb
 from tinygrad_wb.operations import REGISTRY
+from tinygrad_wb.recording import Recorder
 
 inf, nan = math.inf, math.nan
 
@@ -264,7 +265,27 @@ ROWS = {
         sample((4, 3), np.array([0, 2, 2, 1])), sample((3,), 1), sample((2, 2, 3), np.array([[0, 1], [2, 2]])), sample((2, 1), [0, 0]),
         sample((2, 3), np.array([1, 2], np.uint8)),
     ),
+    # What v[index] is where the index is traced, and its gradient.
+    "take": general(
+        lambda a, index: a[np.asarray(index, int)],
+        sample((4,), REPEATS), sample((3, 2), REPEATS % 3), sample((3, 4), np.array([[0, 1], [1, 1]])), sample((3,), np.array([], int)),
+    ),
+    "scatter": general(
+        lambda a, index, shape: put(a, np.asarray(index, int), shape),
+        sample((4,), REPEATS, shape=(3,)), sample((4, 2), REPEATS, shape=(3, 2)), sample((2, 2, 4), np.array([[0, 1], [1, 1]]), shape=(3, 4)),
+        sample((0,), np.array([], int), shape=(3,)), sample((2,), 1, shape=(3, 2)),
+    ),
 }  # fmt: skip
+
+# Those without any derivative: what NumPy says, and inputs for which an array and each of its numbers are tried.
+NASTY_PAIRS = [np.ravel(x) for x in np.meshgrid(*[[0.0, -0.0, 1.0, -1.0, 0.5, inf, -inf, nan, 1e300, 1e-300]] * 2)]
+WITHOUT_DERIVATIVE = {
+    "greater": (np.greater, NASTY_PAIRS), "greater_equal": (np.greater_equal, NASTY_PAIRS), "less": (np.less, NASTY_PAIRS),
+    "less_equal": (np.less_equal, NASTY_PAIRS), "equal": (np.equal, NASTY_PAIRS), "not_equal": (np.not_equal, NASTY_PAIRS),
+    "logical_and": (np.logical_and, NASTY_PAIRS), "isfinite": (np.isfinite, NASTY_PAIRS[:1]),
+    "one_hot": (lambda labels, classes: np.eye(classes)[np.asarray(labels, int)], [np.array([0.0, 2.0, 1.0, 2.0])], {"classes": 3}),
+}  # fmt: skip
+INTERNAL = {"getitem", "put", "take", "scatter"} | (WITHOUT_DERIVATIVE.keys() - {"one_hot"})  # operators of Values
 
 CASES = [(name, i) for name, row in ROWS.items() for i in range(len(row.cases))]
 each_case = pytest.mark.parametrize(
@@ -520,6 +541,11 @@ NASTY = {
         at(np.zeros((0, 2)), np.zeros(0, int), gives=wb.ShapeError), at(np.zeros((2, 0)), [0, 0], gives=wb.ShapeError),
         at([[5.0]], [0], gives=0.0, slopes=([[0.0]],)),
     ],
+    "take": passes_on(REARRANGED, [2, 2, 0], gives=[nan, nan, inf], slopes=([3.0, 0.0, 3.0, 0.0],))
+    + passes_on([1.0, 2.0], 1, gives=2.0, slopes=([0.0, 1.0],)) + passes_on([], np.array([], int), gives=[], slopes=([],))
+    + [at([1.0], [1], gives=IndexError), at([1.0], 0.5, gives=IndexError)],
+    "scatter": passes_on([inf, nan, 1.0], [0, 1, 1], gives=[inf, nan, 0.0], slopes=([1.0, 2.0, 2.0],), shape=(3,))
+    + passes_on([], np.array([], int), gives=[0.0, 0.0], slopes=([],), shape=(2,)),
 }  # fmt: skip
 
 each_point = pytest.mark.parametrize(
@@ -573,15 +599,34 @@ def plain_type(x):
 
 
 def test_every_operation_has_a_row_of_samples_and_one_of_nasty_points():
-    assert sorted(REGISTRY) == sorted(ROWS)
-    assert sorted(REGISTRY) == sorted(NASTY)
+    assert sorted(REGISTRY) == sorted([*ROWS, *WITHOUT_DERIVATIVE])
+    assert sorted(ROWS) == sorted(NASTY)
     assert all(row.cases for row in ROWS.values())
     assert all(NASTY.values())
+    assert {name for name, op in REGISTRY.items() if set(op.partials) == {None}} == set(WITHOUT_DERIVATIVE)
 
 
 def test_every_operation_is_public_under_its_name():
-    internal = {"getitem", "put"}  # v[index], and its gradient
-    assert {name for name in REGISTRY if getattr(wb, name, None) is not REGISTRY[name].function} == internal
+    assert {name for name in REGISTRY if getattr(wb, name, None) is not REGISTRY[name].function} == INTERNAL
+
+
+@pytest.mark.parametrize("name", WITHOUT_DERIVATIVE)
+def test_what_has_no_derivative_is_what_numpy_says_recorded_or_not(name):
+    """Of Values it gives plain data; in a program it is recorded like anything else."""
+    op, (reference, arrays, *options) = REGISTRY[name], WITHOUT_DERIVATIVE[name]
+    options = options[0] if options else {}
+    for inputs in [arrays, *zip(*(x.tolist() for x in arrays), strict=True)]:
+        if name == "one_hot":
+            inputs = [np.asarray(inputs[0], int)]
+        expected = reference(*inputs, **options)
+        values = [wb.Value(x) for x in inputs] if name != "one_hot" else inputs
+        plain = call(op, values, options)
+        with Recorder().running():
+            recorded = call(op, [wb.value.traced(x) for x in inputs], options)
+        assert recorded.op is op
+        for found in (plain, recorded._data, call(op, inputs, options)):
+            np.testing.assert_array_equal(found, expected)
+            assert type(found) is bool or (type(found) is np.ndarray and found.ndim > 0)
 
 
 @each_case
@@ -766,6 +811,7 @@ def test_template_is_python_that_gives_the_same_result(name, case):
         "array": np.array,
         "uint8": np.uint8,
         "put": REGISTRY["put"].function,
+        "scatter": REGISTRY["scatter"].function,
         **dict(zip(names, values, strict=True)),
     }
     again = eval(text, {"__builtins__": {"slice": slice, "Ellipsis": Ellipsis}}, names_known)

@@ -385,3 +385,49 @@ def test_debugpy_takes_no_breakpoint_in_a_program_that_was_not_written(script):
         assert debugger.wait_terminated() == 0
         assert not path.exists()
         assert printed("debug", debugger.output).keys() >= set(NAMES)
+
+
+# -- the page that shows all this --------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[1] / "docs" / "reading_backprop.md"
+BLOCKS = ["neuron script", "neuron program", "neuron saved", "two layers program"]
+needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
+
+
+@pytest.fixture(scope="module")
+def transcripts():
+    spec = importlib.util.spec_from_file_location("make_transcripts", PAGE.with_name("make_transcripts.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+AGAIN = "run `python docs/make_transcripts.py` to write the page anew, and read it again"
+
+
+@needs_page
+def test_the_page_has_the_blocks_that_are_made(transcripts):
+    text = PAGE.read_text(encoding="utf-8")
+    assert sorted(transcripts.shown(text)) == sorted(transcripts.BLOCKS)
+    assert text.count("<!-- begin: ") == text.count("<!-- end: ") == len(transcripts.BLOCKS)
+
+
+@needs_page
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_page_shows_what_the_package_prints(transcripts, name):
+    shown = transcripts.shown(PAGE.read_text(encoding="utf-8"))
+    assert transcripts.made(name) == shown[name], AGAIN
+
+
+@needs_page
+@needs_pty
+@pytest.mark.parametrize("name", ["pdb: in", "pdb: on", "pdb: back"])
+def test_the_page_shows_what_pdb_prints(transcripts, name):
+    today = re.sub(r".*: RuntimeWarning: assigning None to .*\n.*\n", "", transcripts.made(name))  # from Python 3.12 on
+    assert today == transcripts.shown(PAGE.read_text(encoding="utf-8"))[name], AGAIN
+
+
+@needs_page
+@needs_debugpy
+def test_the_page_shows_what_an_editor_shows(transcripts):
+    assert transcripts.made("editor") == transcripts.shown(PAGE.read_text(encoding="utf-8"))["editor"], AGAIN

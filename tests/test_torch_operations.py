@@ -12,6 +12,7 @@ from test_operations import (  # noqa: E402
     NUMBERS,
     REGISTRY,
     ROWS,
+    WITHOUT_DERIVATIVE,
     call,
     each_case,
     plain_inputs,
@@ -106,6 +107,9 @@ TORCH = {
     "matmul": torch.matmul, "affine": affine, "mean_squared_error": F.mse_loss,
     "binary_cross_entropy": F.binary_cross_entropy_with_logits, "hinge_loss": lambda a, t: torch.relu(1.0 - t * a).mean(),
     "cross_entropy": cross_entropy,
+    "take": lambda a, index: a[torch.as_tensor(np.asarray(index, int))], "scatter": lambda a, index, shape: put(a, np.asarray(index, int), shape),
+    "greater": torch.gt, "greater_equal": torch.ge, "less": torch.lt, "less_equal": torch.le, "equal": torch.eq, "not_equal": torch.ne,
+    "logical_and": torch.logical_and, "isfinite": torch.isfinite, "one_hot": lambda labels, classes: F.one_hot(labels.long(), classes),
 }  # fmt: skip
 
 # Where the two mean different things on purpose.
@@ -155,6 +159,15 @@ def close(a, b, tolerance=1e-10):
 
 def test_every_operation_is_compared():
     assert sorted(TORCH) == sorted(REGISTRY)
+
+
+@pytest.mark.parametrize("name", WITHOUT_DERIVATIVE)
+def test_what_has_no_derivative_is_torchs(name):
+    _, arrays, *options = WITHOUT_DERIVATIVE[name]
+    options = options[0] if options else {}
+    given = [x.astype(int) for x in arrays] if name == "one_hot" else arrays
+    expected = TORCH[name](*map(torch.as_tensor, arrays), *options.values())
+    np.testing.assert_array_equal(REGISTRY[name].function(*given, **options), expected.numpy())
 
 
 @each_case

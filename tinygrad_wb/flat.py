@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import weakref
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tinygrad_wb.value import Value
 
-__all__ = ["address", "joined", "side_by_side", "together"]
+__all__ = ["Together", "address", "joined", "side_by_side", "together"]
 
 
 def address(a: Any) -> int:
@@ -43,20 +45,92 @@ def together(parameters: Sequence[Value]) -> None:
                 p._data = view  # the same numbers: no new tick
 
 
-def joined(arrays: Sequence[Any]) -> Any:
-    """The stretch of a buffer that ``arrays`` fill without gaps, in whatever order; None if they don't."""
+def joined(arrays: Sequence[Any]) -> tuple[Any, list[slice]] | None:
+    """The stretch of a buffer that ``arrays`` fill without gaps, in whatever order, and where each stands in it.
+
+    None if they don't.
+    """
     first = arrays[0]
-    base = first.base
+    base = first.base if type(first) is np.ndarray else None
     if type(base) is not np.ndarray or base.ndim != 1 or base.dtype != first.dtype:
         return None
     start = address(base)
     spans = []
     for a in arrays:
-        if a.base is not base or not a.flags.c_contiguous:
+        if type(a) is not np.ndarray or a.base is not base or not a.flags.c_contiguous:
             return None
         begin = (address(a) - start) // a.itemsize
-        spans.append((begin, begin + a.size))
-    spans.sort()
-    if any(end != begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False)):
+        spans.append(slice(begin, begin + a.size))
+    ordered = sorted(spans, key=lambda span: span.start)
+    if any(before.stop != after.start for before, after in itertools.pairwise(ordered)):
         return None
-    return base[spans[0][0] : spans[-1][1]]
+    begin = ordered[0].start
+    return base[begin : ordered[-1].stop], [slice(span.start - begin, span.stop - begin) for span in spans]
+
+
+BLOCK = 1 << 16  # elements: what is computed from so many is still in the processor's cache when it is used
+
+
+class Together:
+    """An optimizer's view of its parameters as one array, while they and their gradients stand side by side.
+
+    ``apart`` is the optimizer's memory of each parameter; while they are together, it is kept for blocks instead.
+    """
+
+    def __init__(self, parameters: Sequence[Value], apart: Sequence[dict[str, Any]]) -> None:
+        self.parameters = parameters
+        self.apart = apart
+        self._blocks: list[tuple[Any, slice, dict[str, Any]]] = []  # weights, where they stand, and the memory of them
+        self._arrays: list[Any] = []  # the parameters' arrays that the blocks are of
+        self._spans: list[slice] = []
+        # Gradients that were seen to stand side by side. Not held: who holds none of them any more may reuse them.
+        self._known: list[tuple[list[weakref.ref[Any]], slice]] = []
+
+    def gradients(self, each: list[Any]) -> Any:
+        """All gradients as one array, in the order of the weights; None if they have to be taken one by one."""
+        if len(each) > 1 and type(each[0]) is np.ndarray and each[0].base is not None and self._stand_together():
+            for known, span in self._known:
+                if all([ref() is g for ref, g in zip(known, each)]):
+                    return each[0].base[span]
+            found = joined(each)
+            if found is not None and found[1] == self._spans:
+                whole = found[0]
+                begin = (address(whole) - address(whole.base)) // whole.itemsize
+                self._known = [*self._known[-2:], ([weakref.ref(g) for g in each], slice(begin, begin + whole.size))]
+                return whole
+        self._separate()
+        return None
+
+    def step(self, gradients: Any, change: Callable[..., Any], rate: float) -> None:
+        """Let all weights fall by what ``change`` says, block by block."""
+        for weights, span, memory in self._blocks:
+            weights -= change(weights, gradients[span], memory, rate)
+
+    def _stand_together(self) -> bool:
+        arrays = self._arrays
+        if arrays and all([p._data is a for p, a in zip(self.parameters, arrays)]):
+            return True
+        self._separate()
+        arrays = [p._data for p in self.parameters]
+        found = joined(arrays)
+        if found is None:
+            return False
+        whole, self._spans = found
+        self._arrays = arrays
+        cuts = [slice(i, i + BLOCK) for i in range(0, whole.size, BLOCK)]
+        self._blocks = [(whole[cut], cut, defaultdict(float)) for cut in cuts]
+        for name in {name for memory in self.apart for name in memory}:
+            remembered = np.zeros_like(whole)
+            for span, memory in zip(self._spans, self.apart, strict=True):
+                remembered[span] = np.ravel(memory[name])
+            for _, cut, block in self._blocks:
+                block[name] = remembered[cut]
+        return True
+
+    def _separate(self) -> None:
+        """Give each parameter its part of the memory back."""
+        for name in self._blocks[0][2] if self._blocks else ():
+            remembered = np.concatenate([block[name] for _, _, block in self._blocks])
+            for span, array, memory in zip(self._spans, self._arrays, self.apart, strict=True):
+                memory[name] = remembered[span].reshape(array.shape)
+        self._blocks, self._arrays, self._known = [], [], []

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_wb.flat import Together
 from tinygrad_wb.memory import keep_freed_memory
 from tinygrad_wb.operations.functions import sqrt
 from tinygrad_wb.value import Value, next_tick, raw
@@ -39,6 +40,7 @@ class Optimizer:
         self.steps = 0
         keep_freed_memory()
         self.memory: list[dict[str, Any]] = [defaultdict(float) for _ in self.parameters]
+        self._together = Together(self.parameters, self.memory)
         name = type(self).__name__
         if not self.parameters:
             raise ValueError(f"{name}: there are no parameters; give model.parameters(), or a list of Values")
@@ -80,10 +82,20 @@ class Optimizer:
         for g in gradients:
             if g is None:
                 raise self._missing()
+        whole = self._together.gradients(gradients)
+        if whole is not None:
+            gradients = [whole]
         if self.clip_norm is not None:
             gradients = clipped(gradients, self.clip_norm)
         rate = self.rate
         change = self.change
+        if whole is not None:
+            # A compiled function keeps weights side by side, and gradients too: then one change does for all.
+            self._together.step(gradients[0], change, rate)
+            for p in self.parameters:
+                p.tick = next_tick()
+            self.steps += 1
+            return
         for p, g, memory in zip(self.parameters, gradients, self.memory):
             w = p._data
             if type(w) is np.ndarray:

@@ -150,12 +150,13 @@ class Recorder:
         self.draws: list[tuple[Any, Callable[[], Any]]] = []
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, lines: bool = True) -> Iterator[None]:
+        """Record in this thread for the length of a ``with`` block, with source ``lines`` or without."""
         thread = this_thread()
         before = recorders.get(thread)
         recorders[thread] = self
         try:
-            with recording(True), source_lines():
+            with recording(True), source_lines() if lines else contextlib.nullcontext():
                 yield
         finally:
             if before is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 __all__ = ["evaluated"]
 
@@ -41,10 +41,10 @@ class _NumPysNumbers(ast.NodeTransformer):
         return ast.Call(ast.Name("float", ast.Load()), [node], []) if type(node.value) is float else node
 
 
-def evaluated(text: str, namespace: Mapping[str, Any]) -> Any:
+def evaluated(text: str, namespace: dict[str, Any]) -> Any:
     """What ``text`` computes."""
     try:
-        return eval(text, {**namespace})  # noqa: S307 - a program's own text
+        return eval(text, namespace)  # noqa: S307 - a program's own text
     except (ArithmeticError, ValueError):
         tree = ast.parse(text, mode="eval")
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import linecache
 import threading
 import traceback
@@ -10,14 +12,16 @@ import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_wb.program.arguments import filled_in, is_hole, kind_of, pattern
+from numpy import ndarray
+
+from tinygrad_wb.program.arguments import filled_in, kind_of, pattern
 from tinygrad_wb.program.replay import Recorded, Replay, results_of
 from tinygrad_wb.program.run import Run
 from tinygrad_wb.program.surroundings import Surroundings
-from tinygrad_wb.recording import PACKAGE, is_recording, recorder, recorders
+from tinygrad_wb.recording import PACKAGE, is_recording, paused, recorder, recorders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Compiled", "compile"]
 
@@ -46,6 +50,17 @@ class Compiled:
         self._lock = threading.RLock()
         self._warned = False
 
+    @property
+    def replaying(self) -> bool:
+        """Whether there is a program that later calls replay."""
+        return any(variant.replays for variants in self._patterns.values() for variant in variants)
+
+    @property
+    def fast_source(self) -> str:
+        """The source of the program that was used last, as it is replayed; "" if there is none yet."""
+        replays = [r for variants in reversed(self._patterns.values()) for v in variants for r in v.replays]
+        return replays[0].form.fast.source if replays else ""
+
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__name__', self.function)!s}>"
 
@@ -62,14 +77,20 @@ class Compiled:
                     results = replay(holes)
                     if results is not None:
                         return _put_back(replay.run.shape, results)
-            except Exception:  # noqa: BLE001 - 1/0, a label out of range: eagerly, it gives inf, or the error that explains
+            except (ArithmeticError, IndexError, ValueError):  # run as it is, 1/0 is inf, and a wrong label explained
                 return self.function(*args, **kwargs)
-            return self._recorded(variant, args, kwargs, holes)
+            with _no_collection():
+                return self._recorded(variant, args, kwargs, holes)
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
     def _variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Variant:
-        key = (is_recording(), *map(kind_of, args), *((name, kind_of(x)) for name, x in kwargs.items()))
+        key = (
+            not paused or is_recording(),
+            *[(x.shape, x.dtype.char) if type(x) is ndarray else kind_of(x) for x in args],
+        )
+        if kwargs:
+            key += tuple((name, kind_of(x)) for name, x in kwargs.items())
         variants = self._patterns.get(key)
         if variants is None:
             variants = self._patterns[key] = []
@@ -104,7 +125,9 @@ class Compiled:
             variant.runs.append(described)
             if len(variant.runs) >= TRIES:
                 self._gave_up(
-                    variant, f"it did something else in each of {TRIES} runs (random numbers of its own, counters?)", None
+                    variant,
+                    f"it did something else in each of {TRIES} runs (random numbers of its own, counters?)",
+                    None,
                 )
         return _put_back(run.shape, results)
 
@@ -113,20 +136,20 @@ class Compiled:
         variant.runs.clear()
         if not self._warned:
             self._warned = True
-            warnings.warn(f"{self!r} runs as it is, not compiled: {reason}", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"{self!r} runs as it is, not compiled: {reason}", RuntimeWarning, stacklevel=5)
         return result
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
     """The arrays and numbers among the arguments, in order."""
-    if not kwargs and all(map(is_hole, args)):
+    if not kwargs and all([type(x) is ndarray for x in args]):
         return list(args), None
     holes: list[Any] = []
     return holes, pattern((args, kwargs), holes)
 
 
 def _put_back(shape: Any, results: Sequence[Any]) -> Any:
-    return filled_in(shape, results) if len(results) != 1 or isinstance(shape, (list, tuple, dict)) else results[0]
+    return filled_in(shape, results) if type(shape) in (list, tuple, dict) else results[0]
 
 
 def _loose_arrays(run: Run, surroundings: Surroundings) -> str:
@@ -142,6 +165,18 @@ def _loose_arrays(run: Run, surroundings: Surroundings) -> str:
             f"{sources[0].shape} around it, which may change; pass that as an argument"
         )
     return ""
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the cyclic garbage collector, which would look again and again through what is still being built."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _told(error: Exception) -> str:

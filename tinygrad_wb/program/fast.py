@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ __all__ = ["FastForm"]
 DEEPEST = 20  # nested parentheses of an expression
 PART = 20_000  # lines of one function: Python's compiler takes more than twice as long for twice as many
 SMALL = 1 << 16  # elements up to which a whole array of a constant is worth its memory
+
+LONG = 256  # elements of a row from which on it need not be repeated for each row
+NARROW = 64  # columns up to which the largest of each row is found quicker in a transposed copy
 
 ELEMENTWISE = {
     name
@@ -86,14 +90,17 @@ class FastForm:
             self._targets.setdefault(x, []).append(head)
         steps = _with_products(plan.steps)
         self._uses = Counter(x for step in steps for x in step.inputs if type(x) is Step)
-        self._uses.update(x for x in (*results, *(x for _, x in targets), *(x for x, _ in decisions)) if type(x) is Step)
+        self._uses.update(
+            x for x in (*results, *(x for _, x in targets), *(x for x, _ in decisions)) if type(x) is Step
+        )
         self._owner = {}
         for step in steps:
-            base = next((x for x in step.inputs if type(x) is Step and not is_scalar(x.node)), None)
-            self._owner[step] = self._owner[base] if base is not None and step.op.name in VIEWS else step
-        self._pending = Counter()
+            base = step.inputs[0] if step.op.name in VIEWS else None
+            self._owner[step] = self._owner[base] if type(base) is Step and not base.number else step
+        self._pending: Counter[Step] = Counter()
         for step, uses in self._uses.items():
-            self._pending[self._owner[step]] += uses
+            if not step.number:
+                self._pending[self._owner[step]] += uses
         checks: dict[Any, list[bool]] = {}
         for x, outcome in decisions:
             checks.setdefault(x, []).append(outcome)
@@ -116,22 +123,22 @@ class FastForm:
     # -- one step ---------------------------------------------------------------------------------------------------
 
     def _write(self, step: Step) -> None:
-        if is_scalar(step.node):
+        if step.number:
             self._write_number(step)
         elif step.op.name in VIEWS:
             self._write_view(step)
         else:
             self._write_array(step)
         for x in step.inputs:
-            if type(x) is Step:
+            if type(x) is Step and not x.number:
                 self._release(x)
 
     def _write_number(self, step: Step) -> None:
-        numbers = all(is_scalar(x.node if type(x) is Step else x) for x in step.inputs)
-        rule = REDUCED.get(step.op.name)
-        if numbers and on_numbers(step.node):
+        numbers = all([x.number if type(x) is Step else is_scalar(x) for x in step.inputs])
+        if numbers and step.op.scalar is not None:
             text, depth = self._number(step)
         else:
+            rule = REDUCED.get(step.op.name)
             text, depth = (rule and rule(self, step)) or self._expression(step), 0
         if numbers and self._uses[step] == 1 and depth < DEEPEST and step not in self._targets:
             self.called[step], self._depth[step] = text, depth
@@ -142,7 +149,7 @@ class FastForm:
 
     def _number(self, step: Step) -> tuple[str, int]:
         """An operation on numbers as an expression, and how deeply it is nested."""
-        depth = 1 + max((self._depth.get(x, 0) for x in step.inputs if type(x) is Step), default=0)
+        depth = 1 + max([self._depth.get(x, 0) for x in step.inputs])
         form = SCALAR.get(step.op.name)
         if form is not None and not (step.op.name in ("maximum", "minimum") and type(step.inputs[1]) is not float):
             if form.count("{0}") > 1:
@@ -231,7 +238,9 @@ class FastForm:
         if other is None:
             return repr(x)
         dtype = np.result_type(other.dtype, 0.0)
-        shape = step.data.shape if whole and step.data.size <= SMALL else ()
+        shape: tuple[int, ...] = ()
+        if whole:  # NumPy's maximum and minimum are several times as quick with an array that is as long
+            shape = step.data.shape[-1:] if step.data.shape[-1] >= LONG else step.data.shape * (step.data.size <= SMALL)
         key = (repr(x), dtype, shape)
         if key not in self._constants:
             self._constants[key] = name = self.names.numbered("c")
@@ -267,7 +276,9 @@ class FastForm:
                 return self.called[x]
         free = self._pool.get((step.data.dtype, step.data.size))
         base = free.pop() if free else np.empty(step.data.size, step.data.dtype)
-        name = next((n for n, b in self._bases.items() if b is base and self.namespace[n].shape == step.data.shape), None)
+        name = next(
+            (n for n, b in self._bases.items() if b is base and self.namespace[n].shape == step.data.shape), None
+        )
         if name is None:
             name = self.names.numbered("b")
             self.namespace[name] = base.reshape(step.data.shape)
@@ -292,7 +303,7 @@ class FastForm:
         text = self._text(x)
         if type(x) is Value and not is_scalar(x):
             return f"{text}.copy()"
-        if type(x) is Step and not is_scalar(x.node) and (x.op.name in VIEWS or x in self._buffer):
+        if type(x) is Step and not x.number and (x.op.name in VIEWS or x in self._buffer):
             return f"{text}.copy()"
         return text
 
@@ -306,18 +317,25 @@ class FastForm:
 
 
 def _in_parts(heads: Sequence[str], lines: Sequence[str], last: str) -> str:
-    """A long program as several functions that share their variables."""
+    """A long program as several functions; what one makes and another reads is a global variable."""
     parts = [lines[i : i + PART] for i in range(0, len(lines), PART)]
+    words = [set(WORD.findall(" ".join(part))) for part in (*parts, [last])]
     out = []
     for i, part in enumerate(parts):
-        made = [line.split(" = ", 1)[0] for line in part if " = " in line and line.split(" = ", 1)[0].isidentifier()]
-        shared = f"global {', '.join(dict.fromkeys(made))}\n    " if made else ""
-        out.append(f"def part_{i}():\n    {shared}" + "\n    ".join(part) + "\n    return True\n")
+        made = dict.fromkeys(line.split(" = ", 1)[0] for line in part if ASSIGNS.match(line))
+        read = set().union(*words[i + 1 :])
+        shared = [name for name in made if name in read]
+        head = f"    global {', '.join(shared)}\n" if shared else ""
+        out.append(f"def part_{i}():\n{head}    " + "\n    ".join(part) + "\n    return True\n")
     given = ", ".join(f"{head}_" for head in heads)
-    copies = "\n    ".join(f"{head} = {head}_" for head in heads)
-    calls = "\n    ".join(f"if not part_{i}(): return None" for i in range(len(parts)))
-    share = f"global {', '.join(heads)}\n    {copies}\n    " if heads else ""
-    return "\n".join(out) + f"\ndef replay({given}):\n    {share}{calls}\n    {last}\n"
+    copies = "".join(f"    {head} = {head}_\n" for head in heads)
+    calls = "".join(f"    if not part_{i}(): return None\n" for i in range(len(parts)))
+    share = f"    global {', '.join(heads)}\n{copies}" if heads else ""
+    return "\n".join(out) + f"\ndef replay({given}):\n{share}{calls}    {last}\n"
+
+
+WORD = re.compile(r"\b[^\W\d]\w*")
+ASSIGNS = re.compile(r"[^\W\d]\w* = ")
 
 
 def _data(x: Any) -> Any:
@@ -328,10 +346,14 @@ def _with_products(steps: Sequence[Step]) -> list[Step]:
     """Sums of products that are used for nothing else as one step: the dot product of the two."""
     out, folded = [], set()
     for step in steps:
-        if step.op.name == "sum" and is_scalar(step.node) and type(step.inputs[0]) is Step:
+        if step.op.name == "sum" and step.number and type(step.inputs[0]) is Step:
             (product,) = step.inputs
             pair = product.inputs * 2 if product.op.name == "square" else product.inputs
-            if product.op.name in ("multiply", "square") and product.uses == 1 and all(map(_plain, pair, (product,) * 2)):
+            if (
+                product.op.name in ("multiply", "square")
+                and product.uses == 1
+                and all(map(_plain, pair, (product,) * 2))
+            ):
                 step.inputs, step.op = pair, VDOT
                 folded.add(product)
         out.append(step)
@@ -361,14 +383,18 @@ def _elementwise(form: FastForm, step: Step) -> bool:
     whole = name in ("maximum", "minimum")
     operands = [form._weak(x, step, whole) for x in step.inputs]
     place = form._place(step, step.inputs)
-    form.lines.append(f"{form._function(name, getattr(np, name))}({', '.join(operands)}, {'out=' if whole else ''}{place})")
+    form.lines.append(
+        f"{form._function(name, getattr(np, name))}({', '.join(operands)}, {'out=' if whole else ''}{place})"
+    )
     return True
 
 
 def _matmul(form: FastForm, step: Step) -> bool:
     a, b = step.inputs
     same = {_data(a).dtype, _data(b).dtype} == {step.data.dtype} and _data(a).ndim == _data(b).ndim == 2
-    name = form._function("dot", np.dot) if same else form._function("matmul", np.matmul)
+    # `dot` is quicker to start, but it fills what it writes into with zeros first.
+    quick = same and step.data.size <= SMALL
+    name = form._function("dot", np.dot) if quick else form._function("matmul", np.matmul)
     left, right = form._text(a), form._text(b)
     form.lines.append(f"{name}({left}, {right}, {form._place(step)})")
     return True
@@ -415,6 +441,15 @@ def _reduce(form: FastForm, step: Step, ufunc: str) -> bool:
     axis, keepdims = step.options["axis"], step.options["keepdims"]
     name = form._function(f"{ufunc}_reduce", getattr(np, ufunc).reduce)
     text = form._text(a)
+    data = _data(a)
+    if ufunc != "add" and axis in (1, -1) and data.ndim == 2 and 1 < data.shape[1] <= NARROW and data.size <= SMALL:
+        columns, turned = form.names.numbered("t"), form.names.numbered("view")
+        form.namespace[columns] = np.empty(data.shape[::-1], data.dtype)
+        form.namespace[turned] = form.namespace[columns].T
+        place = form._place(step)
+        form.lines.append(f"{form._function('copyto', np.copyto)}({turned}, {text})")
+        form.lines.append(f"{name}({columns}, 0, None, {_flat(form, step, place) if keepdims else place})")
+        return True
     form.lines.append(f"{name}({text}, {axis!r}, None, {form._place(step)}, {keepdims})")
     return True
 
@@ -461,7 +496,9 @@ def _total(form: FastForm, step: Step) -> str:
 
 def _full_mean(form: FastForm, step: Step) -> str:
     data = _data(step.inputs[0])
-    return "" if not isinstance(data, np.ndarray) or data.dtype.itemsize < 4 else f"{_total(form, step)} / {data.size}.0"
+    return (
+        "" if not isinstance(data, np.ndarray) or data.dtype.itemsize < 4 else f"{_total(form, step)} / {data.size}.0"
+    )
 
 
 def _vdot(form: FastForm, step: Step) -> str:

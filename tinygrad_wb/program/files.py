@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import itertools
 import operator
 import os
@@ -11,8 +12,6 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,18 +52,29 @@ def written_then_run(path: Path, source: str, run: Callable[[], Any]) -> Callabl
     A debugger that steps into it must land in the program, with no frame of ours before. So what goes before is done by
     functions that are written in C, which debuggers pass through, one after another, as often as it is called.
     """
+    file, folder = str(path), str(path.parent)  # a Path is Python itself
     is_there = partial(os.access, mode=os.F_OK)
-    missing = iter(partial(itertools.filterfalse, is_there, [path.parent]), None)  # looked for anew at each call
+    missing = _after(partial(itertools.filterfalse, is_there, [folder]), partial(map, partial(os.mkdir, mode=0o700)))
     steps = [
-        map(list, map(partial(map, partial(os.mkdir, mode=0o700)), missing)).__next__,
-        partial(_bytes("*\n").tofile, path.parent / ".gitignore"),
-        partial(_bytes(source).tofile, path),
-        partial(print, path),
+        _after(missing, list),
+        *_writing(os.path.join(folder, ".gitignore"), "*\n"),  # noqa: PTH118
+        *_writing(file, source),
+        partial(print, file),
         run,
     ]
-    each_time = iter(partial(map, operator.call, steps), None)
-    return map(operator.itemgetter(-1), map(list, each_time)).__next__
+    return _after(_after(partial(map, operator.call, steps), list), operator.itemgetter(-1))
 
 
-def _bytes(text: str) -> Any:
-    return np.frombuffer(text.encode(), np.uint8)
+def _writing(file: str, text: str) -> list[Callable[[], Any]]:
+    """Steps that open a file, write the text, and close it."""
+    opened: list[Any] = []
+    return [
+        _after(partial(io.FileIO, file, "w"), opened.append),
+        _after(partial(operator.getitem, opened, -1), operator.methodcaller("write", text.encode())),
+        _after(opened.pop, operator.methodcaller("close")),
+    ]
+
+
+def _after(first: Callable[[], Any], then: Callable[[Any], Any]) -> Callable[[], Any]:
+    """``then(first())`` as a function, without a frame of its own."""
+    return map(then, iter(first, object())).__next__

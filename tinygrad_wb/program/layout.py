@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["laid_out", "script"]
 
+IMPORTS = {"math": "import math", "np": "import numpy as np"}
 WIDTH = 110  # of a list of names, or of a literal's lines
 NO_PLACES = """
 
@@ -32,19 +33,17 @@ def laid_out(source: Source) -> str:
     functions: list[str] = []
     keep = {result, *returned.values()}
     apart = len(source.lines) > LARGE and len({line.module for line in source.lines}) > 1
-    body = ["# forward", *_sections(forward, "forward", source, functions, keep, apart), ""]
-    if backward:
-        body += ["# backward", *_sections(backward, "backward", source, functions, keep, apart), ""]
+    body: list[str] = []
+    for way, lines in (("forward", forward), ("backward", backward)):
+        if lines:
+            body += [f"# {way}", *_sections(lines, way, source, functions, keep, apart), ""]
     gradients = [f'"{name}": {d}' for name, d in returned.items()]
     body += _listed(f"return {result}, {{", gradients, "}", each=True)
     functions.append(_function(FUNCTION, list(source.arrays), body))
     title = f"{result} and its gradients, forward and backward." if backward else f"{result}, forward."
     code = "\n\n\n".join([*pasted(source.helpers.values()).values(), *functions])
-    imports = [f"{line}\n" for line, name in IMPORTS.items() if re.search(rf"\b{name}\.", code)]
+    imports = [f"{line}\n" for name, line in IMPORTS.items() if re.search(rf"\b{name}\.", code)]
     return "\n".join([f'"""{title}{"" if source.has_places() else NO_PLACES}"""\n', *imports, "", f"{code}\n"])
-
-
-IMPORTS = {"import math": "math", "import numpy as np": "np"}
 
 
 def _function(name: str, arguments: Sequence[str], body: Sequence[str]) -> str:
@@ -60,10 +59,27 @@ def _listed(opening: str, items: Sequence[str], closing: str, each: bool = False
     return [opening, *(f"    {row}" for row in rows), closing]
 
 
+def _several(before: str, names: Sequence[str], after: str = "") -> list[str]:
+    """Names without brackets, if they fit into one line."""
+    line = f"{before}{', '.join(names)}{after}"
+    return [line] if len(line) <= WIDTH else _listed(f"{before}(", names, f"){after}")
+
+
 def _commented(lines: Sequence[Line]) -> list[str]:
+    """Each line with its comment, in a column as far as ``WIDEST``."""
     texts = [f"{line.name} = {line.text}" for line in lines]
     column = max((len(text) for text in texts if len(text) <= WIDEST), default=0)
-    return [f"{text:<{column}}  # {line.comment}" for text, line in zip(texts, lines, strict=True)]
+    laid: list[str] = []
+    for text, line in zip(texts, lines, strict=True):
+        *above, last = [text.ljust(column)] if len(text) <= WIDTH else _folded(line)
+        laid += [*above, f"{last}  # {line.comment}"]
+    return laid
+
+
+def _folded(line: Line) -> list[str]:
+    """A long line, in brackets; where there is a string in it, it can't be broken just anywhere."""
+    rows = [line.text] if {"'", '"'} & {*line.text} else textwrap.wrap(line.text, WIDTH, break_long_words=False)
+    return [f"{line.name} = (", *(f"    {row}" for row in rows), ")"]
 
 
 def _sections(
@@ -83,10 +99,9 @@ def _sections(
             continue
         reads = dict.fromkeys(name for line in block for name in line.reads if name not in made)
         name = source.names.new(f"{sanitised(module)}_{way}")
-        given = _listed("return (", gives, ")") if len(gives) > 1 else [f"return {gives[0]}"]
-        functions.append(_function(name, list(reads), [*_commented(block), *given]))
-        *targets, last = _listed("(", gives, f") = {name}(") if len(gives) > 1 else [f"{gives[0]} = {name}("]
-        body += [*targets, *_listed(last, list(reads), ")")]
+        functions.append(_function(name, list(reads), [*_commented(block), *_several("return ", gives)]))
+        *targets, call = _several("", gives, f" = {name}(")
+        body += [*targets, *_listed(call, list(reads), ")")]
     return body
 
 
@@ -114,10 +129,11 @@ if __name__ == "__main__":
 def _number(x: Any) -> str:
     if isinstance(x, (bool, float)):
         return repr(x) if np.isfinite(x) else f'float("{x}")'
-    if 0 < x.size <= 12 and np.isfinite(x).all():
+    if 0 < x.size <= 8 and np.isfinite(x).all():
         return f"np.array({x.tolist()}, np.{x.dtype.name})"
+    if not x.size:
+        return f"np.zeros({x.shape}, np.{x.dtype.name})"
     little = x.astype(x.dtype.newbyteorder("<"))
-    digits = textwrap.wrap(little.tobytes().hex(), WIDTH)
-    return "\n".join(
-        ["np.frombuffer(bytes.fromhex(", *[f'    "{part}"' for part in digits], f'), "{little.dtype.str}")']
-    ) + (f".reshape({x.shape}).copy()" if x.size else "")
+    digits = [f'    "{part}"' for part in textwrap.wrap(little.tobytes().hex(), WIDTH)]
+    shaped = f'), "{little.dtype.str}").reshape({x.shape}).copy()'
+    return "\n".join(["np.frombuffer(bytes.fromhex(", *digits, shaped])

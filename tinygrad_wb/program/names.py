@@ -35,7 +35,7 @@ def sanitised(name: str) -> str:
         name = f"layer_{name}"
     name = unicodedata.normalize("NFKC", name)
     if not name.isidentifier():  # such as a digit of another script
-        name = "".join(c for c in name if c.isascii() and (c.isalnum() or c == "_")).lstrip("_0123456789")
+        name = re.sub(r"[^a-zA-Z0-9_]", "", name).lstrip("_0123456789").rstrip("_")
     return f"{name}_" if name in RESERVED else name
 
 
@@ -61,15 +61,21 @@ class Names:
         return self.new(f"{base}_{count}")
 
 
+# Also two instructions in one, such as STORE_FAST_LOAD_FAST, which have both names.
+STORING = ("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")
+
+
 @functools.lru_cache(maxsize=1024)
 def _assignments(code: CodeType) -> Mapping[int, str]:
     """For each instruction of ``code`` whose result goes straight into a variable: its name."""
     found, before = {}, 0
     for instruction in dis.get_instructions(code):
-        if instruction.opname in {"STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF"}:
+        if instruction.opname.startswith(STORING):
+            variable = instruction.argval if isinstance(instruction.argval, str) else instruction.argval[0]
             # A frame may also stand in the cache entries that follow its instruction.
-            found |= dict.fromkeys(range(before, instruction.offset, 2), str(instruction.argval))
-        before = instruction.offset
+            found |= dict.fromkeys(range(before, instruction.offset, 2), variable)
+        if instruction.opname != "COPY":  # of a result that goes into several
+            before = instruction.offset
     return found
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.program.trace import is_scalar
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -20,14 +21,17 @@ class Step:
     ``inputs`` are earlier steps, leaves (Values) and numbers.
     """
 
-    __slots__ = ("data", "inputs", "node", "op", "options", "uses")
+    __slots__ = ("data", "inputs", "node", "number", "op", "options", "uses")
 
     def __init__(self, node: Value, inputs: tuple[Any, ...]) -> None:
         self.node = node
         self.op: Any = node.op
         self.inputs = inputs
-        self.options = {name: option for name, option in node.options.items() if name != "shared"}
+        self.options = node.options
+        if "shared" in self.options:
+            self.options = {name: option for name, option in node.options.items() if name != "shared"}
         self.data = node._data
+        self.number = is_scalar(node)
         self.uses = 0
 
 
@@ -50,13 +54,15 @@ class Plan:
 
     def _step(self, node: Value) -> Any:
         """A step for ``node``, or what it equals: an earlier one that does the same, or one of its inputs."""
-        inputs = tuple([self.of(x) for x in node.inputs])
-        if len(inputs) == 2:
+        inputs = tuple([x if type(x) is float else self.of(x) for x in node.inputs])
+        if type(node._data) is np.ndarray and len(inputs) == 2:
             inputs = self._numbers(node, inputs)
         step = self._simpler(node, inputs)
         if step is None:
             step = Step(node, inputs)
-            key = (node.op, tuple([repr(x) if type(x) is float else id(x) for x in inputs]), _key(step.options))
+            key = (node.op, *[repr(x) if type(x) is float else id(x) for x in inputs])
+            if step.options:
+                key += (_key(step.options),)
             step = self._same.setdefault(key, step)
         self._of[node] = step
         return step
@@ -66,7 +72,7 @@ class Plan:
 
         Backprop makes such arrays, where it stretches the gradient of a sum. Those that the user gave may change.
         """
-        if node.op.name in ("add", "subtract", "multiply", "divide") and type(node._data) is np.ndarray:  # type: ignore[union-attr]
+        if node.op.name in ("add", "subtract", "multiply", "divide"):  # type: ignore[union-attr]
             for i, x in enumerate(inputs):
                 if type(x) is Value and id(x._data) in self.trace.constants and id(x._data) not in self._given:
                     number, other = x._data.flat[0] if x._data.size else 0.0, _data(inputs[1 - i])

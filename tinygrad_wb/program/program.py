@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import tempfile
+import sys
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
-from tinygrad_wb.errors import GradientError
+from tinygrad_wb.errors import GradientError, ShapeError
+from tinygrad_wb.program.calm import evaluated
 from tinygrad_wb.program.files import path_of, written_then_run
-from tinygrad_wb.program.layout import FUNCTION, laid_out, script
+from tinygrad_wb.program.layout import laid_out, script
 from tinygrad_wb.program.names import variables_in
-from tinygrad_wb.program.source import Source
+from tinygrad_wb.program.source import FUNCTION, Source
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.value import Value, raw, traced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import FrameType
 
 __all__ = ["Program"]
@@ -49,9 +52,10 @@ class Program:
         seed = traced(1.0) if result.shape == () else None
         self.result = result
         self._source = Source(Trace(result, seed), variables_in(frame))
-        self.name = self._source.called.get(result, "result")
+        self.name = self._source.result
         self.source = laid_out(self._source)
-        self.arguments: dict[str, Any] = {name: x._data for name, x in self._source.arrays.items()}
+        # Copies: optimizers change parameters in place.
+        self.arguments: dict[str, Any] = {name: copy(x._data) for name, x in self._source.arrays.items()}
         self.path = path_of(self.source, self.name)
         namespace: dict[str, Any] = {"__name__": self.name}
         exec(compile(self.source, str(self.path), "exec"), namespace)  # noqa: S102 - it is our own text, names made safe
@@ -66,17 +70,40 @@ class Program:
         return self.source
 
     def run(self, **changed: Any) -> tuple[Any, dict[str, Any]]:
-        """The value, and the gradients by name; arguments may be given other numbers or arrays, of the same shapes."""
-        unknown = [name for name in changed if name not in self.arguments]
-        if unknown:
-            raise TypeError(f"run({unknown[0]}=…): the program's arguments are {', '.join(self.arguments)}")
-        for name, x in changed.items():
-            if np.shape(x) != np.shape(self.arguments[name]):
-                raise ValueError(
-                    f"run({name}=…): the program is for shape {np.shape(self.arguments[name])}, got {np.shape(x)}"
-                )
-        found: tuple[Any, dict[str, Any]] = self._function(**self.arguments | {k: raw(x) for k, x in changed.items()})
+        """The value, and the gradients by name; arguments may be given other numbers or arrays, of the same shapes.
+
+        Where Python's floats would raise (1/0, overflow), it gives inf or nan, as the engine does. In `debug`, and in a
+        saved script, they raise.
+        """
+        given = {name: self._fitting(name, raw(x)) for name, x in changed.items()}
+        found: tuple[Any, dict[str, Any]]
+        try:
+            found = self._function(**self.arguments | given)
+        except (ArithmeticError, ValueError):
+            found = self._results(self._line_by_line(self.arguments | given))
         return found
+
+    def _fitting(self, name: str, x: Any) -> Any:
+        """``x`` as the argument ``name``."""
+        if name not in self.arguments:
+            raise TypeError(f"run({name}=…): the program's arguments are {', '.join(self.arguments)}")
+        old = self.arguments[name]
+        if np.shape(x) != np.shape(old):
+            raise ShapeError(
+                f"run({name}=…): the program is for shape {np.shape(old)}, got {np.shape(x)}; "
+                "record a program of its own for another shape"
+            )
+        return type(old)(x) if isinstance(old, (float, bool)) else np.asarray(x).astype(old.dtype, casting="same_kind")
+
+    def _line_by_line(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What every line computes, by name."""
+        known = self._function.__globals__ | arguments
+        for line in self._source.lines:
+            known[line.name] = evaluated(line.text, known)
+        return known
+
+    def _results(self, known: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return known[self.name], {name: known[d] for name, d in self._source.returned().items()}
 
     def check(self) -> None:
         """Hold every line against the engine's own numbers; ``GradientError`` says where they differ first.
@@ -84,55 +111,73 @@ class Program:
         Elementwise work must agree bit for bit; sums and products of matrices, which may add up in another order, to
         rounding.
         """
-        known = self._known()
-        namespace = self._function.__globals__ | self.arguments
+        engine = self._engine()
+        known = self._function.__globals__ | self.arguments
+        precision = max(np.finfo(x.dtype).eps for x in (np.zeros(()), *self.arguments.values()) if _is_real(x))
+        rounded: set[str] = set()  # names that the engine has no number for
         for line in self._source.lines:
-            found = eval(line.text, namespace)  # noqa: S307 - our own text
-            wanted = namespace[line.name] = known.get(line.name, found)
-            if not _agree(found, wanted, exact=not SUMMING.search(line.text)):
+            found = evaluated(line.text, known)
+            wanted = known[line.name] = engine.get(line.name, found)
+            tolerance = 0.0
+            if ROUNDING.search(line.text) or rounded.intersection(line.reads):
+                size = max(_size(wanted), math.prod(_size(known[x]) or 1.0 for x in line.reads))
+                tolerance = min(100.0 * precision * size, sys.float_info.max)
+                rounded |= {line.name} - engine.keys()
+            if not _agree(found, wanted, tolerance):
                 raise GradientError(
                     f"{self.name}'s program differs from backward() first at\n    {line.name} = {line.text}"
                     f"    # {line.comment}\nthe program has {found!r:.200}\nbackward() has {wanted!r:.200}"
                 )
         value, gradients = self.run()
-        returned = {name: (gradients[name], known[d]) for name, d in self._source.returned().items()}
-        for name, (found, wanted) in {self.name: (value, self.result._data), **returned}.items():
-            if not _agree(found, wanted, exact=False):
+        wanted, wanted_gradients = self._results(self._line_by_line(self.arguments))
+        same = [("", value, wanted), *((f"∂/∂{name} ", gradients.get(name), d) for name, d in wanted_gradients.items())]
+        for which, found, wanted in same:
+            if not _agree(found, wanted):
                 raise GradientError(
-                    f"{self.name}'s program gives {found!r:.200} for {name}, backward() {wanted!r:.200}"
+                    f"{self.name}'s program gives {which}{found!r:.200}, but its lines, one by one, {wanted!r:.200}"
                 )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a script that stands on its own: the program and its numbers, for a machine with NumPy alone."""
         target = Path(path)
-        text = script(self._source, self.source, self.arguments)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".py")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(target)  # so that a full disk leaves what was there before
+        unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
+        try:
+            unfinished.write_text(script(self._source, self.source, self.arguments), encoding="utf-8")
+            unfinished.replace(target)  # so that a full disk leaves what was there before
+        finally:
+            unfinished.unlink(missing_ok=True)
         return target
 
-    def _known(self) -> dict[str, Any]:
+    def _engine(self) -> dict[str, Any]:
         """What the engine has for each name: data of the forward pass, and gradients."""
         source = self._source
-        known = {name: x._data for x, name in source.called.items() if x.inputs}
+        known = {source.called[unit.node]: unit.node._data for unit in source.trace.units if unit.kind == "forward"}
         if source.trace.seed is not None:
             gradients = pull_back(self.result, 1.0)
             known |= {name: gradients[x] for x, name in source.gradient_names.items() if x in gradients}
         return known
 
 
-# Work that may add up in another order than the engine does.
-SUMMING = re.compile(r"@|np\.(sum|mean|var)\(|added_at")
+# Work that may be rounded otherwise than in the engine: sums in another order, powers of a number or of an array.
+ROUNDING = re.compile(r"@|\*\* [a-z]|np\.(sum|mean|var)\(|added_at")
 
 
-def _agree(found: Any, wanted: Any, exact: bool) -> bool:
-    """Whether two results are the same: bit for bit (nan equals nan), or to rounding."""
+def _is_real(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+
+
+def _size(x: Any) -> float:
+    """The largest number in it, by its amount."""
+    return float(np.max(np.abs(x), initial=0.0, where=np.isfinite(x)))
+
+
+def _agree(found: Any, wanted: Any, tolerance: float = 0.0) -> bool:
+    """Whether two results are the same, bit for bit (nan equals nan) or with a tolerance."""
     found, wanted = np.asarray(found), np.asarray(wanted)
-    if found.shape != wanted.shape:
+    if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
         return False
-    if exact:
-        return bool(np.array_equal(found, wanted, equal_nan=found.dtype.kind == "f"))
-    precision = max(np.finfo(x.dtype).eps if x.dtype.kind == "f" else 0.0 for x in (found, wanted))
-    scale = np.max(np.abs(wanted), initial=0.0, where=np.isfinite(wanted))
-    return bool(np.allclose(found, wanted, rtol=1e3 * precision, atol=1e3 * precision * scale, equal_nan=True))
+    if found.dtype.kind != "f":
+        return bool(np.array_equal(found, wanted))
+    if not tolerance:
+        return bool(np.array_equal(found, wanted, equal_nan=True))
+    return bool(np.allclose(found, wanted, rtol=0.0, atol=tolerance, equal_nan=True))

@@ -68,14 +68,12 @@ class Gradients:
         groups: dict[Any, list[int]] = defaultdict(list)
         for i in sorted(range(len(arrays)), key=lambda i: address(arrays[i])):
             groups[arrays[i].dtype].append(i)
-        views: dict[int, Any] = {}
-        self.buffers = []
-        for dtype, group in groups.items():
-            buffer, made = side_by_side([arrays[i].shape for i in group], dtype)
-            views |= dict(zip(group, made, strict=True))
-            self.buffers.append((buffer, len(group) + 4))  # views, this tuple, and the names that it has when counted
+        made = [side_by_side([arrays[i].shape for i in group], dtype) for dtype, group in groups.items()]
+        places = [i for group in groups.values() for i in group]
+        views = dict(zip(places, (view for _, views in made for view in views), strict=True))
         self.views = tuple(views[i] for i in range(len(arrays)))
-        del views, made, buffer
+        # Each buffer, and how often it is held by us: by its views, by this list, and while it is looked at.
+        self.buffers = [(buffer, len(views) + 3) for buffer, views in made]
         self.owner: Any = None
 
     def free(self) -> bool:
@@ -108,7 +106,7 @@ class Replay:
 
     def __call__(self, holes: list[Any]) -> list[Any] | None:
         """The results; None if a decision came out otherwise than in the run."""
-        call = Call(self, list(map(plain, holes)), [draw() for draw in self.draws])
+        call = Call(self, [x if type(x) is np.ndarray and x.shape else plain(x) for x in holes])
         found = call.replayed()
         return None if found is None else results_of(call, self.run, found, holes)
 
@@ -151,14 +149,15 @@ def _leaf(data: Any) -> Value:
 
 
 class Call:
-    """One replay: its arguments, its random numbers, and the gradients that it found."""
+    """One replay: its arguments and random numbers, and the gradients that it found."""
 
-    __slots__ = ("arguments", "draws", "filled", "numbers", "replay")
+    __slots__ = ("arguments", "filled", "numbers", "replay")
 
-    def __init__(self, replay: Replay, arguments: list[Any], draws: list[Any]) -> None:
+    def __init__(self, replay: Replay, arguments: list[Any]) -> None:
         self.replay = replay
         self.arguments = arguments
-        self.draws = draws
+        if replay.draws:
+            self.arguments += [draw() for draw in replay.draws]
         self.filled: Gradients | None = None
         self.numbers: Sequence[Any] = ()
 
@@ -167,9 +166,9 @@ class Call:
         replay = self.replay
         given = [p._data for p in replay.parameters]
         if replay.main is None:
-            return replay.function(*given, *self.arguments, *self.draws)  # type: ignore[no-any-return]
+            return replay.function(*given, *self.arguments)  # type: ignore[no-any-return]
         gradients = replay.spare()
-        found: Sequence[Any] | None = replay.function(*given, *self.arguments, *self.draws, *gradients.views)
+        found: Sequence[Any] | None = replay.function(*given, *self.arguments, *gradients.views)
         if found is not None:
             gradients.owner, self.filled, self.numbers = self, gradients, found[replay.count :]
         return found
@@ -191,7 +190,7 @@ class Call:
         form = self.replay.pullback(result)
         arrays = Gradients(form.arrays()).views
         given = [p._data for p in self.replay.parameters]
-        numbers = form.fast.function(*given, *self.arguments, *self.draws, g, *arrays)
+        numbers = form.fast.function(*given, *self.arguments, g, *arrays)
         return form.in_order(arrays, numbers)
 
     def recorded(self, result: int, g: Any) -> Sequence[Any]:

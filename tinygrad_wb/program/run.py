@@ -44,10 +44,11 @@ class Run:
         draws = [leaf for leaf, _ in self.recorder.draws]
         self.parameters = [x for x in leaves if x.tick < self.start and x not in {*self.arguments, *draws}]
         self.wanted = self.parameters + [self.arguments[i] for i in self.values]
+        self.inputs_known = tuple(self.parameters)
 
     def inputs(self, holes: Sequence[Any]) -> tuple[Value, ...]:
         """The Values that the gradients of a call with these arguments are by, in the order of ``wanted``."""
-        return (*self.parameters, *(holes[i] for i in self.values))
+        return (*self.parameters, *(holes[i] for i in self.values)) if self.values else self.inputs_known
 
     def fixed(self) -> frozenset[Value]:
         """The leaves that nobody wants the gradients of."""
@@ -76,7 +77,9 @@ class Run:
     def constants(self) -> list[Any]:
         """The plain arrays in the record, and those of leaves that were made inside the function."""
         found = [x for node in self.nodes for x in node.inputs if type(x) is np.ndarray]
-        made = [x._data for n in self.nodes for x in n.inputs if type(x) is Value and not x.inputs and x.tick > self.start]
+        made = [
+            x._data for n in self.nodes for x in n.inputs if type(x) is Value and not x.inputs and x.tick > self.start
+        ]
         ours = {id(x._data) for x in (*self.arguments, *(leaf for leaf, _ in self.recorder.draws))}
         return [*found, *(a for a in made if type(a) is np.ndarray and id(a) not in ours)]
 

@@ -27,6 +27,7 @@ __all__ = ["FUNCTION", "LARGE", "WIDEST", "Line", "Source", "expression"]
 FUNCTION = "forward_and_backward"
 WIDEST = 60  # comments stand in one column, as far as this
 DEEP = 48  # letters of an expression that are too many to stand inside another
+MOST = 40  # numbers that are added up in one line
 LARGE = 40  # lines from which on layers get functions of their own
 
 
@@ -114,13 +115,23 @@ class Source:
         """For each argument that has a gradient: its name, and the gradient's."""
         return {name: self.gradient_names[x] for name, x in self.arrays.items() if x in self.gradient_names}
 
+    @property
+    def result(self) -> str:
+        """What the result is called."""
+        return self.called[self.trace.result]
+
+    def has_places(self) -> bool:
+        """Whether anything was recorded with its source line, or nothing was to be recorded."""
+        nodes = [unit.node for unit in self.trace.units if unit.kind == "forward"]
+        return not nodes or any(hasattr(node, "place") for node in nodes)
+
     # -- names -----------------------------------------------------------------------------------------------------
 
     def _name_leaves(self, steps: Iterable[Value]) -> None:
         trace = self.trace
         inputs = [x for step in steps for x in map(trace.stand_in, (*step.inputs, *arrays_in(step.options)))]
         leaves = dict.fromkeys(x for x in inputs if type(x) is Value and not x.inputs and x is not trace.seed)
-        leaves |= {x: None for x in trace.gradients if not x.inputs}
+        leaves |= {x: None for x in (*trace.gradients, trace.result) if not x.inputs}
         for leaf in leaves:
             wanted = leaf.name or self.variables.get(id(leaf), "")
             if not wanted and not is_scalar(leaf):  # equal numbers may be one and the same float
@@ -165,11 +176,9 @@ class Source:
     # -- lines -----------------------------------------------------------------------------------------------------
 
     def _seed(self) -> None:
-        result = self.trace.result
-        called = self.called.get(result, "result")
-        name = self.names.new(f"d_{called}")
-        self.called[self.trace.seed] = self.gradient_names[result] = name
-        self._line(name, "1.0", f"∂{called}/∂{called}")
+        name = self.names.new(f"d_{self.result}")
+        self.called[self.trace.seed] = self.gradient_names[self.trace.result] = name
+        self._line(name, "1.0", f"∂{self.result}/∂{self.result}")
 
     def _write(self, unit: Unit, name: str, comment: str) -> None:
         """The lines of a unit: what is used once is written where it is used, all else gets a name."""
@@ -198,8 +207,13 @@ class Source:
     def _add_up(self, unit: Unit) -> None:
         """The gradient of what is used several times, by the names of its contributions."""
         called, parts = self.called[unit.node], self._parts[unit.node]
+        comment = f"{len(parts)} contributions to {called}"
+        while len(parts) > MOST:
+            some, parts = parts[:MOST], parts[MOST:]
+            parts.insert(0, self.names.numbered(f"d_{called}_sum"))
+            self._line(parts[0], " + ".join(some), f"in {comment}", reads=some)
         name = self.gradient_names[unit.node] = self.names.new(f"d_{called}")
-        self._line(name, " + ".join(parts), f"{len(parts)} contributions to {called}", reads=parts)
+        self._line(name, " + ".join(parts), comment, reads=parts)
         if type(total := self.trace.stand_in(unit.result)) is Value:
             self.called[total] = name
 

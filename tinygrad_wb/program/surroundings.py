@@ -73,14 +73,14 @@ class Surroundings:
 
     def _look_around(self, function: types.FunctionType) -> None:
         """The variables that a function's code names, outside of it."""
-        if function.__code__.co_filename.startswith(PACKAGE):
-            return
         for cell in function.__closure__ or ():
             try:
                 self._cells.append((cell, cell.cell_contents))
             except ValueError:  # not assigned yet
                 continue
             self._look(cell.cell_contents)
+        if function.__code__.co_filename.startswith(PACKAGE):
+            return
         for content in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._look(content)
         for name in _names_in(function.__code__):
@@ -95,6 +95,8 @@ class Surroundings:
     def _look_into(self, x: Any) -> None:
         """An object's attributes, and the methods of its class, which the function may call."""
         for name, content in list(vars(x).items()):
+            if name == "_path":  # where a Module stands in its model: nothing is computed from it
+                continue
             self._names.append((vars(x), name, content))
             self._look(content)
         if isinstance(x, Module):

@@ -63,6 +63,8 @@ def _needed(parent: ast.AST, field: str, i: int, own: int) -> int:
 def filled(template: str, operands: Mapping[str, Text]) -> Text:
     """``template`` with its placeholders replaced."""
     pieces, needed, binding = _parsed(template)
+    if len(pieces) == 1 and not pieces[0][0]:  # nothing around it
+        return operands[pieces[0][1]]
     out = []
     for text, name in pieces:
         out.append(text)

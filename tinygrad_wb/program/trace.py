@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_wb.backprop import contributions, history, match
 from tinygrad_wb.recording import Recorder
-from tinygrad_wb.value import Value, traced
+from tinygrad_wb.value import Value, next_tick, traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,12 @@ _by_tick = attrgetter("tick")
 
 def is_scalar(x: Any) -> bool:
     """Whether a Value or constant is a plain number (or truth), not an array."""
-    return isinstance(x._data if type(x) is Value else x, (float, bool))
+    kind = type(x._data) if type(x) is Value else type(x)
+    return kind is float or kind is bool
+
+
+def _number(d: Any) -> bool:
+    return type(d._data if type(d) is Value else d) is float
 
 
 def on_numbers(node: Value) -> bool:
@@ -84,7 +89,7 @@ class Trace:
         self._shared: dict[Value, Any] = {}
         self._known: set[Value] = set()
         nodes = history(self.result)
-        with self.recorder.running():
+        with self.recorder.running(lines=False):
             for node in reversed(nodes):
                 self._forward(node)
             for other in (*self.also, *(condition for condition, _ in self.recorder.decisions)):
@@ -111,7 +116,7 @@ class Trace:
 
     def _forward(self, node: Value) -> None:
         if node not in self._known:
-            self.units.append(Unit("forward", node, node, self._steps([node])))
+            self.units.append(Unit("forward", node, node, self._steps((node,))))
 
     def _steps(self, nodes: Iterable[Value]) -> list[Value]:
         """``nodes``, in order, and each that has no word of its own replaced by what it is made of."""
@@ -126,21 +131,28 @@ class Trace:
 
     def _new_behind(self, *results: Any) -> list[Value]:
         """The operations behind ``results`` that no unit has yet, in order."""
-        new = {node for x in results if type(x) is Value for node in history(x)} - self._known
-        return self._steps(sorted(new, key=_by_tick))
+        new = [x for x in results if type(x) is Value and x.inputs and x not in self._known]
+        met = set(new)
+        for node in new:  # grows as it goes
+            for x in node.inputs:
+                if type(x) is Value and x.inputs and x not in met and x not in self._known:
+                    met.add(x)
+                    new.append(x)
+        return self._steps(sorted(new, key=_by_tick) if len(new) > 1 else new)
 
     def _taken_apart(self, node: Value) -> bool:
         """Run the operation's forward on its Values: what it records then stands for it."""
         op: Operation | Any = node.op
         options = {name: option for name, option in node.options.items() if name != "shared"}
         inputs = self.operands(node)
+        start = next_tick()
         try:
             if op.shared is not None:
                 options["shared"] = self._shared[node] = op.shared(*inputs, **options)
             result = op.forward(inputs, **options) if op.variadic else op.forward(*inputs, **options)
         except (TypeError, ValueError, AttributeError, RecursionError):
             result = None  # written for plain data alone
-        if type(result) is not Value or any(part.op is op for part in history(result) if part.tick > node.tick):
+        if type(result) is not Value or any(part.op is op for part in _made_since(start, result)):
             self.opaque.add(node)
             self._shared.pop(node, None)
             return False
@@ -158,7 +170,7 @@ class Trace:
             g = self._total(node, found.pop(node, []))
             for x, d in contributions(node, g, True, self.operands(node), self._shared.get(node)):
                 if x in wanted:
-                    contribution = match(d, x._data)
+                    contribution = d if type(x._data) is float and _number(d) else match(d, x._data)
                     steps = self._new_behind(contribution)
                     if not steps and type(contribution) is Value:  # passed on: the same number under another name
                         passed, contribution = contribution, traced(contribution._data)
@@ -186,3 +198,15 @@ class Trace:
             self.units.append(Unit("sum", x, g, self._new_behind(g), parts=tuple(parts)))
         self.gradients[x] = g
         return g
+
+
+def _made_since(tick: int, result: Value) -> list[Value]:
+    """``result`` and the operations behind it that were recorded after ``tick``."""
+    found = [result] if result.tick > tick and result.inputs else []
+    met = set(found)
+    for node in found:  # grows as it goes
+        for x in node.inputs:
+            if type(x) is Value and x.inputs and x.tick > tick and x not in met:
+                met.add(x)
+                found.append(x)
+    return found

@@ -29,7 +29,14 @@ class Training:
     """A training run as callbacks see it."""
 
     def __init__(
-        self, model: Callable[[Any], Any], optimizer: Optimizer, loss: Any, metrics: Any, callbacks: Any, epochs: int
+        self,
+        model: Callable[[Any], Any],
+        optimizer: Optimizer,
+        loss: Any,
+        metrics: Any,
+        callbacks: Any,
+        epochs: int,
+        compile: bool,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -42,6 +49,16 @@ class Training:
         self.epoch = 0  # the one that is running, from 1
         self.history = History()
         self.stop = False
+        self.objective = _objective(model, self.loss, bool(self.metrics))
+        if compile:
+            from tinygrad_wb.program import compile as compiled  # loaded on use
+
+            self.objective = compiled(self.objective)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether batches are replayed, not recorded each time."""
+        return getattr(self.objective, "replaying", False)
 
     def tell(self, moment: str) -> None:
         for callback in self.callbacks:
@@ -49,10 +66,7 @@ class Training:
 
     def step(self, x: Any, y: Any, meter: Meter) -> None:
         """One batch: predict, measure the error, follow the gradient downhill."""
-        prediction = self.model(x)
-        error = self.loss(prediction, y)
-        if type(error) is not Value:
-            raise TypeError(f"fit: the loss must return a Value computed from the prediction, got {error!r:.80}")
+        error, prediction = self.objective(x, y)
         self.optimizer.zero_grad()
         error.backward()
         self.optimizer.step()
@@ -72,12 +86,25 @@ class Training:
         order = rng.permutation(len(x))
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
-            self.step(x[rows], y[rows], meter)
-            bar.batch(self.epoch, meter)
+            self.step(x.take(rows, 0), y.take(rows, 0), meter)
+            bar.batch(self.epoch, meter, self.compiled)
             self.tell("on_batch")
             if self.stop:
                 break
         return meter
+
+
+def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_prediction: bool) -> Callable[..., Any]:
+    """What each batch computes: the error and, for metrics, the prediction."""
+
+    def objective(x: Any, y: Any) -> tuple[Value, Any]:
+        prediction = model(x)
+        error = loss(prediction, y)
+        if type(error) is not Value:
+            raise TypeError(f"fit: the loss must return a Value computed from the prediction, got {error!r:.80}")
+        return error, prediction if with_prediction else None
+
+    return objective
 
 
 def fit(
@@ -95,6 +122,7 @@ def fit(
     seed: int | None = None,
     progress: bool = True,
     allow_nan: bool = False,
+    compile: bool = True,
 ) -> History:
     """Train ``model`` on x (rows, …) and y (rows, …), in shuffled batches, and return the `History`.
 
@@ -102,7 +130,8 @@ def fit(
     ``binary_cross_entropy``, ``hinge_loss``. ``metrics`` are functions of the plain (prediction, y), or names:
     ``accuracy`` (of scores, not of probabilities), ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is
     another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions called after each
-    epoch. ``seed`` repeats the shuffling. Ctrl-C ends training after the running batch; the history and the weights are
+    epoch. ``seed`` repeats the shuffling. Batches are compiled (see `compile`), unless ``compile`` is False or the model
+    does what can't be. Ctrl-C ends training after the running batch; the history and the weights are
     kept. Afterwards each layer is in the mode it was in before: call ``model.eval()`` before using one with Dropout.
 
     Raises ``ValueError`` for empty or unequal x and y, and for nan or inf in the data unless ``allow_nan``.
@@ -128,7 +157,7 @@ def fit(
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(number, (int, np.integer)) or number < 1:
             raise ValueError(f"fit: {name} must be a positive whole number, got {number!r}")
-    training = Training(model, optimizer, loss, metrics, callbacks, epochs)
+    training = Training(model, optimizer, loss, metrics, callbacks, epochs, compile)
     training.measures += [f"val_{name}" for name in training.measures] if validation is not None else []
     check_targets(training.loss, y)
     rng = np.random.default_rng(seed)

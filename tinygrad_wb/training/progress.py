@@ -21,6 +21,7 @@ class Progress:
         self.bar: Any = None
         self.next_look = 0.0
         self.shown: dict[str, float] = {}
+        self.compiled = False
         if show:
             from tqdm.auto import tqdm
 
@@ -34,8 +35,9 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def batch(self, epoch: int, meter: Meter) -> None:
-        """A batch is done; now and then, show how it stands."""
+    def batch(self, epoch: int, meter: Meter, compiled: bool) -> None:
+        """A batch is done, of a ``compiled`` model or not; now and then, show how it stands."""
+        self.compiled = compiled
         if self.bar is not None and time.perf_counter() >= self.next_look:
             self.next_look = time.perf_counter() + EVERY
             self._show(epoch, meter.rows, meter.means())
@@ -55,7 +57,7 @@ class Progress:
             words.append(f"{name} {self._number(name)}{unseen}")
         speed = bar.n / max(bar.format_dict["elapsed"], 1e-9)
         rows_per_second = f"{speed / 1000:.0f}k" if speed >= 10_000 else f"{speed:.0f}"
-        line = ", ".join([*words, f"{rows_per_second} rows/s"])
+        line = ", ".join([*words, f"{rows_per_second} rows/s{' compiled' if self.compiled else ''}"])
         bar.set_description_str(f"epoch {epoch}/{self.epochs} {line}", refresh=False)
         bar.refresh()
 

@@ -10,7 +10,7 @@ def row(numbers):
     return numbers
 
 
-def make_step(net):
+def make_step(net, wrap=lambda loss_of: loss_of):
     x, targets = net.data()
     layers = []
     for w, b in net.layers():
@@ -19,11 +19,12 @@ def make_step(net):
         layers.append(layer)
     model = wb.Sequential(*layers)
     optimizer = wb.SGD(model.parameters(), learning_rate=net.learning_rate)
-    loss_of = wb.binary_cross_entropy if net.binary else wb.cross_entropy
+    measure = wb.binary_cross_entropy if net.binary else wb.cross_entropy
+    loss_of = wrap(lambda x, targets: measure(model(x), targets))
 
     def step():
         optimizer.zero_grad()
-        loss = loss_of(model(x), targets)
+        loss = loss_of(x, targets)
         loss.backward()
         optimizer.step()
         return loss
