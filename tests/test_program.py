@@ -1145,15 +1145,6 @@ def test_only_so_many_programs_are_kept(monkeypatch):
     assert sorted(mine.glob("*.py")) == sorted([*(Path(files.FOLDER) / p.name for p in paths[-5:]), mine / "notes.py"])
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write everywhere")
-def test_where_the_folder_can_not_be_written_it_is_the_temporary_one(tmp_path, monkeypatch):
-    tmp_path.chmod(0o500)
-    try:
-        goes_to_the_temporary_folder(monkeypatch, tmp_path)
-    finally:
-        tmp_path.chmod(0o700)
-
-
 def test_where_writing_is_refused_it_is_the_temporary_one(tmp_path, tmp_path_factory, monkeypatch):
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and not str(path).startswith(str(tmp_path)))
