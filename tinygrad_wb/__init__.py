@@ -27,12 +27,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tinygrad_wb.draw import Drawing, draw
-    from tinygrad_wb.program import Program, compile
+    from tinygrad_wb.program import Compiled, Program, compile
 
 # Programs and drawing are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
-    "compile": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
+    "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 
 

@@ -327,6 +327,12 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
 
 def traced(data: Any, name: str | None = None) -> Value:
     """A leaf for a program that is being recorded: it holds ``data`` itself, whole numbers and booleans included."""
-    value = Value(0.0, name)
+    value = object.__new__(Value)
     value._data = data
+    value.grad = None
+    value.name = name
+    value.op = None
+    value.inputs = ()
+    value.options = NO_OPTIONS
+    value.tick = next_tick()
     return value

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from turns import THREAD_SETTINGS
+from turns import CORETYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Settings that choose kernels or threads, or change how Python runs.
 TELLING = (
@@ -34,24 +37,25 @@ def processor() -> str:
 
 
 def blas() -> str:
-    """As NumPy reports it, and the kernels that were picked here where `threadpoolctl` can tell."""
-    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    text = f"{built.get('name', 'unknown')} {built.get('version', '')}".strip()
-    try:
-        import threadpoolctl
-    except ImportError:
-        return text
-    kernels = {pool["architecture"] for pool in threadpoolctl.threadpool_info() if "architecture" in pool}
-    return f"{text}, {', '.join(sorted(kernels))} kernels" if kernels else text
+    """NumPy's in this process: its name, and the kernels that it runs where it tells."""
+    from tinygrad_wb import doctor  # only when all is measured
+
+    found = doctor.blas()
+    return f"{found.name}, {found.kernels} kernels" if found.kernels else found.name
 
 
-def facts() -> dict[str, str]:
+def facts(env: Mapping[str, str]) -> dict[str, str]:
+    """``env`` is the environment of the processes that were measured."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    settings = {k: v for k, v in os.environ.items() if k.startswith(TELLING)} | THREAD_SETTINGS
+    settings = {k: v for k, v in env.items() if k.startswith(TELLING)}
+    environment = ", ".join(f"`{k}={v}`" for k, v in sorted(settings.items()))
+    if CORETYPE in os.environ and CORETYPE not in env:
+        environment += (
+            f". `{CORETYPE}`, which was `{os.environ[CORETYPE]}`, was unset for all: OpenBLAS picked its kernels itself"
+        )
     return {
         "Processor": f"{processor()}, {usable} of {os.cpu_count()} cores usable",
         "System": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
-        "BLAS of NumPy": blas(),
-        "Environment": ", ".join(f"`{k}={v}`" for k, v in sorted(settings.items())),
+        "Environment": environment,
     }

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import machine
-from peers import OURS, PEERS
+import moons
+from peers import COMPILED, OURS, PEERS
 from targets import IMPORTING, TARGETS
 from turns import ratio
-from work import CHECKED, THREADS, WORK, Net
+from work import (
+    CHAIN,
+    CHAIN_MEMORY,
+    CHECKED,
+    FIT,
+    MOONS,
+    ROW,
+    SCALAR_MEMORY,
+    STEP_MEMORY,
+    THREADS,
+    WORK,
+    Compiling,
+    Net,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from turns import Outcome, Results
 
 COMMAND = 'python -m pip install ".[bench]" && python tests/benchmarks/run.py'
+BELOW = "below 1, this package is faster"
 
 
 def number(x: float) -> str:
     """Three digits, and no fewer before the point."""
-    return f"{x:,.0f}" if x >= 100 else f"{x:.1f}" if x >= 10 else f"{x:.2f}"
+    size = abs(x)
+    return f"{x:,.0f}" if size >= 100 else f"{x:.1f}" if size >= 10 else f"{x:.2f}"
 
 
 def cell(outcome: Outcome | None) -> str:
@@ -37,49 +53,178 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def quotient(outcomes: dict[str, Outcome], of: str, to: str) -> str:
+    value = ratio(outcomes, of, to)
+    return "–" if value is None else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+
+
+def took_part(results: Results, names: Iterable[str]) -> list[str]:
+    """The peers that any of this work was asked of."""
+    names = list(names)
+    return [peer.title for peer in PEERS if any(peer.title in results[name] for name in names)]
+
+
+def of_each(work: Any, results: Results) -> str:
+    """One piece of work: what each peer took, and what both of ours are of that."""
+    outcomes = results[work.name]
+    rows = []
+    for title in took_part(results, [work.name]):
+        ratios = ["" if title == ours else quotient(outcomes, ours, title) for ours in (OURS, COMPILED)]
+        rows.append([title, cell(outcomes[title]), *ratios])
+    return table(["", work.unit, f"{OURS} ÷ it", f"{COMPILED} ÷ it"], rows)
+
+
+# -- sections ---------------------------------------------------------------------------------------------------
+
+
+def net_names(results: Results) -> list[str]:
+    return [work.name for work in WORK if isinstance(work, Net) and work.name in results]
+
+
+def summary(results: Results) -> str:
+    names = net_names(results)
+    titles = took_part(results, names)
+    rows = []
+    for ours in (COMPILED, OURS):
+        others = [title for title in titles if title not in (OURS, COMPILED) or title == OURS != ours]
+        if ours in titles:
+            rows += [[f"{ours} ÷ {title}", *(quotient(results[n], ours, title) for n in names)] for title in others]
+    return (
+        f"""## In short
+
+The time of one training step divided by each peer's ({BELOW}):
+
+{table(["", *names], rows)}
+"""
+        if rows
+        else ""
+    )
+
+
 def nets(results: Results) -> str:
-    names = [work.name for work in WORK if isinstance(work, Net) and work.name in results]
+    names = net_names(results)
     if not names:
         return ""
-    titles = [peer.title for peer in PEERS if any(peer.title in results[name] for name in names)]
-    times = table(["", *names], [[title, *(cell(results[n].get(title)) for n in names)] for title in titles])
-    others = [title for title in titles if title != OURS]
-    ratios = [[f"÷ {title}", *(_ratio(results[n], title) for n in names)] for title in others]
+    rows = [[title, *(cell(results[n].get(title)) for n in names)] for title in took_part(results, names)]
     return f"""## One training step
 
 Forward, backward and SGD update in float32, on {THREADS} threads, relu between the layers; binary cross-entropy for the one
 output, cross-entropy for ten. Median time in µs, and the least and most of the rounds:
 
-{times}
-
-The time of `{OURS}` divided by each peer's (below 1, `{OURS}` is faster):
-
-{table(["", *names], ratios)}
+{table(["", *names], rows)}
 """
 
 
-def _ratio(outcomes: dict[str, Outcome], title: str) -> str:
-    value = ratio(outcomes, OURS, title)
-    return "–" if value is None else f"{value:.2f}"
+def memory(results: Results) -> str:
+    if STEP_MEMORY.name not in results:
+        return ""
+    return f"""## Memory of training
+
+By how many MB the process grows, at its largest, in the first {STEP_MEMORY.steps} steps of {STEP_MEMORY.net.name}. Data and weights
+({_weights_mb():.0f} MB) are there before, and do not count; what compiling needs does.
+
+{of_each(STEP_MEMORY, results)}
+"""
+
+
+def _weights_mb() -> float:
+    return sum(w.nbytes + b.nbytes for w, b in STEP_MEMORY.net.layers()) / 1e6
+
+
+def fitting(results: Results) -> str:
+    if FIT.name not in results:
+        return ""
+    rows = [[title, cell(results[FIT.name][title])] for title in took_part(results, [FIT.name])]
+    return f"""## Training by `fit`
+
+What `fit` takes for each batch, shuffling and gathering it included, beyond what a step by hand takes on a batch that
+is there already; {FIT.net.name}, {FIT.batches} batches in an epoch, no metrics, no progress bar:
+
+{table(["", FIT.unit], rows)}
+"""
+
+
+def one_row(results: Results) -> str:
+    if ROW.name not in results:
+        return ""
+    return f"""## One row through a net
+
+Scores of a single row by {"-".join(map(str, ROW.net.sizes))} in float32, nothing recorded (`wb.no_grad()`, `torch.inference_mode()`):
+
+{of_each(ROW, results)}
+"""
+
+
+def chains(results: Results) -> str:
+    parts = []
+    if CHAIN.name in results:
+        parts.append(f"""20 cheap elementwise operations, one after another, on {CHAIN.size:,} float32, forward only. Written by hand they are 20
+NumPy calls, each with a fresh result:
+
+{of_each(CHAIN, results)}
+""")
+    if CHAIN_MEMORY.name in results:
+        parts.append(f"""The memory they need beyond their input, at the most during a call, in arrays of {4 * CHAIN.size / 1e6:g} MB; what is kept from
+call to call counts too. As NumPy reports it, so of those that work in NumPy's memory only:
+
+{of_each(CHAIN_MEMORY, results)}
+""")
+    return "\n".join(["## Elementwise operations\n", *parts]) if parts else ""
 
 
 def scalars(results: Results) -> str:
     rows = []
-    for work in WORK:
-        if isinstance(work, Net) or work.name not in results:
-            continue
-        outcomes = results[work.name]
-        factor = ratio(outcomes, "micrograd", OURS)
-        times = "–" if factor is None else f"{factor:.1f}"
-        rows.append([work.name, work.unit, cell(outcomes.get(OURS)), cell(outcomes.get("micrograd")), times])
+    for work in (MOONS, SCALAR_MEMORY):
+        if work.name in results:
+            outcomes = results[work.name]
+            cells = [cell(outcomes.get(title)) for title in (OURS, COMPILED, "micrograd")]
+            factors = [quotient(outcomes, "micrograd", ours) for ours in (OURS, COMPILED)]
+            rows.append([work.name, work.unit, *cells, *factors])
     if not rows:
         return ""
+    head = ["", "unit", OURS, COMPILED, "micrograd", f"micrograd ÷ {OURS}", f"micrograd ÷ {COMPILED}"]
     return f"""## Graphs of scalars
 
-micrograd's own demo, one training step over 100 samples with every number a `Value` (garbage collector as Python sets it), and what
+micrograd's own demo, one training step over {moons.SAMPLES} samples with every number a `Value` (garbage collector as Python sets it), and what
 one operation of a live graph holds in memory:
 
-{table(["", "unit", OURS, "micrograd", f"micrograd ÷ {OURS}"], rows)}
+{table(head, rows)}
+"""
+
+
+def compiling(results: Results) -> str:
+    rows = []
+    for work in WORK:
+        if isinstance(work, Compiling) and work.name in results:
+            outcomes, count = results[work.name], moons.operations(work.samples)
+            ours = outcomes.get(COMPILED)
+            each = f"{ours.median / count * 1e6:.1f}" if ours and ours.rounds else "–"
+            cells = [cell(outcomes.get(title)) for title in (COMPILED, OURS, "micrograd")]
+            rows.append(
+                [
+                    f"{work.samples} samples, {count:,} operations",
+                    cells[0],
+                    each,
+                    *cells[1:],
+                    quotient(outcomes, COMPILED, "micrograd"),
+                ]
+            )
+    if not rows:
+        return ""
+    head = [
+        "",
+        f"{COMPILED}, s",
+        "µs per operation",
+        f"a step of {OURS}, s",
+        "a step of micrograd, s",
+        f"{COMPILED} ÷ a step of micrograd",
+    ]
+    return f"""## Compiling graphs of scalars
+
+Seconds that the same demo takes until it is compiled: all its steps before the first that is replayed. Beside it, one
+step of those that compile nothing.
+
+{table(head, rows)}
 """
 
 
@@ -105,36 +250,60 @@ def goals(results: Results) -> str:
     return f"## Targets\n\n{table(['target', 'measured', ''], rows)}\n" if rows else ""
 
 
+def measured_with(results: Results, env: Mapping[str, str]) -> str:
+    rows = []
+    for peer in PEERS:
+        outcomes = [of[peer.title] for name, of in results.items() if name != IMPORTING and peer.title in of]
+        kernels = sorted(set().union(*(outcome.kernels for outcome in outcomes)))
+        version = f"{peer.package} {peer.version}" if peer.version else "not installed"
+        rows.append([peer.title, version, "; ".join(kernels) or "–"])
+    return f"""## Measured with
+
+{table(["", ""], [*machine.facts(env).items()])}
+
+The kernels are those that each peer's own processes said they ran:
+
+{table(["peer", "version", "matrix products"], rows)}
+"""
+
+
 def quiet(results: Results) -> str:
     outcomes = [outcome for name in results if name != IMPORTING for outcome in results[name].values()]
     disturbed, turns = sum(o.disturbed for o in outcomes), sum(len(o.rounds) for o in outcomes)
     return f"Other programs used the processors during {disturbed} of the {turns} turns." if turns else ""
 
 
-def page(results: Results) -> str:
-    """The whole page."""
-    versions = [[p.title, f"{p.package} {p.version}" if p.version else "not installed"] for p in PEERS]
-    return "\n".join(
-        part
-        for part in (
-            f"""# Performance
+def introduction(results: Results) -> str:
+    return f"""# Performance
 
 Written by a run of this command; run it to have your own machine's figures:
 
     {COMMAND}
 
+`{OURS}` is this package as it comes, each step recorded anew; `{COMPILED}` is the same code under `wb.compile`.
+
 Every framework has a process of its own. They take turns, round after round, with a pause between, so that none is disturbed by
 another's threads and all see the same state of the machine. All start from the same weights, and the losses of each one's first
 {CHECKED} steps are held against a reference: who computes something else gets an error here, not a time. Ratios are
 taken round by round; shown is their median. Absolute times are this machine's, ratios travel better. {quiet(results)}
-""",
-            goals(results),
-            nets(results),
-            scalars(results),
-            imports(results),
-            "## Measured with\n",
-            table(["", ""], [*machine.facts().items()]) + "\n",
-            table(["peer", "version"], versions) + "\n",
-        )
-        if part
-    )
+"""
+
+
+SECTIONS = (
+    introduction,
+    summary,
+    goals,
+    nets,
+    memory,
+    fitting,
+    one_row,
+    chains,
+    scalars,
+    compiling,
+    imports,
+)
+
+
+def page(results: Results, env: Mapping[str, str]) -> str:
+    """The whole page; ``env`` is the environment of the processes that were measured."""
+    return "\n".join([*filter(None, (section(results) for section in SECTIONS)), measured_with(results, env)])

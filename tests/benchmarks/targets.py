@@ -6,36 +6,53 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from peers import OURS
+from peers import COMPILED, OURS
 from turns import ratio
-from work import WORK
+from work import (
+    CHAIN,
+    CHAIN_MEMORY,
+    COMPILING,
+    DIGITS,
+    FIT,
+    LABELS,
+    MOONS,
+    ROW,
+    SCALAR_MEMORY,
+    SMALL,
+    STEP_MEMORY,
+    WIDE,
+)
 
 if TYPE_CHECKING:
     from turns import Results
 
 IMPORTING = "import"
-SMALL, LABELS, DIGITS, WIDE, MOONS, MEMORY = (work.name for work in WORK)
 
 
 @dataclass(frozen=True)
 class Target:
-    """``of`` divided by ``to`` (or their difference in ``unit``), side by side in one run."""
+    """``of`` divided by ``to``, side by side in one run; or their difference in ``unit``; without a ``to``, ``of`` alone."""
 
     work: str
     of: str
-    to: str
+    to: str | None = None
     at_most: float | None = None
     at_least: float | None = None
     unit: str = "×"
 
     def __str__(self) -> str:
         bound = f"≤ {self.at_most:g}" if self.at_most is not None else f"≥ {self.at_least:g}"
+        if self.to is None:
+            return f"{self.work}: {self.of} {bound} {self.unit}"
         if self.unit == "×":
             return f"{self.work}: {self.of} / {self.to} {bound}"
         return f"{self.of} − {self.to} {bound} {self.unit}"
 
     def measured(self, results: Results) -> float | None:
         outcomes = results.get(self.work, {})
+        if self.to is None:
+            alone = outcomes.get(self.of)
+            return None if alone is None or alone.problem else alone.median
         if self.unit == "×":
             return ratio(outcomes, self.of, self.to)
         if ratio(outcomes, self.of, self.to) is None:
@@ -52,11 +69,28 @@ class Target:
 
 
 TARGETS = (
-    Target(SMALL, OURS, "PyTorch", at_most=0.45),
-    Target(LABELS, OURS, "PyTorch", at_most=0.45),
-    Target(DIGITS, OURS, "PyTorch", at_most=0.8),
-    Target(WIDE, OURS, "PyTorch", at_most=1.0),
-    Target(MOONS, "micrograd", OURS, at_least=7.0),
-    Target(MEMORY, OURS, "micrograd", at_most=1.0),
+    Target(SMALL.name, OURS, "PyTorch", at_most=0.45),
+    Target(LABELS.name, OURS, "PyTorch", at_most=0.45),
+    Target(DIGITS.name, OURS, "PyTorch", at_most=0.8),
+    Target(WIDE.name, OURS, "PyTorch", at_most=1.0),
+    Target(MOONS.name, "micrograd", OURS, at_least=7.0),
+    Target(SCALAR_MEMORY.name, OURS, "micrograd", at_most=1.0),
     Target(IMPORTING, "import tinygrad_wb", "import numpy", at_most=25.0, unit="ms"),
+    Target(SMALL.name, COMPILED, "jax.jit", at_most=0.85),
+    Target(LABELS.name, COMPILED, "jax.jit", at_most=0.85),
+    Target(DIGITS.name, COMPILED, "jax.jit", at_most=0.85),
+    Target(WIDE.name, COMPILED, "jax.jit", at_most=1.0),
+    Target(SMALL.name, COMPILED, "NumPy by hand", at_most=0.9),
+    Target(LABELS.name, COMPILED, "NumPy by hand", at_most=0.9),
+    Target(DIGITS.name, COMPILED, "NumPy by hand", at_most=0.95),
+    Target(WIDE.name, COMPILED, "NumPy by hand", at_most=0.95),
+    Target(SMALL.name, COMPILED, "PyTorch", at_most=0.35),
+    Target(LABELS.name, COMPILED, "PyTorch", at_most=0.35),
+    Target(STEP_MEMORY.name, COMPILED, "PyTorch", at_most=1.0),
+    Target(FIT.name, COMPILED, at_most=15.0, unit=FIT.unit),
+    Target(ROW.name, COMPILED, "PyTorch", at_most=0.5),
+    Target(CHAIN.name, COMPILED, "NumPy by hand", at_most=0.6),
+    Target(CHAIN_MEMORY.name, COMPILED, at_most=4.0, unit=CHAIN_MEMORY.unit),
+    Target(MOONS.name, "micrograd", COMPILED, at_least=250.0),
+    Target(COMPILING.name, COMPILED, "micrograd", at_most=2.0),
 )

@@ -7,6 +7,7 @@ threads that wait for one another lose whole time slices. So a turn during which
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from work import THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from peers import Peer
 
@@ -36,15 +37,20 @@ THREAD_SETTINGS = {
     name: str(THREADS)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 }
+CORETYPE = "OPENBLAS_CORETYPE"  # forces the kernels of NumPy's OpenBLAS
 WORKER = Path(__file__).with_name("worker.py")
 
 
 @dataclass
 class Outcome:
-    """One value per round; or the reason why there is none. ``disturbed`` counts rounds that others were busy in."""
+    """One value per round; or the reason why there is none. ``disturbed`` counts rounds that others were busy in.
+
+    ``kernels`` are those that matrix products ran on, as the processes said.
+    """
 
     rounds: list[float] = field(default_factory=list)
     disturbed: int = 0
+    kernels: set[str] = field(default_factory=set)
     problem: str | None = None
 
     @property
@@ -63,32 +69,43 @@ def ratio(outcomes: dict[str, Outcome], of: str, to: str) -> float | None:
     return statistics.median(x / y for x, y in zip(a.rounds, b.rounds))
 
 
-def take_turns(number: int, work: Any, peers: Sequence[Peer], quick: bool) -> dict[str, Outcome]:
+def environment(coretype: str | None = None) -> dict[str, str]:
+    """Of all processes that are measured: OpenBLAS picks its kernels by itself, as others do, or they are forced."""
+    kept = {name: value for name, value in os.environ.items() if name != CORETYPE}
+    return kept | THREAD_SETTINGS | ({CORETYPE: coretype} if coretype else {})
+
+
+def take_turns(
+    number: int, work: Any, peers: Sequence[Peer], quick: bool, env: Mapping[str, str]
+) -> dict[str, Outcome]:
     """All rounds of one piece of work."""
     outcomes = {peer.title: Outcome(problem=None if peer.version else "not installed") for peer in peers}
+    reference = functools.cache(work.reference)
     for round in range(min(work.rounds, 2) if quick else work.rounds):
         for peer in peers:
             outcome = outcomes[peer.title]
             if outcome.problem:
                 continue
-            answer, disturbed = _undisturbed(peer, number, quick)
-            outcome.problem = answer.get("problem") or _disagreement(answer["losses"], work)
+            answer, disturbed = _undisturbed(peer, number, quick, env)
+            outcome.problem = answer.get("problem") or _disagreement(answer["losses"], reference)
             if outcome.problem:
                 print(f"  {peer.title}: {outcome.problem}", flush=True)
                 continue
             outcome.rounds.append(answer["value"] * work.scale)
             outcome.disturbed += disturbed
+            outcome.kernels.add(answer["kernels"])
             note = "   (other programs were busy)" if disturbed else ""
-            print(f"  round {round + 1}  {peer.title:<16} {outcome.rounds[-1]:12,.1f} {work.unit}{note}", flush=True)
+            value = f"{outcome.rounds[-1]:12,.{1 if outcome.rounds[-1] >= 10 else 3}f}"
+            print(f"  round {round + 1}  {peer.title:<20} {value} {work.unit}{note}", flush=True)
     return outcomes
 
 
-def _undisturbed(peer: Peer, number: int, quick: bool) -> tuple[dict[str, Any], bool]:
+def _undisturbed(peer: Peer, number: int, quick: bool, env: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
     """A turn's answer, after a few tries to have the machine alone, and whether even the last was disturbed."""
     for _ in range(1 if quick else TRIES):
         time.sleep(PAUSE)
         start, others = time.perf_counter(), _others_seconds()
-        answer = _turn(peer, number, quick)
+        answer = _turn(peer, number, quick, env)
         disturbed = _others_seconds() - others > BUSY * (time.perf_counter() - start)
         if not disturbed or "value" not in answer:
             break
@@ -105,12 +122,10 @@ def _others_seconds() -> float:
     return (user + nice + system) / os.sysconf("SC_CLK_TCK") - sum(use.ru_utime + use.ru_stime for use in ours)
 
 
-def _turn(peer: Peer, number: int, quick: bool) -> dict[str, Any]:
+def _turn(peer: Peer, number: int, quick: bool, env: Mapping[str, str]) -> dict[str, Any]:
     command = [sys.executable, str(WORKER), peer.file, str(number), "quick" if quick else "full"]
     try:
-        done = subprocess.run(
-            command, env=os.environ | THREAD_SETTINGS, capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         return {"problem": f"error: no answer after {TIMEOUT} s"}
     if done.returncode:
@@ -119,9 +134,9 @@ def _turn(peer: Peer, number: int, quick: bool) -> dict[str, Any]:
     return {"problem": f"skipped: {answer['not_here']}"} if "not_here" in answer else answer
 
 
-def _disagreement(losses: list[float], work: Any) -> str | None:
+def _disagreement(losses: list[float], reference: Callable[[int], list[float]]) -> str | None:
     """What is wrong where a peer computed something other than the reference did."""
-    for step, (loss, wanted) in enumerate(zip(losses, work.reference(len(losses)), strict=True), 1):
+    for step, (loss, wanted) in enumerate(zip(losses, reference(len(losses)), strict=True), 1):
         if not math.isclose(loss, wanted, rel_tol=TOLERANCE):
             return f"error: its loss at step {step} is {loss:.6g}, the reference's {wanted:.6g}"
     return None
@@ -132,12 +147,11 @@ def _disagreement(losses: list[float], work: Any) -> str | None:
 IMPORTS = {"python alone": "pass", "import numpy": "import numpy", "import tinygrad_wb": "import tinygrad_wb"}
 
 
-def import_times(times: int) -> dict[str, Outcome]:
+def import_times(times: int, env: Mapping[str, str]) -> dict[str, Outcome]:
     """Milliseconds that whole processes take, in turn. All read the same kind of bytecode cache, filled beforehand."""
     outcomes = {name: Outcome() for name in IMPORTS}
     with tempfile.TemporaryDirectory() as cache:
-        env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        env |= {"PYTHONPYCACHEPREFIX": cache}
+        env = {k: v for k, v in env.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PYTHONPYCACHEPREFIX": cache}
         for round in range(times + 1):
             for name, code in IMPORTS.items():
                 start = time.perf_counter()

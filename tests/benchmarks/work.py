@@ -3,19 +3,23 @@
 A kind of work is a class with a ``name``, a ``unit``, the number of ``rounds`` it is worth, and
 
 - ``run(peer, quick)``, called in the peer's own process: how long one step took, in seconds (or whatever ``unit`` is),
-  and the losses of the first steps;
+  and the losses of the first steps, or other numbers that show what was computed;
 - ``reference(count)``: what those losses must be, from plain NumPy in float64.
 
-A new workload is one more row in ``WORK``, at the end.
+A new workload is one more row in ``WORK``, a new kind is named in ``peers/__init__.py`` beside who takes part.
 """
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import statistics
+import sys
 import time
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import moons
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 THREADS = 2
-CHECKED = 5  # first steps, whose losses are held against the reference
+CHECKED = 8  # first steps, whose losses are held against the reference: what compiles has compiled long before
 QUICK = 4  # a short run times this fraction of the steps
 
 
@@ -37,17 +41,30 @@ class Measured:
     losses: list[float]
 
 
-def timed(step: Callable[[], Any], steps: int) -> Measured:
-    """The median time of one of ``steps`` steps, after the checked ones and a warm-up, which are not counted."""
+def timed(step: Callable[[], Any], steps: int, seconds: float = 0.0) -> Measured:
+    """The median time of one of ``steps`` steps, after the checked ones and a warm-up, which are not counted.
+
+    Of more steps, if they don't fill so many ``seconds``.
+    """
     losses = [float(step()) for _ in range(CHECKED)]
+    return Measured(median_time(step, steps, seconds), losses)
+
+
+def median_time(step: Callable[[], Any], steps: int, seconds: float = 0.0) -> float:
     for _ in range(steps // 5):
         step()
-    times = []
-    for _ in range(steps):
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < steps or time.perf_counter() < end:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    return Measured(statistics.median(times), losses)
+    return statistics.median(times)
+
+
+def distance(y: Any) -> float:
+    """One number for a whole array: the root mean square distance from 1. A wrong element shows, and a wrong sign."""
+    return float(np.sqrt(np.mean(np.square(np.asarray(y, np.float64) - 1.0))))
 
 
 # -- networks of arrays -----------------------------------------------------------------------------------------
@@ -99,6 +116,13 @@ class Net:
     def run(self, peer: Any, quick: bool) -> Measured:
         return timed(peer.make_step(self), max(3, self.steps // QUICK) if quick else self.steps)
 
+    def scores(self, x: Any) -> Any:
+        """Of some rows, before training, in float64."""
+        *hidden, (w_out, b_out) = self.layers()
+        for w, b in hidden:
+            x = np.maximum(x.astype(np.float64) @ w + b, 0.0)
+        return x @ w_out + b_out
+
     def reference(self, count: int) -> list[float]:
         x, targets = (a.astype(np.float64) if a.dtype.kind == "f" else a for a in self.data())
         layers = [(w.astype(np.float64), b.astype(np.float64)) for w, b in self.layers()]
@@ -124,6 +148,204 @@ class Net:
         return [float(loss) for loss in losses]
 
 
+@dataclass(frozen=True)
+class Row:
+    """Scores of one row by a net that is not being trained, nothing recorded."""
+
+    net: Net
+    steps: int
+
+    unit = "µs"
+    scale = 1e6
+    rounds = 5
+
+    @property
+    def name(self) -> str:
+        return f"one row through {'-'.join(map(str, self.net.sizes))}"
+
+    def rows(self, count: int) -> list[Any]:
+        x, _ = replace(self.net, batch=count).data()
+        return [x[i : i + 1] for i in range(count)]
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        predict = peer.make_predict(self.net)
+        with peer.inference():
+            rows = [peer.array(row) for row in self.rows(CHECKED)]
+            seen = [distance(predict(row)) for row in rows]
+            steps = self.steps // QUICK if quick else self.steps
+            return Measured(median_time(lambda: predict(rows[-1]), steps), seen)
+
+    def reference(self, count: int) -> list[float]:
+        return [distance(self.net.scores(row)) for row in self.rows(count)]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What `fit` takes for a batch, shuffling and gathering it included, beyond a training step by hand on one batch.
+
+    Epoch by epoch, in turn with as many steps. The first epochs, in which what compiles is compiled, are not counted.
+    """
+
+    net: Net
+    batches: int  # in an epoch
+    epochs: int
+
+    name = "fit, per batch beyond the step"
+    unit = "µs"
+    scale = 1e6
+    rounds = 5
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        # Of one batch, its order does not matter: these losses are known.
+        losses = peer.fit(self.net, *self.net.data(), CHECKED)
+        x, targets = replace(self.net, batch=self.net.batch * self.batches).data()
+        step = peer.make_step(self.net)
+        for _ in range(CHECKED):
+            step()
+        beyond: list[float] = []
+        start = 0.0
+
+        def on_epoch() -> None:
+            nonlocal start
+            end = time.perf_counter()
+            for _ in range(self.batches):
+                step()
+            beyond.append((end - start - (time.perf_counter() - end)) / self.batches)
+            start = time.perf_counter()
+
+        warm_up, epochs = 3, self.epochs // QUICK if quick else self.epochs
+        start = time.perf_counter()
+        peer.fit(self.net, x, targets, warm_up + epochs, on_epoch)
+        return Measured(statistics.median(beyond[warm_up:]), losses)
+
+    def reference(self, count: int) -> list[float]:
+        return self.net.reference(count)
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """By how much the process grows, at its largest, in the first steps of training; data and model are there before."""
+
+    net: Net
+    steps: int = 10
+
+    unit = "MB"
+    scale = 1e-6
+    rounds = 3
+
+    @property
+    def name(self) -> str:
+        return f"peak memory of training {'-'.join(map(str, self.net.sizes))}"
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        step = peer.make_step(self.net)
+        # What came before may have needed more for a moment. Where the system can, it forgets that.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        before = peak_resident()
+        losses = [float(step()) for _ in range(self.steps)]
+        return Measured(peak_resident() - before, losses)
+
+    def reference(self, count: int) -> list[float]:
+        return self.net.reference(count)
+
+
+def peak_resident() -> float:
+    """The most memory that this process has had, in bytes.
+
+    What Linux says in ``ru_maxrss`` may be the peak of the process that started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+
+
+# -- elementwise operations -------------------------------------------------------------------------------------
+
+
+def chain(x: Any, lib: Any) -> Any:
+    """20 cheap operations, one after another; ``lib`` has a framework's functions."""
+    y = x * 1.5
+    y = y + 0.25
+    y = abs(y)
+    y = lib.sqrt(y)
+    y = lib.maximum(y, 0.5)
+    y = y - 0.75
+    y = y * y
+    y = y + 1.0
+    y = 2.0 / y
+    y = lib.minimum(y, 1.75)
+    y = y * 0.5
+    y = y - 0.5
+    y = -y
+    y = abs(y)
+    y = y + 0.125
+    y = lib.sqrt(y)
+    y = lib.maximum(y, 0.4)
+    y = y * 3.0
+    y = y - 1.0
+    return y / 1.25
+
+
+@dataclass(frozen=True)
+class Chain:
+    """`chain`, forward only, on an array that does not fit into the processor's nearer caches."""
+
+    steps: int
+    size: int = 1_000_000
+
+    unit = "ms"
+    scale = 1e3
+    rounds = 5
+
+    @property
+    def name(self) -> str:
+        return f"a chain of 20 elementwise operations on {self.size:,} float32"
+
+    def inputs(self, count: int) -> list[Any]:
+        x = np.random.default_rng(1).standard_normal(self.size, np.float32)
+        return [x * np.float32(1.0 + i / 4) for i in range(count)]
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        function = peer.make_chain(chain)
+        with peer.inference():
+            inputs = [peer.array(x) for x in self.inputs(CHECKED)]
+            seen = [distance(function(x)) for x in inputs]
+            steps = self.steps // QUICK if quick else self.steps
+            return Measured(median_time(lambda: function(inputs[-1]), steps), seen)
+
+    def reference(self, count: int) -> list[float]:
+        return [distance(chain(x.astype(np.float64), np)) for x in self.inputs(count)]
+
+
+@dataclass(frozen=True)
+class ChainMemory:
+    """Memory that the chain needs beyond its input, as NumPy reports it: at the most during a call, and what is kept."""
+
+    chain: Chain
+
+    name = "peak memory of that chain beyond its input"
+    unit = "arrays"
+    scale = 1.0
+    rounds = 1
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        function = peer.make_chain(chain)
+        with peer.inference():
+            x = peer.array(self.chain.inputs(1)[0])
+            tracemalloc.start()
+            seen = [distance(function(x)) for _ in range(CHECKED)]
+            tracemalloc.reset_peak()
+            function(x)
+            _, peak = tracemalloc.get_traced_memory()
+        return Measured(peak / (4 * self.chain.size), seen)
+
+    def reference(self, count: int) -> list[float]:
+        return self.chain.reference(1) * count
+
+
 # -- graphs of numbers ------------------------------------------------------------------------------------------
 
 
@@ -139,10 +361,42 @@ class Moons:
     rounds = 5
 
     def run(self, peer: Any, quick: bool) -> Measured:
-        return timed(moons.make_step(peer), max(2, self.steps // QUICK) if quick else self.steps)
+        step = moons.make_step(peer, *moons.make_loss(peer))
+        return timed(step, max(2, self.steps // QUICK) if quick else self.steps, 0.2 if quick else 1.0)
 
     def reference(self, count: int) -> list[float]:
         return moons.reference(count)
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """All the steps that come before the first one of a compiled loss; of who compiles nothing, one step."""
+
+    samples: int = moons.SAMPLES
+
+    unit = "s"
+    scale = 1.0
+    rounds = 3
+
+    @property
+    def name(self) -> str:
+        return f"compiling the moons program, {self.samples} samples"
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        loss_of, parameters = moons.make_loss(peer, self.samples)
+        step = moons.make_step(peer, loss_of, parameters)
+        if not hasattr(peer, "compile"):
+            losses = [step()]
+            return Measured(median_time(lambda: losses.append(step()), 1 if quick else 3), losses)
+        losses = []
+        start = time.perf_counter()
+        while not peer.replays(loss_of):
+            losses.append(step())
+        took = time.perf_counter() - start
+        return Measured(took, losses + [step() for _ in range(CHECKED)])
+
+    def reference(self, count: int) -> list[float]:
+        return moons.reference(count, self.samples)
 
 
 @dataclass(frozen=True)
@@ -171,11 +425,32 @@ class ScalarMemory:
         return [y]
 
 
+SMALL = Net((2, 16, 16, 1), batch=100, steps=2000)
+LABELS = Net((64, 128, 10), batch=32, steps=2000)
+DIGITS = Net((784, 128, 10), batch=128, steps=400)
+WIDE = Net((1024, 1024, 1024, 10), batch=512, steps=15)
+MOONS = Moons(steps=6)
+SCALAR_MEMORY = ScalarMemory(operations=20_000)
+COMPILING = Compiling()
+CHAIN = Chain(steps=200)
+CHAIN_MEMORY = ChainMemory(CHAIN)
+FIT = Fit(SMALL, batches=50, epochs=60)
+ROW = Row(LABELS, steps=4000)
+STEP_MEMORY = StepMemory(WIDE)
+
 WORK = (
-    Net((2, 16, 16, 1), batch=100, steps=2000),
-    Net((64, 128, 10), batch=32, steps=2000),
-    Net((784, 128, 10), batch=128, steps=400),
-    Net((1024, 1024, 1024, 10), batch=512, steps=15),
-    Moons(steps=6),
-    ScalarMemory(operations=20_000),
+    SMALL,
+    LABELS,
+    DIGITS,
+    WIDE,
+    STEP_MEMORY,
+    FIT,
+    ROW,
+    CHAIN,
+    CHAIN_MEMORY,
+    MOONS,
+    SCALAR_MEMORY,
+    Compiling(samples=24),
+    COMPILING,
+    Compiling(samples=400),
 )

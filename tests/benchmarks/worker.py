@@ -8,6 +8,7 @@ import os
 import sys
 from dataclasses import asdict
 
+from machine import blas
 from peers import NotHere
 from work import THREADS, WORK
 
@@ -16,11 +17,12 @@ def main(file: str, number: str, quick: str) -> None:
     if hasattr(os, "sched_setaffinity"):  # no more processors than threads: some frameworks count the former
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     try:
-        measured = WORK[int(number)].run(importlib.import_module(f"peers.{file}"), quick == "quick")
+        peer = importlib.import_module(f"peers.{file}")
+        measured = WORK[int(number)].run(peer, quick == "quick")
     except NotHere as reason:
         print(json.dumps({"not_here": str(reason)}))
     else:
-        print(json.dumps(asdict(measured)))
+        print(json.dumps(asdict(measured) | {"kernels": getattr(peer, "kernels", blas)()}))
 
 
 if __name__ == "__main__":

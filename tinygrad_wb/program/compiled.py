@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from numpy import ndarray
 
 from tinygrad_wb.program.arguments import filled_in, kind_of, pattern
-from tinygrad_wb.program.replay import Recorded, Replay, results_of
+from tinygrad_wb.program.replay import Recorded, Replay, Returned
 from tinygrad_wb.program.run import Run
 from tinygrad_wb.program.surroundings import Surroundings
 from tinygrad_wb.recording import PACKAGE, is_recording, paused, recorder, recorders
@@ -59,7 +59,7 @@ class Compiled:
     def fast_source(self) -> str:
         """The source of the program that was used last, as it is replayed; "" if there is none yet."""
         replays = [r for variants in reversed(self._patterns.values()) for v in variants for r in v.replays]
-        return replays[0].form.fast.source if replays else ""
+        return replays[0].form.source if replays else ""
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__name__', self.function)!s}>"
@@ -76,7 +76,7 @@ class Compiled:
                 for replay in variant.replays:
                     results = replay(holes)
                     if results is not None:
-                        return _put_back(replay.run.shape, results)
+                        return _put_back(replay.returned.shape, results)
             except (ArithmeticError, IndexError, ValueError):  # run as it is, 1/0 is inf, and a wrong label explained
                 return self.function(*args, **kwargs)
             with _no_collection():
@@ -113,7 +113,7 @@ class Compiled:
             result = self.function(*args, **kwargs)  # if it is not, this raises what is wrong
             return self._gave_up(variant, _told(error), result)
         described = run.description()
-        results = results_of(Recorded(run), run, [getattr(x, "_data", x) for x in run.results], holes)
+        results = Returned(run).values(Recorded(run), [getattr(x, "_data", x) for x in run.results], holes)
         if any(described == earlier for earlier in variant.runs):
             loose = _loose_arrays(run, variant.surroundings)
             if loose:

@@ -34,6 +34,7 @@ PART = 20_000  # lines of one function: Python's compiler takes more than twice 
 SMALL = 1 << 16  # elements up to which a whole array of a constant is worth its memory
 
 BLOCK = 1 << 16  # elements: what is computed from so many is still in the processor's cache when it is used
+SHORT = 1 << 12  # elements up to which BLAS adds up as well as NumPy does, and starts sooner
 LONG = 256  # elements of a row from which on it need not be repeated for each row
 NARROW = 64  # columns up to which the largest of each row is found quicker in a transposed copy
 
@@ -582,7 +583,11 @@ def _one_hot(form: FastForm, step: Step) -> bool:
 
 
 def _total(form: FastForm, step: Step) -> str:
-    return f"float({form._function('add_reduce', np.add.reduce)}({form._text(step.inputs[0])}, None))"
+    (a,) = step.inputs
+    data, text = _data(a), form._text(a)
+    if type(a) is Step and data.dtype.char in "fd" and data.flags.c_contiguous and 0 < data.size <= SHORT:
+        return f"float({form._function('vdot', np.vdot)}({_ones(form, data.size, data.dtype)}, {text}))"
+    return f"float({form._function('add_reduce', np.add.reduce)}({text}, None))"
 
 
 def _full_mean(form: FastForm, step: Step) -> str:

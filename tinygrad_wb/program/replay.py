@@ -13,6 +13,7 @@ from tinygrad_wb.flat import address, side_by_side, together
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.plan import Plan
+from tinygrad_wb.program.arguments import filled_in
 from tinygrad_wb.program.run import Run, plain
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.value import Value, record, traced
@@ -20,7 +21,7 @@ from tinygrad_wb.value import Value, record, traced
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Form", "Recorded", "Replay"]
+__all__ = ["Form", "Recorded", "Replay", "Returned"]
 
 
 class Form:
@@ -42,13 +43,14 @@ class Form:
         found = list(zip(self.wanted, plan.found[n:m], strict=True))
         self.in_arrays = [type(x._data) is np.ndarray for x in self.wanted]
         leaves = [*run.parameters, *run.arguments, *(leaf for leaf, _ in run.recorder.draws)]
-        self.fast = FastForm(
+        fast = FastForm(
             plan,
             [(x.name or "number", x) for x in ([*leaves, seed] if type(seed) is Value else leaves)],
             [*plan.found[:n], *(d for x, d in found if type(x._data) is float)],
             [(f"d_{x.name or 'number'}", d) for x, d in found if type(x._data) is not float],
             [(condition, outcome) for condition, (_, outcome) in zip(plan.found[m:], decisions, strict=True)],
         )
+        self.source, self.function = fast.source, fast.function  # nothing else is kept: no record, no array of the run
 
     def arrays(self) -> list[Any]:
         return [x._data for x in self.wanted if type(x._data) is not float]
@@ -93,14 +95,15 @@ class Replay:
 
     def __init__(self, run: Run, gradient: bool) -> None:
         together(run.parameters)
-        self.run = run
         self.parameters = run.parameters
+        self.returned = Returned(run)
+        self._function, self._asked, self._values = run.function, run.asked, run.values
         self.draws = [draw for _, draw in run.recorder.draws]
         self.count = len(run.results)
         losses = [i for i, x in enumerate(run.results) if type(x) is Value and x.inputs and type(x._data) is float]
         self.main = losses[0] if gradient and losses and run.wanted else None
         self.form = Form(run, self.main)
-        self.function = self.form.fast.function
+        self.function = self.form.function
         self._gradients: list[Gradients] = []
         self._pullbacks: dict[int, Form] = {}
 
@@ -108,7 +111,7 @@ class Replay:
         """The results; None if a decision came out otherwise than in the run."""
         call = Call(self, [x if type(x) is np.ndarray and x.shape else plain(x) for x in holes])
         found = call.replayed()
-        return None if found is None else results_of(call, self.run, found, holes)
+        return None if found is None else self.returned.values(call, found, holes)
 
     def spare(self) -> Gradients:
         """Arrays for gradients that nobody holds any more, or new ones."""
@@ -119,33 +122,38 @@ class Replay:
         self._gradients = [*self._gradients[-1:], fresh]  # what others hold lives on without us
         return fresh
 
-    def pullback(self, result: int) -> Form:
+    def pullback(self, result: int, arguments: Sequence[Any]) -> Form:
         """The program for the gradients of another result than the loss, given the gradient of that result."""
         if result not in self._pullbacks:
-            like = self.run.results[result]._data
+            given = [traced(x) if i in self._values else x for i, x in enumerate(arguments)]
+            run = Run(self._function, *filled_in(self._asked, given))
+            like = run.results[result]._data
             seed = traced(1.0 if type(like) is float else np.ones_like(like), "seed")
-            self._pullbacks[result] = Form(self.run, result, seed)
+            self._pullbacks[result] = Form(run, result, seed)
         return self._pullbacks[result]
 
 
-def results_of(call: Any, run: Run, found: Sequence[Any], holes: Sequence[Any]) -> list[Any]:
-    """A call's results: what was a Value in the run is one again, and remembers the call."""
-    inputs = run.inputs(holes)
-    out = []
-    for i, x in enumerate(run.results):
-        if type(x) is not Value:
-            out.append(x)
-        elif inputs:
-            out.append(record(COMPILED, inputs, found[i], {"call": call, "result": i}))
-        else:
-            out.append(_leaf(found[i]))
-    return out
+class Returned:
+    """What a function returns, without the numbers: which of its results are Values, and by what they have gradients."""
 
+    def __init__(self, run: Run) -> None:
+        self.shape = run.shape
+        self._parameters = tuple(run.parameters)
+        self._positions = run.values
+        self._results = [None if type(x) is Value else x for x in run.results]
+        self._computed = [type(x) is Value for x in run.results]
 
-def _leaf(data: Any) -> Value:
-    value = Value(0.0)
-    value._data = data  # fresh: nobody else has it
-    return value
+    def values(self, call: Any, found: Sequence[Any], holes: Sequence[Any]) -> list[Any]:
+        """A call's results: what was a Value in the run is one again, and remembers the call."""
+        inputs = self._parameters
+        if self._positions:
+            inputs += tuple([holes[i] for i in self._positions])
+        if not inputs:
+            return [traced(x) if computed else x for x, computed in zip(found, self._computed)]
+        return [
+            record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
+            for i, computed in enumerate(self._computed)
+        ]
 
 
 class Call:
@@ -187,10 +195,10 @@ class Call:
         return found if g == 1.0 else [d * g for d in found]
 
     def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:
-        form = self.replay.pullback(result)
+        form = self.replay.pullback(result, self.arguments)
         arrays = Gradients(form.arrays()).views
         given = [p._data for p in self.replay.parameters]
-        numbers = form.fast.function(*given, *self.arguments, g, *arrays)
+        numbers = form.function(*given, *self.arguments, g, *arrays)
         return form.in_order(arrays, numbers)
 
     def recorded(self, result: int, g: Any) -> Sequence[Any]:

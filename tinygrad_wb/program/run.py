@@ -25,14 +25,15 @@ class Run:
     """
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function = function
         holes: list[Any] = []
-        asked = pattern((args, kwargs), holes)
+        self.asked = pattern((args, kwargs), holes)
         self.arguments = [traced(plain(x), f"argument_{i}") for i, x in enumerate(holes)]
         self.values = [i for i, x in enumerate(holes) if type(x) is Value]  # the arguments that are Values
         self.recorder = Recorder()
         self.start = next_tick()
         with self.recorder.running():
-            traced_args, traced_kwargs = filled_in(asked, self.arguments)
+            traced_args, traced_kwargs = filled_in(self.asked, self.arguments)
             result = function(*traced_args, **traced_kwargs)
         self.results: list[Any] = []
         self.shape = pattern(result, self.results)
@@ -44,11 +45,6 @@ class Run:
         draws = [leaf for leaf, _ in self.recorder.draws]
         self.parameters = [x for x in leaves if x.tick < self.start and x not in {*self.arguments, *draws}]
         self.wanted = self.parameters + [self.arguments[i] for i in self.values]
-        self.inputs_known = tuple(self.parameters)
-
-    def inputs(self, holes: Sequence[Any]) -> tuple[Value, ...]:
-        """The Values that the gradients of a call with these arguments are by, in the order of ``wanted``."""
-        return (*self.parameters, *(holes[i] for i in self.values)) if self.values else self.inputs_known
 
     def fixed(self) -> frozenset[Value]:
         """The leaves that nobody wants the gradients of."""

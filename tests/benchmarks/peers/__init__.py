@@ -1,7 +1,14 @@
 """Who takes part: one row here, one file in this folder.
 
-A file has ``make_step(net)``, which gives a function that does one training step and returns its loss; or, for graphs
-of scalars, ``Value``, ``row`` (how a sample's numbers are given to it) and ``NO_GRADIENT`` (what resets ``.grad``).
+What a file has depends on the work it is asked to do (see ``work.py``):
+
+- ``make_step(net)`` gives a function that does one training step and returns its loss;
+- for graphs of scalars: ``Value``, ``row`` (how a sample's numbers are given to it), ``NO_GRADIENT`` (what resets
+  ``.grad``), and, if it compiles functions, ``compile`` and ``replays`` (whether what that gave is compiled by now);
+- for work without gradients: ``array`` (how a NumPy array is given to it), ``inference`` (the context in which nothing is
+  recorded), ``make_chain(chain)`` and ``make_predict(net)``, which give functions from such an array to an array;
+- ``fit(net, x, y, epochs, on_epoch)``, which gives the loss of each epoch;
+- ``kernels()``: which kernels its matrix products run, if those are not NumPy's.
 """
 
 from __future__ import annotations
@@ -35,14 +42,17 @@ class Peer:
             return "from source"
 
 
-OURS = "tinygrad_wb"
+OURS, COMPILED = "tinygrad_wb", "tinygrad_wb compiled"
+ARRAYS = ("Net", "Chain", "Row")
+SCALARS = ("Moons", "Compiling")
 PEERS = (
-    Peer("ours", OURS, "tinygrad_wb", ("Net", "Moons", "ScalarMemory")),
-    Peer("by_hand", "NumPy by hand", "numpy"),
-    Peer("pytorch", "PyTorch", "torch"),
-    Peer("pytorch_compiled", "torch.compile", "torch"),
-    Peer("jax_jit", "jax.jit", "jax"),
+    Peer("ours", OURS, "tinygrad_wb", (*ARRAYS, *SCALARS, "ScalarMemory", "ChainMemory", "StepMemory", "Fit")),
+    Peer("ours_compiled", COMPILED, "tinygrad_wb", (*ARRAYS, *SCALARS, "ChainMemory", "StepMemory", "Fit")),
+    Peer("by_hand", "NumPy by hand", "numpy", (*ARRAYS, "ChainMemory", "StepMemory")),
+    Peer("pytorch", "PyTorch", "torch", (*ARRAYS, "StepMemory")),
+    Peer("pytorch_compiled", "torch.compile", "torch", ARRAYS),
+    Peer("jax_jit", "jax.jit", "jax", ARRAYS),
     Peer("hips", "HIPS autograd", "autograd"),
     Peer("my_grad", "MyGrad", "mygrad"),
-    Peer("micro", "micrograd", "micrograd", ("Moons", "ScalarMemory")),
+    Peer("micro", "micrograd", "micrograd", (*SCALARS, "ScalarMemory")),
 )

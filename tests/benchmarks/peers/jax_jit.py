@@ -1,9 +1,35 @@
 """JAX: the whole step, update included, as one jitted function that may reuse the parameters' memory."""
 
+import contextlib
 import functools
 
 import jax
 from jax import numpy as jnp
+
+array = jnp.asarray
+inference = contextlib.nullcontext
+
+
+def kernels():
+    return "XLA's own"
+
+
+def scores(parameters, x):
+    *hidden, (w_out, b_out) = parameters
+    for w, b in hidden:
+        x = jax.nn.relu(x @ w + b)
+    return x @ w_out + b_out
+
+
+def make_chain(chain):
+    function = jax.jit(lambda x: chain(x, jnp))
+    return lambda x: jax.block_until_ready(function(x))
+
+
+def make_predict(net):
+    parameters = [(jnp.asarray(w), jnp.asarray(b)) for w, b in net.layers()]
+    predict = jax.jit(scores)
+    return lambda x: jax.block_until_ready(predict(parameters, x))
 
 
 def make_step(net):
@@ -11,11 +37,7 @@ def make_step(net):
     parameters = [(jnp.asarray(w), jnp.asarray(b)) for w, b in net.layers()]
 
     def loss_of(parameters, x, targets):
-        *hidden, last = parameters
-        for w, b in hidden:
-            x = jax.nn.relu(x @ w + b)
-        w, b = last
-        z = x @ w + b
+        z = scores(parameters, x)
         if net.binary:
             return jnp.mean(jax.nn.softplus(z) - z * targets)
         return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), targets[:, None], 1))

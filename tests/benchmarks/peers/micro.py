@@ -7,3 +7,7 @@ NO_GRADIENT = 0
 
 def row(numbers):
     return list(map(Value, numbers))
+
+
+def kernels():
+    return "none"

@@ -2,16 +2,16 @@
 
 import tinygrad_wb as wb
 
-Value = wb.Value
+Value = array = wb.Value
 NO_GRADIENT = None
+inference = wb.no_grad
 
 
 def row(numbers):
     return numbers
 
 
-def make_step(net, wrap=lambda loss_of: loss_of):
-    x, targets = net.data()
+def build(net):
     layers = []
     for w, b in net.layers():
         layer = wb.Dense(*w.shape, activation="relu" if len(layers) < len(net.sizes) - 2 else None)
@@ -19,7 +19,12 @@ def make_step(net, wrap=lambda loss_of: loss_of):
         layers.append(layer)
     model = wb.Sequential(*layers)
     optimizer = wb.SGD(model.parameters(), learning_rate=net.learning_rate)
-    measure = wb.binary_cross_entropy if net.binary else wb.cross_entropy
+    return model, wb.binary_cross_entropy if net.binary else wb.cross_entropy, optimizer
+
+
+def make_step(net, wrap=lambda loss_of: loss_of):
+    x, targets = net.data()
+    model, measure, optimizer = build(net)
     loss_of = wrap(lambda x, targets: measure(model(x), targets))
 
     def step():
@@ -30,3 +35,30 @@ def make_step(net, wrap=lambda loss_of: loss_of):
         return loss
 
     return step
+
+
+def fit(net, x, y, epochs, on_epoch=lambda: None, compile=False):
+    model, measure, optimizer = build(net)
+    history = wb.fit(
+        model,
+        x,
+        y,
+        loss=measure,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=net.batch,
+        seed=0,
+        progress=False,
+        callbacks=[lambda training: on_epoch()],
+        compile=compile,
+    )
+    return history["loss"]
+
+
+def make_chain(chain):
+    return lambda x: chain(x, wb).data
+
+
+def make_predict(net, wrap=lambda model: model):
+    model = wrap(build(net)[0])
+    return lambda x: model(x).data

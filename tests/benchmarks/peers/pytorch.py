@@ -1,8 +1,19 @@
 """PyTorch, eager: nn.Sequential, the losses of nn.functional, torch.optim.SGD."""
 
+from types import SimpleNamespace
+
 import torch
 from torch.nn import functional
 from work import THREADS
+
+array = torch.from_numpy
+inference = torch.inference_mode
+FUNCTIONS = SimpleNamespace(sqrt=torch.sqrt, maximum=torch.clamp_min, minimum=torch.clamp_max)
+
+
+def kernels():
+    library = "MKL" if torch.backends.mkl.is_available() else "no MKL"
+    return f"{library}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def build(net):
@@ -33,3 +44,12 @@ def make_step(net, wrap=lambda loss_of: loss_of):
         return loss
 
     return step
+
+
+def make_chain(chain, wrap=lambda function: function):
+    torch.set_num_threads(THREADS)
+    return wrap(lambda x: chain(x, FUNCTIONS))
+
+
+def make_predict(net, wrap=lambda model: model):
+    return wrap(build(net)[0])

@@ -4,6 +4,8 @@ import torch
 
 from peers import NotHere, pytorch
 
+array, inference, kernels = pytorch.array, pytorch.inference, pytorch.kernels
+
 
 def _works():
     # Compile something tiny first, so that what can't compile at all is told from what goes wrong in the net.
@@ -17,3 +19,13 @@ def _works():
 def make_step(net):
     _works()
     return pytorch.make_step(net, wrap=torch.compile)
+
+
+def make_chain(chain):
+    _works()
+    return pytorch.make_chain(chain, wrap=torch.compile)
+
+
+def make_predict(net):
+    _works()
+    return pytorch.make_predict(net, wrap=torch.compile)
