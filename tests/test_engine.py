@@ -117,7 +117,7 @@ def test_a_value_has_no_item_assignment_and_no_subclasses():
         v.gard = 1.0
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"compiled"}))  # a function of the user's, not a formula
 def test_scalars_never_hold_numpy_numbers(name):
     """Whatever an operation makes of a float is a float or an array with axes; a comparison gives a bool."""
     op = REGISTRY[name]

@@ -27,9 +27,11 @@ import tinygrad_wb as wb
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.operation import operation
 from tinygrad_wb.program import files
+from tinygrad_wb.program.calm import evaluated
 from tinygrad_wb.program.names import RESERVED, Names, sanitised
 from tinygrad_wb.program.pasting import pasted
 from tinygrad_wb.program.source import LARGE
+from tinygrad_wb.program.text import ATOM, filled, literal, repeated
 from tinygrad_wb.recording import Recorder
 
 inf, nan = math.inf, math.nan
@@ -155,15 +157,15 @@ def neuron():
         z = w * x + b
         h = wb.tanh(z)
         loss = (h - y) ** 2
-    return loss
+    return loss  # noqa: RET504 - the line gives it its name
 
 
 def network(loss_name="cross_entropy", sizes=(3, [4], 2), batch=5, dtype="float64", lines=True, **options):
-    model = wb.MLP(*sizes, seed=1, dtype=dtype, **options)
-    x = RNG.normal(size=(batch, sizes[0])).astype(dtype)
-    targets = RNG.integers(0, sizes[2], batch)
+    model, rng = wb.MLP(*sizes, seed=1, dtype=dtype, **options), np.random.default_rng(2)
+    x = rng.normal(size=(batch, sizes[0])).astype(dtype)
+    targets = rng.integers(0, sizes[2], batch)
     if loss_name != "cross_entropy":
-        targets = RNG.choice([-1.0, 1.0] if loss_name == "hinge_loss" else [0.0, 1.0], (batch, sizes[2])).astype(dtype)
+        targets = rng.choice([-1.0, 1.0] if loss_name == "hinge_loss" else [0.0, 1.0], (batch, sizes[2])).astype(dtype)
     if not lines:
         return model, getattr(wb, loss_name)(model(x), targets)
     with wb.source_lines():
@@ -178,7 +180,7 @@ def network(loss_name="cross_entropy", sizes=(3, [4], 2), batch=5, dtype="float6
 def test_the_source_of_a_neuron_reads_as_it_would_be_written_by_hand():
     program = neuron().program()
     start = inspect.getsourcelines(neuron)[1]
-    assert program.source == textwrap.dedent(f'''\
+    expected = textwrap.dedent(f'''\
         """loss and its gradients, forward and backward."""
 
         import math
@@ -186,11 +188,11 @@ def test_the_source_of_a_neuron_reads_as_it_would_be_written_by_hand():
 
         def forward_and_backward(w, x, b):
             # forward
-            multiply_1 = w * x       # multiply: {THIS}:{start + 4}
-            z = multiply_1 + b       # add: {THIS}:{start + 4}
-            h = math.tanh(z)         # tanh: {THIS}:{start + 5}
-            subtract_1 = h - -1.0    # subtract: {THIS}:{start + 6}
-            loss = subtract_1 ** 2.0 # power: {THIS}:{start + 6}
+            multiply_1 = w * x        # multiply: {THIS}:{start + 4}
+            z = multiply_1 + b        # add: {THIS}:{start + 4}
+            h = math.tanh(z)          # tanh: {THIS}:{start + 5}
+            subtract_1 = h - -1.0     # subtract: {THIS}:{start + 6}
+            loss = subtract_1 ** 2.0  # power: {THIS}:{start + 6}
 
             # backward
             d_loss = 1.0                                       # ∂loss/∂loss
@@ -203,9 +205,8 @@ def test_the_source_of_a_neuron_reads_as_it_would_be_written_by_hand():
             d_x = d_multiply_1 * w                             # ∂multiply/∂b: {THIS}:{start + 4}
 
             return loss, {{"w": d_w, "x": d_x, "b": d_b}}
-        ''').replace("** 2.0 #", "** 2.0  #").replace("multiply_1 = w * x       #", "multiply_1 = w * x        #").replace(
-        "z = multiply_1 + b       #", "z = multiply_1 + b        #").replace("math.tanh(z)         #", "math.tanh(z)          #").replace(
-        "h - -1.0    #", "h - -1.0     #")  # fmt: skip
+        ''')
+    assert program.source == expected
     assert str(program) == program.source
     assert repr(program) == "<Program of loss: 5 lines forward, 8 backward>"
     is_well_formed(program)
@@ -231,7 +232,9 @@ def test_the_lines_stand_in_order_and_every_partial_derivative_has_one():
     _, loss = network(activation="tanh")
     lines = loss.program().source.splitlines()
     where = {line.split(" = ")[0].strip(): i for i, line in enumerate(lines) if " = " in line}
-    assert lines.index("    # forward") < where["tanh_1"] < where["scores"] < where["loss"] < lines.index("    # backward")
+    assert (
+        lines.index("    # forward") < where["tanh_1"] < where["scores"] < where["loss"] < lines.index("    # backward")
+    )
     assert where["d_loss"] < where["d_scores"] < where["d_tanh_1"] < where["d_affine_1"] < where["d_layer_0_weight"]
     rules = [re.search(r"# (∂.*?):", line)[1] for line in lines if re.search(r"# ∂\w+[:/](?!∂loss)", line)]
     assert rules == [
@@ -245,7 +248,11 @@ def test_a_gradient_with_several_contributions_names_them():
     code = [line.split("#")[0].strip() for line in lines]
     assert "d_w = d_w_1 + d_w_2 + d_w_3" in code
     assert [line.split("#")[1] for line in lines if "contributions" in line] == [" 3 contributions to w"]
-    assert [c.split("# ")[1] for c in lines if c.strip().startswith("d_w_")] == ["∂add/∂b", "∂multiply/∂a", "∂multiply/∂b"]
+    assert [c.split("# ")[1] for c in lines if c.strip().startswith("d_w_")] == [
+        "∂add/∂b",
+        "∂multiply/∂a",
+        "∂multiply/∂b",
+    ]
     (gradient,) = (w * w * 3.0 + w).program().run()[1].values()
     assert gradient == 13.0
 
@@ -259,10 +266,13 @@ def test_very_many_contributions_are_added_up_in_the_engines_order():
     total.backward()
     assert program.run()[1]["w"] == w.grad, "to the bit"
     assert max(map(len, program.source.splitlines())) < 160
+    assert max(line.text.count(" + ") for line in program._source.lines) < 50
 
 
 def test_comments_name_the_line_of_the_forward_operation_in_whatever_file():
-    code = compile("with wb.source_lines():\n    y = wb.exp(v)\n    y = y \\\n        * 2.0", "/some/where/net work.py", "exec")
+    code = compile(
+        "with wb.source_lines():\n    y = wb.exp(v)\n    y = y \\\n        * 2.0", "/some/where/net work.py", "exec"
+    )
     space = {"wb": wb, "v": wb.Value(1.0, name="v")}
     exec(code, space)
     source = space["y"].program().source
@@ -271,7 +281,9 @@ def test_comments_name_the_line_of_the_forward_operation_in_whatever_file():
     assert "# ∂multiply/∂a: net work.py:3" in source
 
 
-@pytest.mark.parametrize("file", ["a\nimport os\n.py", "x\u2028import os", '"""', "\udcff.py", "\u202efile.py", "<stdin>", "", "ipython-1-é"])
+@pytest.mark.parametrize(
+    "file", ["a\nimport os\n.py", "x\u2028import os", '"""', "\udcff.py", "\u202efile.py", "<stdin>", "", "ipython-1-é"]
+)
 def test_file_names_stay_in_their_comments(file):
     space = {"wb": wb, "v": wb.Value(1.0, name="v")}
     exec(compile("with wb.source_lines():\n    loss = wb.exp(v) * 2.0", file, "exec"), space)
@@ -293,6 +305,7 @@ def test_lines_are_not_too_long():
     for loss in (network(sizes=(3, [4] * 8, 2), activation="gelu")[1], network("hinge_loss")[1]):
         code = [line.split("  #")[0] for line in loss.program().source.splitlines()]
         assert max(map(len, code)) <= 120
+        assert not any(line.endswith(" = (") for line in code), "expressions are cut into lines, not folded"
 
 
 def test_a_long_program_has_a_function_for_each_module():
@@ -302,7 +315,12 @@ def test_a_long_program_has_a_function_for_each_module():
     assert {f"layer_{i}_{way}" for i in range(6) for way in ("forward", "backward")} < functions.keys()
     assert all(len(function.body) <= 12 for name, function in functions.items() if name.startswith("layer_"))
     main = ast.unparse(functions["forward_and_backward"])
-    assert main.index("layer_0_forward(") < main.index("layer_1_forward(") < main.index("layer_5_backward(") < main.index("layer_0_backward(")
+    assert (
+        main.index("layer_0_forward(")
+        < main.index("layer_1_forward(")
+        < main.index("layer_5_backward(")
+        < main.index("layer_0_backward(")
+    )
 
 
 def test_a_short_program_is_one_function():
@@ -362,6 +380,91 @@ def test_functions_with_very_many_names_are_wrapped_where_python_allows_it():
     assert max(len(line.split("  #")[0]) for line in program.source.splitlines()) <= 120
 
 
+# == expressions =====================================================================================================
+
+TEMPLATES = [
+    "{a} + {b}", "{a} - {b}", "{a} * {b}", "{a} / {b}", "{a} ** {b}", "{a} @ {b}", "-{a}", "{a} > {b}", "{a} and {b}", "{a} if {b} else {c}",
+    "f({a}, {b})", "{a}.T", "{a}[{b}]", "{a}.g({b})", "{a} * {a}", "{a} if {a} > {b} or {a} != {a} else {b}", "{a}",
+]  # fmt: skip
+OPERANDS = [
+    0.5,
+    -0.5,
+    -0.0,
+    inf,
+    -inf,
+    True,
+    None,
+    (1, -2),
+    [1.0],
+    slice(None, 2),
+    slice(1, -1, 2),
+    ...,
+    np.float32,
+    "word",
+]
+
+
+@st.composite
+def expressions(draw, depth=4):
+    """A text made of templates, and the same with parentheses around everything."""
+    if not depth or draw(st.integers(0, 4)) == 0:
+        text, binds = literal(draw(st.sampled_from(OPERANDS)), repr) if draw(st.booleans()) else ("x", ATOM)
+        return (text, binds), f"({text})"
+    template = draw(st.sampled_from(TEMPLATES))
+    parts = {name: draw(expressions(depth - 1)) for name in "abc"}
+    whole = filled(template, {name: part for name, (part, _) in parts.items()})
+    return whole, f"({template.format(**{name: apart for name, (_, apart) in parts.items()})})"
+
+
+@settings(max_examples=1000)
+@given(made=expressions())
+def test_expressions_have_the_parentheses_that_they_need(made):
+    (text, _), apart = made
+    trees = [ast.dump(Flat().visit(ast.parse(x, mode="eval"))) for x in (text, apart)]
+    assert trees[0] == trees[1]
+
+
+class Flat(ast.NodeTransformer):
+    """(a and b) and c is a and b and c."""
+
+    def visit_BoolOp(self, node):
+        self.generic_visit(node)
+        first = node.values[0]
+        if isinstance(first, ast.BoolOp) and type(first.op) is type(node.op):
+            node.values[:1] = first.values
+        return node
+
+
+@pytest.mark.parametrize(("template", "text"), [
+    ("{a} + {b}", "x + y * z"), ("{a} - {b}", "x - (x - y)"), ("{a} * {b}", "(x - y) * z"), ("{a} ** {b}", "(-x) ** (y ** z)"),
+])  # fmt: skip
+def test_and_hardly_more(template, text):
+    operands = {name: filled(t, {n: (n, ATOM) for n in "xyz"}) for t, name in zip(
+        {"x + y * z": ("{x}", "{y} * {z}"), "x - (x - y)": ("{x}", "{x} - {y}"), "(x - y) * z": ("{x} - {y}", "{z}"),
+         "(-x) ** (y ** z)": ("-{x}", "{y} ** {z}")}[text], "ab", strict=True)}  # fmt: skip
+    assert filled(template, operands)[0] == text
+
+
+def test_what_stands_twice_in_a_text_becomes_a_name():
+    assert repeated("{a} * {a}")
+    assert not repeated("{a} * {b}")
+    v = wb.Value(0.3, name="v")
+    source = (wb.grad(lambda t: wb.relu(wb.sin(t * t)))(v) * 1.0).program().source
+    assert not re.search(r"(math\.cos\(.*){2}", source)
+
+
+def test_a_line_that_raises_is_repeated_with_inf_and_otherwise_the_same_numbers():
+    for x in RNG.normal(size=200).tolist():
+        found = evaluated(
+            "[1.0 / zero, math.tanh(x), math.exp(x) ** x, math.pow(x, 3.0), abs(x)]",
+            {"zero": 0.0, "x": x, "math": math},
+        )
+        assert found == [inf, math.tanh(x), math.exp(x) ** x, math.pow(x, 3.0), abs(x)]
+    assert math.isnan(evaluated("math.log(x)", {"x": -1.0, "math": math}))
+    with pytest.raises(ValueError, match="broadcast"):
+        evaluated("x + y", {"x": np.ones(2), "y": np.ones(3)})
+
+
 # == names ===========================================================================================================
 
 
@@ -400,10 +503,14 @@ def test_variables_are_found_without_source_lines_too_and_where_there_are_none_i
     ]  # fmt: skip
 
 
+def normalised(v):
+    return v / wb.sum(v * v)
+
+
 def test_a_variable_that_is_assigned_through_a_call_of_several_operations_names_the_last():
     w = wb.Value([1.0, -2.0], name="w")
     with wb.source_lines():
-        normed = (lambda t: t / wb.sum(t * t))(w)
+        normed = normalised(w)
         a, b = wb.exp(w), wb.sin(w)
         walrus = (inner := wb.cos(w)) * 2.0
         loss = wb.sum(normed + a + b + walrus)
@@ -431,7 +538,9 @@ HOSTILE = [
 
 def one_with_everything(names):
     """A loss whose program uses helpers, scalars, arrays and constants, with these names."""
-    x, y, z, s = (wb.Value(RNG.normal(size=n), name=name) for n, name in zip(((3,), (3,), (4,), ()), names, strict=False))
+    x, y, z, s = (
+        wb.Value(RNG.normal(size=n), name=name) for n, name in zip(((3,), (3,), (4,), ()), names, strict=False)
+    )
     h = wb.erf(x) * y
     if len(names) > 4:
         h.name = names[4]
@@ -554,20 +663,33 @@ def is_well_formed_but_for(program, pasted_names):
     assert not pasted_names & {*names, *(a.arg for a in main.args.args)}
 
 
-def test_opaque_rows_with_shared_work_and_with_one_line(registered):
-    def ones_like(a):
-        return np.ones(np.asarray(a).shape)
+def largest(a, power=2):
+    return np.max(a) ** power
 
+
+def test_opaque_rows_in_one_line_with_shared_work_and_of_many_inputs(registered):
     # fmt: off
     @operation(da=lambda g, y, a: g * 2.0)
-    def short(a): return np.asarray(a).copy() * 2.0
-
-    @operation(da=lambda g, y, *parts, position: g, variadic=True, dparts=None) if False else operation(da=lambda g, y, a: g)
-    def same_again(a): return np.array([x for x in np.asarray(a)])
+    def short(a: np.ndarray) -> np.ndarray: return np.asarray(a).copy() * 2.0
     # fmt: on
-    v = wb.Value([1.0, 2.0], name="v")
-    equals_backward(wb.sum(same_again(short(v))), [v], helpers=["short", "same_again"])
-    assert ones_like(1.0) == 1.0
+
+    @operation(shared=largest, da=lambda g, y, a, power, shared: g * 3.0)
+    def with_shared(a, power=2, *, shared):
+        return np.array([x + shared for x in np.asarray(a)])
+
+    @operation(variadic=True, dparts=lambda g, y, *parts, position, times: g * times)
+    def total_of(parts, times=2.0):
+        return np.array(sum(np.asarray(p).copy() for p in parts)) * times
+
+    v, w = wb.Value([1.0, 2.0], name="v"), wb.Value([3.0, 4.0], name="w")
+    loss = wb.sum(total_of([with_shared(short(v), power=3), w], times=3.0))
+    program = loss.program()
+    is_well_formed_but_for(program, {"short", "with_shared", "total_of", "largest"})
+    program.check()
+    loss.backward()
+    assert program.run()[0] == loss.data
+    np.testing.assert_array_equal(program.run()[1]["v"], v.grad)
+    assert "with_shared(short_1, power=3, shared=largest(short_1, power=3))" in program.source
 
 
 def test_what_can_not_be_pasted_is_refused_with_a_remedy(registered):
@@ -783,8 +905,18 @@ def test_indices_masks_and_joints():
     v = wb.Value(RNG.normal(size=(3, 4)), name="v")
     mask = v.data > 0.0
     rows = np.array([0, 2, 2])
-    parts = [v[1], v[rows].sum(0), v[:, ::-2].sum() * wb.stack([v[0, i] for i in range(4)]), v[None, ..., 0].sum() + v[2, 1:5]]
-    loss = wb.sum(wb.concatenate([parts[0], parts[1], parts[2]])) + wb.sum(v[mask]) + wb.sum(parts[3]) + wb.sum(v[:, [1, 1]])
+    parts = [
+        v[1],
+        v[rows].sum(0),
+        v[:, ::-2].sum() * wb.stack([v[0, i] for i in range(4)]),
+        v[None, ..., 0].sum() + v[2, 1:5],
+    ]
+    loss = (
+        wb.sum(wb.concatenate([parts[0], parts[1], parts[2]]))
+        + wb.sum(v[mask])
+        + wb.sum(parts[3])
+        + wb.sum(v[:, [1, 1]])
+    )
     program = equals_backward(loss + wb.sum(v[()]), [v], helpers=["added_at", "names_each_once"])
     assert {"rows", "mask"} <= program.arguments.keys()
 
@@ -859,8 +991,8 @@ def test_run_takes_other_numbers_and_is_backward_there():
     v, c = wb.Value(other["w"]), wb.Value(2.0)
     loss = f(v, c, other["data"])
     loss.backward()
-    for given in (other, other | {"w": [0.1, -0.2], "b": 2}, other | {"w": v, "b": np.float64(2.0)}):
-        value, gradients = program.run(**given)
+    for changed in (other, other | {"w": [0.1, -0.2], "b": 2}, other | {"w": v, "b": np.float64(2.0)}):
+        value, gradients = program.run(**changed)
         assert value == loss.data
         np.testing.assert_array_equal(gradients["w"], v.grad)
         assert gradients["b"] == c.grad
@@ -870,14 +1002,15 @@ def test_run_takes_other_numbers_and_is_backward_there():
 
 
 def test_run_refuses_what_does_not_fit_with_the_remedy():
-    model, loss = network()
+    _, loss = network()
     program = loss.program()
     with pytest.raises(TypeError, match=r"run\(weight=…\): the program's arguments are .*layer_0_weight"):
         program.run(weight=1.0)
     with pytest.raises(wb.ShapeError, match=r"run\(layer_0_bias=…\).* shape \(4,\), got \(3,\).*record"):
         program.run(layer_0_bias=np.zeros(3))
-    with pytest.raises(TypeError):
-        program.run(targets=np.full(5, 0.5))
+    (labels,) = (name for name, x in program.arguments.items() if x.dtype.kind == "i")
+    with pytest.raises(TypeError, match=r"(?i)cannot cast"):
+        program.run(**{labels: np.full(5, 0.5)})
 
 
 def test_small_numbers_stay_small():
@@ -898,7 +1031,10 @@ def test_check_finds_a_partial_that_changed_after_the_program_was_made(monkeypat
     program = neuron().program()
     monkeypatch.setattr(REGISTRY["tanh"], "partials", (lambda g, y, a: g * (1.0 - y),))
     monkeypatch.setattr(REGISTRY["tanh"], "da", REGISTRY["tanh"].partials[0])
-    with pytest.raises(wb.GradientError, match=rf"(?s)differs from backward\(\) first at\n    d_z = d_h \* \(1.0 - h \* h\)    # ∂tanh: {THIS}:\d+\nthe program has .*backward\(\) has"):
+    with pytest.raises(
+        wb.GradientError,
+        match=rf"(?s)differs from backward\(\) first at\n    d_z = d_h \* \(1.0 - h \* h\)    # ∂tanh: {THIS}:\d+\nthe program has .*backward\(\) has",
+    ):
         program.check()
 
 
@@ -925,7 +1061,8 @@ def test_check_finds_wrong_products_and_sums(by):
     program = network()[1].program()
     for line in program._source.lines:
         kept, line.text = line.text, f"({line.text}) * {by}"
-        with pytest.raises(wb.GradientError):
+        where = f"first at\n    {line.name} = " if line.name in program._engine() else "first at|one by one"
+        with pytest.raises(wb.GradientError, match=where):
             program.check()
         line.text = kept
     program.check()
@@ -934,7 +1071,7 @@ def test_check_finds_wrong_products_and_sums(by):
 def test_check_holds_what_runs_against_the_lines(monkeypatch):
     program = neuron().program()
     honest = program._function
-    wrong = program.source.replace("return loss, {\"w\": d_w", "return loss, {\"w\": d_x")
+    wrong = program.source.replace('return loss, {"w": d_w', 'return loss, {"w": d_x')
     assert wrong != program.source
     space = {}
     exec(wrong, space)
@@ -964,6 +1101,7 @@ sys.path[:] = [p for p in sys.path if "site-packages" not in p] + [sys.argv[2]]
 sys.modules["tinygrad_wb"] = None
 import numpy
 space = runpy.run_path(sys.argv[1], run_name=sys.argv[3])
+assert all(v.flags.writeable for v in space.values() if type(v) is numpy.ndarray)
 import pickle
 sys.stdout.flush()
 sys.stdout.buffer.write(pickle.dumps({k: v for k, v in space.items() if k[0] != "_" and type(v) in (float, bool, numpy.ndarray, dict)}))
@@ -972,7 +1110,9 @@ NUMPY_AT = str(Path(np.__file__).parents[1])
 
 
 def run_saved(path, name="saved"):
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", SAVED, path, NUMPY_AT, name], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", SAVED, path, NUMPY_AT, name], capture_output=True, check=False
+    )
     assert not done.returncode, done.stderr.decode()
     return done.stdout
 
@@ -983,13 +1123,12 @@ def exactly(a, b):
     assert np.asarray(a).dtype == np.asarray(b).dtype
     if isinstance(a, np.ndarray):
         assert a.tobytes() == b.tobytes()
-        assert a.flags.writeable
     else:
         assert np.float64(a).tobytes() == np.float64(b).tobytes() or a != a
 
 
 def test_a_saved_script_stands_on_its_own(tmp_path):
-    model, loss = network("cross_entropy", (3, [40], 2), 50)
+    _, loss = network("cross_entropy", (3, [40], 2), 50)
     program = loss.program()
     path = program.save(tmp_path / "net.py")
     assert path == tmp_path / "net.py"
@@ -1010,7 +1149,14 @@ def test_numbers_of_all_kinds_are_saved_exactly(tmp_path):
         "column": np.arange(60.0).reshape(6, 10)[:, 3], "backwards": np.arange(30.0)[::-1], "fortran": np.asfortranarray(RNG.normal(size=(5, 6))),
         "one": np.array([[3.0]]), "integers": np.arange(5), "bytes_": np.arange(20, dtype=np.uint8), "truths": np.array([True, False]),
     }  # fmt: skip
-    numbers = {"tenth": 0.1, "minus_zero": -0.0, "huge": 1.7976931348623157e308, "endless": inf, "below": -inf, "unknown": nan}
+    numbers = {
+        "tenth": 0.1,
+        "minus_zero": -0.0,
+        "huge": 1.7976931348623157e308,
+        "endless": inf,
+        "below": -inf,
+        "unknown": nan,
+    }
     total = wb.Value(0.0, name="start")
     for name, x in (kinds | numbers).items():
         if isinstance(x, np.ndarray) and x.dtype.kind in "biu":
@@ -1059,7 +1205,9 @@ def test_what_was_there_stays_when_saving_fails(tmp_path, monkeypatch):
             with pytest.raises(OSError, match="No space"):
                 program.save(path)
         assert path.read_text(encoding="utf-8") == "precious"
-        assert [p.name for p in tmp_path.iterdir() if p.name != files.FOLDER] == ["kept.py"], "nothing half written is left"
+        assert [p.name for p in tmp_path.iterdir() if p.name != files.FOLDER] == ["kept.py"], (
+            "nothing half written is left"
+        )
     with pytest.raises(OSError, match="nowhere"):
         program.save(tmp_path / "nowhere" / "x.py")
     program.save(str(path))
@@ -1094,7 +1242,7 @@ def test_the_same_text_has_the_same_file(capsys):
 def test_debug_runs_no_python_code_but_the_program(monkeypatch, capsys):
     """What a debugger's step would land in."""
     program, seen = neuron().program(), []
-    out = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - print goes to a file of C, not to pytest's
+    out = Path(os.devnull).open("w", encoding="utf-8")  # a file of C; pytest's are Python
 
     def trace(frame, event, arg):
         seen.append((frame.f_code.co_filename, frame.f_code.co_name))
@@ -1106,8 +1254,7 @@ def test_debug_runs_no_python_code_but_the_program(monkeypatch, capsys):
             program.debug()
         finally:
             sys.settrace(None)
-    assert seen[0] == (str(program.path), "forward_and_backward")
-    assert len({name for file, name in seen if file != str(program.path)}) == 0 or seen[1:] == []
+    assert seen == [(str(program.path), "forward_and_backward")]
 
 
 def test_debug_works_again_after_it_failed(capsys):
@@ -1194,7 +1341,11 @@ def test_in_a_script_of_its_own(tmp_path):
     )
     package = Path(wb.__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(package)}, check=True
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(package)},
+        check=True,
     )
     names, results, source = json.loads(done.stdout)
     assert names == ["w"]

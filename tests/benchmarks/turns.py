@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from peers import Peer
 
-PAUSE = 0.5  # seconds
+PAUSE, SHORT_PAUSE = 0.5, 0.2  # seconds; the short one in a short run
 BUSY = 0.1  # processors that other programs may use during a turn
 TRIES = 5
 TIMEOUT = 600  # seconds, for one turn
@@ -81,7 +81,7 @@ def take_turns(
     """All rounds of one piece of work."""
     outcomes = {peer.title: Outcome(problem=None if peer.version else "not installed") for peer in peers}
     reference = functools.cache(work.reference)
-    for round in range(min(work.rounds, 2) if quick else work.rounds):
+    for round in range(max(1, work.rounds // 2) if quick else work.rounds):
         for peer in peers:
             outcome = outcomes[peer.title]
             if outcome.problem:
@@ -103,7 +103,7 @@ def take_turns(
 def _undisturbed(peer: Peer, number: int, quick: bool, env: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
     """A turn's answer, after a few tries to have the machine alone, and whether even the last was disturbed."""
     for _ in range(1 if quick else TRIES):
-        time.sleep(PAUSE)
+        time.sleep(SHORT_PAUSE if quick else PAUSE)
         start, others = time.perf_counter(), _others_seconds()
         answer = _turn(peer, number, quick, env)
         disturbed = _others_seconds() - others > BUSY * (time.perf_counter() - start)

@@ -12,7 +12,7 @@ from tinygrad_wb.operation import ones, operation, plain
 from tinygrad_wb.operations.arithmetic import maximum
 from tinygrad_wb.operations.functions import exp, sigmoid, softplus
 from tinygrad_wb.operations.reductions import sum, total
-from tinygrad_wb.operations.shaping import whole
+from tinygrad_wb.operations.shaping import reshape, whole
 from tinygrad_wb.value import Value
 
 __all__ = [
@@ -141,6 +141,16 @@ def _out_of_range(labels: Any, classes: int) -> ValueError:
     return ValueError(f"labels must be from 0 to {classes - 1} for logits of {classes} classes, got {wrong}")
 
 
+@operation(
+    numpy="{a}[np.arange(len({labels})), {labels}]",
+    da=lambda g, y, a, labels: reshape(g, (-1, 1)) * one_hot(labels, a.shape[1], a.dtype),
+    dlabels=None,
+)
+def pick(a: Any, labels: Any) -> Any:
+    """Each row's entry at its label: (n, classes) and integers (n,) to (n,)."""
+    return a[np.arange(len(a)), labels]
+
+
 def _cross_entropy_da(g: Any, y: Any, logits: Any, labels: Any, shared: Any) -> Any:
     # softmax(logits) less the truth, each row's share of the mean
     _, e, e_sum = shared
@@ -166,7 +176,11 @@ def cross_entropy(logits: Any, labels: Any, *, shared: Any) -> Any:
     z, _, e_sum = shared
     size, classes = np.size(labels), np.shape(z)[-1]
     if type(z) is Value:
-        return (total(np.log(e_sum)) - total(z * one_hot(whole(labels), classes, z.dtype))) / size
+        labels = whole(labels)
+        if labels.ndim != 1:
+            z, labels = reshape(z, (-1, classes)), reshape(labels, (-1,))
+        right = pick(z, labels)
+        return (total(np.log(e_sum)) - total(right)) / size
     labels = _class_numbers(z, labels)
     rows = z.reshape(-1, classes)
     try:

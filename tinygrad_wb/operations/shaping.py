@@ -34,7 +34,7 @@ def _transposed(axes: Any) -> str:
     return "{a}.T" if axes is None else "np.transpose({a}, {axes})"
 
 
-@operation(numpy=_transposed, da=lambda g, y, a, axes: transpose(g, _undo(axes)))
+@operation(numpy=_transposed, scalar="+{a}", da=lambda g, y, a, axes: transpose(g, _undo(axes)))
 def transpose(a: Any, axes: Any = None) -> Any:
     """The axes in the order ``axes``; reversed by default."""
     return a if type(a) is float and not axes else np.transpose(a, axes)
@@ -46,7 +46,7 @@ def broadcast_to(a: Any, shape: Any) -> Any:
     return plain(np.array(np.broadcast_to(a, shape)))
 
 
-@operation(numpy="{a}.astype({dtype})", da=lambda g, y, a, dtype: g)
+@operation(numpy="{a}.astype({dtype})", scalar="+{a}", da=lambda g, y, a, dtype: g)
 def astype(a: Any, dtype: Any) -> Any:
     """a as float16, float32 or float64; a scalar stays a Python float."""
     if np.dtype(dtype) not in (np.float16, np.float32, np.float64):

@@ -9,15 +9,15 @@ import numpy as np
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["filled_in", "kind_of", "pattern"]
+__all__ = ["filled_in", "kind_of", "others", "pattern"]
 
 HOLE = object()  # where an array, a number or a Value stands
 
 
 def is_hole(x: Any) -> bool:
-    return isinstance(x, (np.ndarray, Value, np.generic)) or type(x) is float
+    return isinstance(x, (np.ndarray, Value, np.floating)) or type(x) is float
 
 
 def kind_of(x: Any) -> Any:
@@ -25,17 +25,30 @@ def kind_of(x: Any) -> Any:
     kind = type(x)
     if kind is np.ndarray:
         return x.shape, x.dtype.char
-    if kind is float or kind is np.float64:
+    if kind is float or isinstance(x, np.floating):
         return float
-    if kind is Value:
-        return Value, x.shape, x.dtype.char
-    if kind in (list, tuple):
-        return (kind, *map(kind_of, x))
-    if kind is dict:
-        return (kind, *((name, kind_of(item)) for name, item in x.items()))
-    if isinstance(x, (int, str, bytes, bool, type(None), np.generic)):
+    if kind is Value or isinstance(x, np.ndarray):
+        return kind, x.shape, x.dtype.char
+    if is_nested(x):
+        items = x.items() if kind is dict else x
+        return (kind, *[(item[0], kind_of(item[1])) if kind is dict else kind_of(item) for item in items])
+    if isinstance(x, (int, str, bytes, type(None), np.generic)):
         return kind, x
     return kind, id(x)
+
+
+def is_nested(x: Any) -> bool:
+    """Whether it is a list, dictionary or tuple, also a named one."""
+    return type(x) in (list, tuple, dict) or (isinstance(x, tuple) and hasattr(x, "_fields"))
+
+
+def over_items(function: Callable[[Any], Any], x: Any) -> Any:
+    """A list, dictionary or tuple of what ``function`` makes of the items."""
+    kind = type(x)
+    if kind is dict:
+        return {name: function(item) for name, item in x.items()}
+    items = map(function, x)
+    return kind(items) if kind in (list, tuple) else kind(*items)
 
 
 def pattern(x: Any, holes: list[Any]) -> Any:
@@ -43,11 +56,16 @@ def pattern(x: Any, holes: list[Any]) -> Any:
     if is_hole(x):
         holes.append(x)
         return HOLE
-    if type(x) in (list, tuple):
-        return type(x)(pattern(item, holes) for item in x)
-    if type(x) is dict:
-        return {name: pattern(item, holes) for name, item in x.items()}
-    return x
+    return over_items(lambda item: pattern(item, holes), x) if is_nested(x) else x
+
+
+def others(shape: Any) -> Iterator[Any]:
+    """What is left in a pattern."""
+    if is_nested(shape):
+        for item in shape.values() if type(shape) is dict else shape:
+            yield from others(item)
+    elif shape is not HOLE:
+        yield shape
 
 
 def filled_in(shape: Any, holes: Sequence[Any]) -> Any:
@@ -59,8 +77,4 @@ def filled_in(shape: Any, holes: Sequence[Any]) -> Any:
 def _filled(shape: Any, fill: Callable[[], Any]) -> Any:
     if shape is HOLE:
         return fill()
-    if type(shape) in (list, tuple):
-        return type(shape)(_filled(item, fill) for item in shape)
-    if type(shape) is dict:
-        return {name: _filled(item, fill) for name, item in shape.items()}
-    return shape
+    return over_items(lambda item: _filled(item, fill), shape) if is_nested(shape) else shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -34,21 +33,11 @@ MATH = SimpleNamespace(
 )
 
 
-class _NumPysNumbers(ast.NodeTransformer):
-    """Floats that stand in a text as NumPy's, on which a division by zero is inf or nan."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return ast.Call(ast.Name("float", ast.Load()), [node], []) if type(node.value) is float else node
-
-
 def evaluated(text: str, namespace: dict[str, Any]) -> Any:
     """What ``text`` computes."""
     try:
         return eval(text, namespace)  # noqa: S307 - a program's own text
     except (ArithmeticError, ValueError):
-        tree = ast.parse(text, mode="eval")
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        calm = {name: np.float64(x) if type(x := namespace[name]) is float else x for name in used & namespace.keys()}
-        code = compile(ast.fix_missing_locations(_NumPysNumbers().visit(tree)), "<calm>", "eval")
-        found = eval(code, calm | {"float": np.float64, "math": MATH})  # noqa: S307
+        calm = {name: np.float64(x) if type(x) is float else x for name, x in namespace.items()}
+        found = eval(text, calm | {"float": np.float64, "math": MATH})  # noqa: S307
         return float(found) if isinstance(found, np.float64) else found

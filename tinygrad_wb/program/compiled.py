@@ -8,20 +8,21 @@ import gc
 import linecache
 import threading
 import traceback
+import types
 import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray
 
-from tinygrad_wb.program.arguments import filled_in, kind_of, pattern
+from tinygrad_wb.program.arguments import kind_of, others, pattern
 from tinygrad_wb.program.replay import Recorded, Replay, Returned
-from tinygrad_wb.program.run import Run
-from tinygrad_wb.program.surroundings import Surroundings
+from tinygrad_wb.program.run import Run, Terms
+from tinygrad_wb.program.surroundings import Surroundings, moved, put_back, states
 from tinygrad_wb.recording import PACKAGE, is_recording, paused, recorder, recorders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["Compiled", "compile"]
 
@@ -31,22 +32,28 @@ TRIES = 6  # runs that all turn out to be different work
 
 
 class Variant:
-    """The runs and programs of one pattern of arguments, in surroundings that have not changed since."""
+    """The runs and programs of one pattern of arguments, in surroundings that have not changed since.
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    ``changes`` is how many variants before it, one after another, came to nothing.
+    """
+
+    def __init__(self, surroundings: Surroundings, changes: int = 0) -> None:
         self.surroundings = surroundings
+        self.changes = changes
         self.runs: list[Any] = []  # descriptions
-        self.replays: list[Replay] = []
+        self.replays: list[tuple[Terms, Replay]] = []
         self.eager = False
+        self.rolls = False  # a replay may draw random numbers and then find that it does not fit
 
 
 class Compiled:
     """What `compile` returns: called like ``function``, it replays what that did before."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self.function = function
         self._patterns: OrderedDict[Any, list[Variant]] = OrderedDict()
+        self._wasted = 0  # patterns that came to nothing
         self._lock = threading.RLock()
         self._warned = False
 
@@ -58,29 +65,40 @@ class Compiled:
     @property
     def fast_source(self) -> str:
         """The source of the program that was used last, as it is replayed; "" if there is none yet."""
-        replays = [r for variants in reversed(self._patterns.values()) for v in variants for r in v.replays]
+        replays = [r for variants in reversed(self._patterns.values()) for v in variants for _, r in v.replays]
         return replays[0].form.source if replays else ""
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__name__', self.function)!s}>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)  # as a method, like any function
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Compiled, (self.function,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if recorders and recorder():  # inside another compiled function: part of its program
             return self.function(*args, **kwargs)
         with self._lock:
             variant = self._variant(args, kwargs)
-            if variant.eager:
-                return self.function(*args, **kwargs)
-            holes, shape = _arguments(args, kwargs)
-            try:
-                for replay in variant.replays:
-                    results = replay(holes)
-                    if results is not None:
-                        return _put_back(replay.returned.shape, results)
-            except (ArithmeticError, IndexError, ValueError):  # run as it is, 1/0 is inf, and a wrong label explained
-                return self.function(*args, **kwargs)
-            with _no_collection():
-                return self._recorded(variant, args, kwargs, holes)
+            if not variant.eager:
+                holes = _arguments(args, kwargs)
+                try:
+                    before = states(variant.surroundings.generators) if variant.rolls else None
+                    for terms, replay in variant.replays:
+                        if terms.fit():
+                            results = replay(holes)
+                            if results is not None:
+                                return terms.returned(results)
+                            if before:
+                                put_back(variant.surroundings.generators, before)
+                except (ArithmeticError, IndexError, ValueError):
+                    pass  # run as it is, 1/0 is inf, and a wrong label explained
+                else:
+                    with _no_collection():
+                        return self._recorded(variant, args, kwargs, holes)
+        return self.function(*args, **kwargs)
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
@@ -95,76 +113,73 @@ class Compiled:
         if variants is None:
             variants = self._patterns[key] = []
             if len(self._patterns) > PATTERNS:
-                self._patterns.popitem(last=False)
+                _, dropped = self._patterns.popitem(last=False)
+                self._wasted += not any(variant.replays for variant in dropped)
         else:
             self._patterns.move_to_end(key)
         for variant in variants:
             if variant.surroundings.same():
                 return variant
-        variants.insert(0, Variant(Surroundings(self.function)))
+        return self._new_variant(variants, others(pattern((args, kwargs), [])))
+
+    def _new_variant(self, variants: list[Variant], objects: Iterable[Any]) -> Variant:
+        variant = Variant(Surroundings(self.function, *objects))
+        reason = variant.surroundings.refusal
+        if variants:
+            before = variants[0]
+            variant.changes = 0 if before.replays else before.changes + 1
+            if variant.changes >= TRIES:
+                reason = f"{before.surroundings.changed()} around it changes from call to call; pass it as an argument"
+                variant.surroundings.forget()
+        elif self._wasted > PATTERNS:
+            reason = "it is called with other whole numbers, texts or objects each time; give numbers as floats"
+            variant.surroundings.forget()
+        variants.insert(0, variant)
         del variants[VARIANTS:]
-        return variants[0]
+        if reason:
+            self._gave_up(variant, reason)
+        return variant
 
     def _recorded(self, variant: Variant, args: tuple[Any, ...], kwargs: dict[str, Any], holes: Sequence[Any]) -> Any:
         """Run the function, recording; when it does the same work as in an earlier run, make a program of it."""
+        generators = variant.surroundings.generators
+        before = states(generators)
         try:
             run = Run(self.function, args, kwargs)
         except Exception as error:  # noqa: BLE001 - what tracing trips over may be fine without
+            put_back(generators, before)
             result = self.function(*args, **kwargs)  # if it is not, this raises what is wrong
-            return self._gave_up(variant, _told(error), result)
+            self._gave_up(variant, _told(error))
+            return result
         described = run.description()
         results = Returned(run).values(Recorded(run), [getattr(x, "_data", x) for x in run.results], holes)
-        if any(described == earlier for earlier in variant.runs):
-            loose = _loose_arrays(run, variant.surroundings)
-            if loose:
-                self._gave_up(variant, loose, None)
-            else:
-                variant.replays.append(Replay(run, is_recording()))
-                del variant.replays[:-VARIANTS]
+        if moved(generators, before, [draw for _, draw in run.recorder.draws]):
+            self._gave_up(variant, "it draws random numbers of its own; pass them as arguments")
+        elif any(described == earlier for earlier in variant.runs):
+            variant.replays.append((Terms(run), Replay(run, is_recording())))
+            del variant.replays[:-VARIANTS]
+            variant.rolls = variant.rolls or bool(run.recorder.draws and run.recorder.decisions)
         else:
             variant.runs.append(described)
             if len(variant.runs) >= TRIES:
-                self._gave_up(
-                    variant,
-                    f"it did something else in each of {TRIES} runs (random numbers of its own, counters?)",
-                    None,
-                )
-        return _put_back(run.shape, results)
+                self._gave_up(variant, f"it did something else in each of {TRIES} runs")
+        return Terms(run).returned(results)
 
-    def _gave_up(self, variant: Variant, reason: str, result: Any) -> Any:
+    def _gave_up(self, variant: Variant, reason: str) -> None:
         variant.eager = True
         variant.runs.clear()
         if not self._warned:
             self._warned = True
-            warnings.warn(f"{self!r} runs as it is, not compiled: {reason}", RuntimeWarning, stacklevel=5)
-        return result
+            warnings.warn(f"{self!r} runs as it is, not compiled: {reason}", RuntimeWarning, stacklevel=4)
 
 
-def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """The arrays and numbers among the arguments, in order."""
     if not kwargs and all([type(x) is ndarray for x in args]):
-        return list(args), None
+        return list(args)
     holes: list[Any] = []
-    return holes, pattern((args, kwargs), holes)
-
-
-def _put_back(shape: Any, results: Sequence[Any]) -> Any:
-    return filled_in(shape, results) if type(shape) in (list, tuple, dict) else results[0]
-
-
-def _loose_arrays(run: Run, surroundings: Surroundings) -> str:
-    """Why arrays that the function makes could be out of date in a replay; "" if they can't."""
-    seen = surroundings.arrays
-    constants = run.constants()
-    made = [a for a in constants if id(a) not in seen]
-    read = {id(a) for a in constants}
-    sources = [a for i, a in seen.items() if i not in read]
-    if made and sources:
-        return (
-            f"it computes an array of shape {made[0].shape} by plain NumPy, perhaps from an array of shape "
-            f"{sources[0].shape} around it, which may change; pass that as an argument"
-        )
-    return ""
+    pattern((args, kwargs), holes)
+    return holes
 
 
 @contextlib.contextmanager
@@ -194,8 +209,8 @@ def compile(function: Callable[..., Any]) -> Compiled:
 
     ``function`` takes arrays and numbers, in lists, tuples and dictionaries too, and returns Values; a Module is such a
     function. What comes back can be differentiated like any other Value: it is one operation, whose inputs are the
-    parameters that the function reads. Each pattern of shapes and dtypes has a program of its own. Parameters are read at
-    each call, random numbers of layers such as `Dropout` drawn anew; where a branch on a Value goes another way, or
+    parameters that the function reads. Each pattern of shapes and dtypes has a program of its own. Parameters are read
+    at each call, random numbers of layers such as `Dropout` drawn anew; where a branch on a Value goes another way, or
     something around the function has changed, it is recorded again. What can't be replayed runs as it is, after one
     warning that says why. Other effects, such as printing, happen only while it records.
 

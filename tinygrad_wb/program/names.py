@@ -29,11 +29,10 @@ def sanitised(name: str) -> str:
     >>> sanitised("x; import os"), sanitised("0.weight"), sanitised("∂L"), sanitised("class")
     ('x_import_os', 'layer_0_weight', 'L', 'class_')
     """
-    name = unicodedata.normalize("NFKC", name[: 4 * LONGEST])
+    name = unicodedata.normalize("NFKC", name)  # as Python reads it
     name = re.sub(r"_{2,}", "_", re.sub(r"\W", "_", name)).strip("_")[:LONGEST].rstrip("_")
     if name[:1].isdigit():
         name = f"layer_{name}"
-    name = unicodedata.normalize("NFKC", name)
     if not name.isidentifier():  # such as a digit of another script
         name = re.sub(r"[^a-zA-Z0-9_]", "", name).lstrip("_0123456789").rstrip("_")
     return f"{name}_" if name in RESERVED else name
@@ -68,7 +67,8 @@ STORING = ("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")
 @functools.lru_cache(maxsize=1024)
 def _assignments(code: CodeType) -> Mapping[int, str]:
     """For each instruction of ``code`` whose result goes straight into a variable: its name."""
-    found, before = {}, 0
+    found: dict[int, str] = {}
+    before = 0
     for instruction in dis.get_instructions(code):
         if instruction.opname.startswith(STORING):
             variable = instruction.argval if isinstance(instruction.argval, str) else instruction.argval[0]
@@ -100,7 +100,7 @@ def line_of(place: Place) -> int:
 
 
 def variables_in(frame: FrameType | None) -> dict[int, str]:
-    """What the variables of ``frame`` and of the frames that called it are called, by the identity of their contents."""
+    """What the variables of ``frame`` and of those that called it are called, by the identity of their contents."""
     found: dict[int, str] = {}
     while frame is not None:
         for variables in (frame.f_locals, frame.f_globals):

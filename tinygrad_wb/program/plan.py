@@ -12,7 +12,7 @@ from tinygrad_wb.value import Value
 if TYPE_CHECKING:
     from tinygrad_wb.program.trace import Trace
 
-__all__ = ["Plan", "Step"]
+__all__ = ["Plan", "Step", "data_of"]
 
 
 class Step:
@@ -75,7 +75,7 @@ class Plan:
         if node.op.name in ("add", "subtract", "multiply", "divide"):  # type: ignore[union-attr]
             for i, x in enumerate(inputs):
                 if type(x) is Value and id(x._data) in self.trace.constants and id(x._data) not in self._given:
-                    number, other = x._data.flat[0] if x._data.size else 0.0, _data(inputs[1 - i])
+                    number, other = x._data.flat[0] if x._data.size else 0.0, data_of(inputs[1 - i])
                     if _alike(other, node._data) and (x._data == number).all():
                         return (float(number), inputs[1]) if i == 0 else (inputs[0], float(number))
         return inputs
@@ -84,7 +84,7 @@ class Plan:
         """What ``node`` equals to the bit without computing: 1 · x is x."""
         if node.op.name == "multiply":  # type: ignore[union-attr]
             for one, x in (inputs, inputs[::-1]):
-                if type(one) is float and one == 1.0 and _data(x) is not None and _alike(_data(x), node._data):
+                if type(one) is float and one == 1.0 and type(x) is not float and _alike(data_of(x), node._data):
                     return x
         return None
 
@@ -105,8 +105,9 @@ class Plan:
         return steps[::-1]
 
 
-def _data(x: Any) -> Any:
-    return x.data if type(x) is Step else x._data if type(x) is Value else None
+def data_of(x: Any) -> Any:
+    """The data of a step, a leaf or a number."""
+    return x.data if type(x) is Step else x._data if type(x) is Value else x
 
 
 def _alike(a: Any, b: Any) -> bool:

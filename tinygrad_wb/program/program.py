@@ -33,10 +33,10 @@ __all__ = ["Program"]
 class Program:
     """A recorded graph as a Python program: forward, then backward, with a line for every partial derivative.
 
-    ``loss.program()`` makes one. ``source`` is complete Python that needs NumPy alone; ``arguments`` are the numbers and
-    arrays that it starts from, by the names of its variables; ``path`` is where `debug` writes it. ``debug()`` writes the
-    source to that file, prints where, and runs it there: step into it with any debugger, or set a breakpoint in the file.
-    It returns what `run` does.
+    ``loss.program()`` makes one. ``source`` is complete Python that needs NumPy alone; ``arguments`` are the numbers
+    and arrays that it starts from, by the names of its variables; ``path`` is where `debug` writes it. ``debug()``
+    writes the source to that file, prints where, and runs it there: step into it with any debugger, or set a breakpoint
+    in the file. It returns what `run` does.
 
     >>> import tinygrad_wb as wb
     >>> w = wb.Value(3.0, name="w")
@@ -97,7 +97,7 @@ class Program:
 
     def _line_by_line(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """What every line computes, by name."""
-        known = self._function.__globals__ | arguments
+        known: dict[str, Any] = self._function.__globals__ | arguments
         for line in self._source.lines:
             known[line.name] = evaluated(line.text, known)
         return known
@@ -176,8 +176,4 @@ def _agree(found: Any, wanted: Any, tolerance: float = 0.0) -> bool:
     found, wanted = np.asarray(found), np.asarray(wanted)
     if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
         return False
-    if found.dtype.kind != "f":
-        return bool(np.array_equal(found, wanted))
-    if not tolerance:
-        return bool(np.array_equal(found, wanted, equal_nan=True))
     return bool(np.allclose(found, wanted, rtol=0.0, atol=tolerance, equal_nan=True))

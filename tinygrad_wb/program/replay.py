@@ -11,9 +11,9 @@ import numpy as np
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.flat import address, side_by_side, together
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
+from tinygrad_wb.program.arguments import filled_in
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.plan import Plan
-from tinygrad_wb.program.arguments import filled_in
 from tinygrad_wb.program.run import Run, plain
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.value import Value, record, traced

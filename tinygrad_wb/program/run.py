@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import history
-from tinygrad_wb.program.arguments import filled_in, pattern
+from tinygrad_wb.program.arguments import filled_in, is_nested, others, pattern
+from tinygrad_wb.program.surroundings import SIMPLE
 from tinygrad_wb.recording import Recorder, ReplayError
 from tinygrad_wb.value import Value, constant, next_tick, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Run", "plain"]
+__all__ = ["Run", "Terms", "plain"]
+
+ARITHMETIC = {"add", "subtract", "multiply", "divide", "power", "maximum", "minimum"}
 
 
 class Run:
@@ -39,12 +42,33 @@ class Run:
         self.shape = pattern(result, self.results)
         ends = [x for x in (*self.results, *(c for c, _ in self.recorder.decisions)) if type(x) is Value]
         self.nodes = sorted({node for end in ends for node in history(end)}, key=lambda node: node.tick)
-        if not any(type(x) is Value and x.inputs for x in self.results):
-            raise ReplayError("it returns nothing that was computed from its arguments or from parameters")
+        self._check(holes)
         leaves = dict.fromkeys(x for node in self.nodes for x in node.inputs if type(x) is Value and not x.inputs)
         draws = [leaf for leaf, _ in self.recorder.draws]
         self.parameters = [x for x in leaves if x.tick < self.start and x not in {*self.arguments, *draws}]
         self.wanted = self.parameters + [self.arguments[i] for i in self.values]
+
+    def _check(self, holes: Sequence[Any]) -> None:
+        """Raise `ReplayError` for what a replay would do otherwise."""
+        if not any(type(x) is Value and x.inputs for x in self.results):
+            raise ReplayError("it returns nothing that was computed from its arguments or from parameters")
+        if self.nodes[0].tick < self.start:
+            raise ReplayError(
+                f"it uses a Value that was computed outside of it, {self.nodes[0]!r:.80}; pass it as an argument"
+            )
+        for x in others(self.shape):
+            if not isinstance(x, SIMPLE):
+                raise ReplayError(f"it returns a {type(x).__name__}; return Values in tuples, lists or dictionaries")
+        for x in holes:
+            if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
+                raise ReplayError(f"it takes an array of {x.dtype}")
+        for node in self.nodes:
+            if node.op.name in ARITHMETIC and any(map(_is_small_whole, node.inputs)):  # type: ignore[union-attr]
+                if any(type(x) is float for x in node.inputs):
+                    raise ReplayError(
+                        "NumPy computes with small whole numbers and a number otherwise than a Value does: "
+                        "give it an array of floats, or x.astype(float) first"
+                    )
 
     def fixed(self) -> frozenset[Value]:
         """The leaves that nobody wants the gradients of."""
@@ -68,16 +92,52 @@ class Run:
             options = {name: option for name, option in node.options.items() if name != "shared"}
             lines.append((node.op, list(map(told, node.inputs)), _constant(options)))
             known[node] = i
-        return [lines, list(map(told, self.results)), [outcome for _, outcome in self.recorder.decisions]]
+        return [lines, self.shape, list(map(told, self.results)), [outcome for _, outcome in self.recorder.decisions]]
 
-    def constants(self) -> list[Any]:
-        """The plain arrays in the record, and those of leaves that were made inside the function."""
-        found = [x for node in self.nodes for x in node.inputs if type(x) is np.ndarray]
-        made = [
-            x._data for n in self.nodes for x in n.inputs if type(x) is Value and not x.inputs and x.tick > self.start
-        ]
-        ours = {id(x._data) for x in (*self.arguments, *(leaf for leaf, _ in self.recorder.draws))}
-        return [*found, *(a for a in made if type(a) is np.ndarray and id(a) not in ours)]
+
+class Terms:
+    """What a replay of a run needs to know besides: whether it fits, and how its results are given back."""
+
+    def __init__(self, run: Run) -> None:
+        self._arrays = [(p, p._data.shape, p._data.dtype) for p in run.parameters if type(p._data) is np.ndarray]
+        self._numbers = [p for p in run.parameters if type(p._data) is float]
+        self._shape = run.shape
+        self._nested = is_nested(run.shape)
+        values = _values(run)
+        self._plain = [i for i, x in enumerate(run.results) if type(x) is np.ndarray or x not in values]
+
+    def fit(self) -> bool:
+        """Whether the parameters still have the shapes and dtypes that they had."""
+        for p, shape, dtype in self._arrays:
+            data = p._data
+            if type(data) is not np.ndarray or data.shape != shape or data.dtype != dtype:
+                return False
+        return not self._numbers or all([type(p._data) is float for p in self._numbers])
+
+    def returned(self, results: list[Any]) -> Any:
+        """The results of a call, laid out as the function does; those that are no Values without compiling are none."""
+        for i in self._plain:
+            x = results[i]
+            results[i] = x._data if type(x) is Value else x.copy() if type(x) is np.ndarray else x
+        return filled_in(self._shape, results) if self._nested else results[0]
+
+
+def _values(run: Run) -> set[Any]:
+    """What would be Values without compiling: parameters, Values made inside, and what is computed from them."""
+    leaves = {x for node in run.nodes for x in node.inputs if type(x) is Value and not x.inputs}
+    given = {*run.arguments, *(leaf for leaf, _ in run.recorder.draws)}
+    values = {x for x in (*leaves, *run.results) if type(x) is Value and not x.inputs}.difference(given).union(run.wanted)
+    for node in run.nodes:
+        op: Any = node.op
+        partials = op.partials * len(node.inputs) if op.variadic else op.partials
+        if any(type(x) is Value and x in values and d is not None for x, d in zip(node.inputs, partials)):
+            values.add(node)
+    return values
+
+
+def _is_small_whole(x: Any) -> bool:
+    data = x._data if type(x) is Value else x
+    return type(data) is np.ndarray and data.dtype.kind in "iu" and data.dtype.itemsize < 8
 
 
 def plain(x: Any) -> Any:

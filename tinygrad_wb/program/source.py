@@ -6,6 +6,7 @@ import itertools
 import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,8 +148,7 @@ class Source:
         return name
 
     def _partial_name(self, unit: Unit) -> str:
-        to = unit.to
-        assert to is not None
+        to: Any = unit.to
         if self._contributions[to] == 1:
             name = self.gradient_names[to] = self.names.new(f"d_{self.called[to]}")
             return name
@@ -189,7 +189,7 @@ class Source:
         module = unit.node.place.module if hasattr(unit.node, "place") else ""
         for step in unit.steps:
             reads: list[str] = []
-            text = expression(trace, step, lambda x, reads=reads: self._operand(x, reads), self._array, self.helpers)
+            text = expression(trace, step, partial(self._operand, reads=reads), self._array, self.helpers)
             reads += [self._array(a) for a in arrays_in(step.options)]
             if step is not result and step in single and len(text[0]) <= DEEP:
                 self._texts[step], self._reads[step] = text, tuple(reads)

@@ -1,126 +1,323 @@
-"""What a function reads besides its arguments: variables around it, settings of the modules that it calls.
+"""What a function reads besides its arguments: variables around it, settings of the objects that it uses.
 
-A compiled function is a record of one run. Numbers, texts and the like that it read then are frozen in it, so every
-call looks whether they are still the same, and records anew if not.
+A compiled function is a record of one run. Numbers, arrays and branches that it took from around it are frozen in the
+record, so every call looks whether all is as it was, and the function is recorded anew if not. What could change
+unnoticed, such as an iterator, is refused.
 """
 
 from __future__ import annotations
 
-import inspect
+import dis
+import functools
+import pickle
+import random
+import sys
 import types
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import repeat
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.nn.module import Module
+from tinygrad_wb.operation import Operation
 from tinygrad_wb.recording import PACKAGE
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-__all__ = ["Surroundings"]
+__all__ = ["SIMPLE", "Surroundings", "moved", "put_back", "states"]
 
 MISSING = object()
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic)
-LIBRARIES = ("numpy", "tinygrad_wb", "builtins", "math", "random", "collections", "itertools", "functools")
+BUILT_IN = (types.BuiltinFunctionType, types.MethodWrapperType)
+DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
+LIBRARIES = sys.stdlib_module_names | {"numpy", "tinygrad_wb", "builtins"}
+CLOCKS = {"time", "datetime", "secrets", "uuid"}  # modules: what they give is different each time
+UNSEEN = {"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__hash__", "__reduce__"}
+ANY_NAME = {  # code with one of these names may read attributes whose names it does not have
+    "__dict__", "asdict", "astuple", "attrgetter", "eval", "exec", "fields", "getattr", "globals", "members",
+    "named_modules", "named_parameters", "parameters", "vars",
+}  # fmt: skip
+EFFECTS = {"no_grad", "zero_grad"}
+
+
+class Watched:
+    """Places, and what was found there. ``look`` is told a place, the name in it, and what to give if it is empty."""
+
+    def __init__(self, look: Callable[..., Any]) -> None:
+        self.look = look
+        self.places: list[Any] = []
+        self.names: list[Any] = []
+        self.found: list[Any] = []
+
+    def note(self, place: Any, name: Any, content: Any) -> None:
+        self.places.append(place)
+        self.names.append(name)
+        self.found.append(content)
+
+    def same(self) -> bool:
+        now = map(self.look, self.places, self.names, repeat(MISSING))
+        return all(map(is_, now, self.found)) or self.changed() is None
+
+    def changed(self) -> Any:
+        """The name of the first place where something else is now; None if there is none."""
+        for place, name, then in zip(self.places, self.names, self.found):
+            if not _equal(self.look(place, name, MISSING), then):
+                return name
+        return None
 
 
 class Surroundings:
-    """A snapshot of the names and contents that a function can see.
+    """A snapshot of what can be seen from ``roots``: the function, and objects among its arguments.
 
-    ``arrays`` are the plain arrays among them.
+    From each function on, it follows the names that the code has. ``refusal`` says why that can't be compiled, if it
+    can't. ``generators`` are the random generators in sight.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._names: list[tuple[dict[str, Any], str, Any]] = []
-        self._cells: list[tuple[Any, Any]] = []
-        self._contents: list[tuple[Any, Any]] = []
-        self.arrays: dict[int, Any] = {}
-        self._seen: set[int] = set()
-        self._look(function)
+    def __init__(self, *roots: Any) -> None:
+        self._variables = Watched(dict.get)
+        self._of_classes = Watched(types.MappingProxyType.get)
+        self._slots = Watched(getattr)
+        self._cells = Watched(getattr)
+        self._containers: list[tuple[Any, list[Any]]] = []
+        self._arrays: list[tuple[Any, Any, bytes]] = []
+        self.generators: list[Any] = [np.random.mtrand._rand, random._inst]
+        self.refusal = ""
+        self._seen: dict[int, Any] = {}
+        self._words: set[str] = set()  # the names of attributes in the code
+        self._holders: list[Any] = []  # what has attributes
+        self._noted: set[tuple[int, str]] = set()
+        for x in roots:
+            self._look(x)
+        size = -1
+        while size < (size := len(self._words) + len(self._holders)):  # names lead to code, which has more names
+            for holder in self._holders:
+                self._look_into(holder)
+        for effect in EFFECTS & self._words:
+            self.refusal = f"{effect}() inside it would have an effect only while it is recorded; call it outside"
+        del self._seen, self._words, self._holders, self._noted
+        self._watched = [w for w in (self._variables, self._of_classes, self._slots, self._cells) if w.found]
 
     def same(self) -> bool:
         """Whether everything is as it was."""
-        for names, name, content in self._names:
-            if names.get(name, MISSING) is not content and not _equal(names.get(name, MISSING), content):
+        for watched in self._watched:
+            if not watched.same():
                 return False
-        for cell, content in self._cells:
-            if cell.cell_contents is not content and not _equal(cell.cell_contents, content):
+        for container, then in self._containers:
+            if len(container) != len(then) or not (all(map(is_, container, then)) or all(map(_equal, container, then))):
                 return False
-        return all(len(now) == len(then) and all(map(_is, now, then)) for now, then in self._contents)
+        return not self._arrays or all([a.shape == shape and a.tobytes() == then for a, shape, then in self._arrays])
+
+    def changed(self) -> str:
+        """What is not as it was, for a message."""
+        names = [name for watched in self._watched if (name := watched.changed())]
+        return f"{names[0]!r}" if names else "an array or a list"
+
+    def forget(self) -> None:
+        """Whatever happens, count as the same from now on."""
+        self._watched, self._containers, self._arrays = [], [], []
+
+    # -- finding out what there is -------------------------------------------------------------------------------------
 
     def _look(self, x: Any) -> None:
         """Note what can be seen from ``x``."""
-        if id(x) in self._seen or isinstance(x, (*SIMPLE, Value, type, types.ModuleType)):
+        if id(x) in self._seen or isinstance(x, (*SIMPLE, Value)):
             return
-        self._seen.add(id(x))
+        self._seen[id(x)] = x
+        kind = type(x)
         if isinstance(x, np.ndarray):
-            self.arrays[id(x)] = x
-        elif isinstance(x, types.MethodType):
-            self._look(x.__self__)
-            self._look(x.__func__)
+            self._arrays.append((x, x.shape, x.tobytes()))
         elif isinstance(x, types.FunctionType):
             self._look_around(x)
-        elif isinstance(x, (list, tuple, set, frozenset, dict)):
-            items = list(x.values()) if isinstance(x, dict) else list(x)
-            if isinstance(x, (list, dict)):
-                self._contents.append((x.values() if isinstance(x, dict) else x, items))
-            for item in items:
-                self._look(item)
-        elif hasattr(x, "__dict__") and not _of_a_library(type(x)):
-            self._look_into(x)
+        elif isinstance(x, types.ModuleType):
+            if x.__name__ in CLOCKS:
+                self.refusal = f"it uses the module {x.__name__}, which gives something else each time"
+            elif not _of_a_library(x.__name__):
+                self._holders.append(x)
+        elif isinstance(x, type):
+            if not _of_a_library(x.__module__):
+                self._holders.append(x)
+        elif isinstance(x, (types.MethodType, *BUILT_IN)):
+            self._look(x.__self__)
+            self._look(getattr(x, "__func__", None))
+        elif isinstance(x, functools.partial):
+            self._look_at_all(x.func, x.args, x.keywords)
+        elif isinstance(x, property):
+            self._look(x.fget)
+        elif isinstance(x, DESCRIPTORS):
+            self._look(getattr(x, "__func__", getattr(x, "func", None)))
+        elif isinstance(x, Operation):
+            self._look_at_all(x.forward, x.shared, *x.partials)
+        elif isinstance(x, (np.random.Generator, np.random.RandomState, random.Random)):
+            self.generators.append(x)
+        elif _is_container(x):
+            self._look_at_items(x)
+            if not _of_a_library(kind.__module__):
+                self._holders.append(x)
+        elif hasattr(kind, "__next__"):
+            self.refusal = f"it reads from a {kind.__name__}, which gives something else each time"
+        elif hasattr(kind, "__array__") and not _of_a_library(kind.__module__):
+            self.refusal = f"it reads a {kind.__name__}, which can change unnoticed; pass it as a NumPy array"
+        elif hasattr(x, "__dict__") or any(vars(c).get("__slots__") for c in kind.__mro__):
+            self._holders.append(x)
+        elif not _of_a_library(kind.__module__) and kind.__hash__ in (None, object.__hash__):
+            self.refusal = f"it reads a {kind.__name__}, which can change unnoticed; pass what it needs as arguments"
+
+    def _look_at_all(self, *several: Any) -> None:
+        for x in several:
+            self._look(x)
+
+    def _look_at_items(self, x: Any) -> None:
+        items = list(x)
+        if not isinstance(x, tuple):
+            self._containers.append((x, items))
+        if isinstance(x, Mapping):
+            contents = list(x.values())
+            self._containers.append((x.values(), contents))
+            items += contents
+        self._look_at_all(*items)
 
     def _look_around(self, function: types.FunctionType) -> None:
         """The variables that a function's code names, outside of it."""
+        library = function.__code__.co_filename.startswith(PACKAGE) or _of_a_library(function.__module__ or "")
         for cell in function.__closure__ or ():
             try:
-                self._cells.append((cell, cell.cell_contents))
+                content = cell.cell_contents
             except ValueError:  # not assigned yet
                 continue
-            self._look(cell.cell_contents)
-        if function.__code__.co_filename.startswith(PACKAGE):
-            return
-        for content in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            if not library:
+                self._cells.note(cell, "cell_contents", content)
             self._look(content)
-        for name in _names_in(function.__code__):
-            if name in function.__globals__:
-                content = function.__globals__[name]
-                if not isinstance(content, types.ModuleType):
-                    self._names.append((function.__globals__, name, content))
-                self._look(content)
-        if hasattr(function, "__wrapped__"):
-            self._look(function.__wrapped__)
+        self._look(getattr(function, "__wrapped__", None))
+        if library:
+            return
+        self._look_at_all(function.__defaults__, function.__kwdefaults__)
+        variables, attributes = _names_in(function.__code__)
+        self._words |= attributes | (variables & (ANY_NAME | EFFECTS))
+        if "grad =" in attributes:
+            self.refusal = "it assigns to .grad, which a replay would not do; do so outside"
+        for name in variables:
+            content = function.__globals__.get(name, MISSING)
+            if content is MISSING:
+                content = sys.modules.get(name)  # imported inside
+            elif not isinstance(content, types.ModuleType):
+                self._note(self._variables, function.__globals__, name, content)
+            self._look(content)
+        if vars(function):
+            self._holders.append(function)
 
     def _look_into(self, x: Any) -> None:
-        """An object's attributes, and the methods of its class, which the function may call."""
-        for name, content in list(vars(x).items()):
-            if name == "_path":  # where a Module stands in its model: nothing is computed from it
+        """Attributes that the code names: an object's or a module's own, and those of its class."""
+        own = getattr(x, "__dict__", {})
+        if type(own) is dict:
+            names = own.keys() if self._words & ANY_NAME and not isinstance(x, types.ModuleType) else self._words
+            for name in list(names & own.keys() - {"_path"}):  # where a Module stands: nothing is computed from it
+                self._note(self._variables, own, name, own[name])
+            self._look(own.get("__wrapped__"))
+        if isinstance(x, (types.ModuleType, types.FunctionType)):
+            return
+        for cls in (x if isinstance(x, type) else type(x)).__mro__:
+            ours = _of_a_library(cls.__module__)
+            if ours and not cls.__module__.startswith("tinygrad_wb"):
                 continue
-            self._names.append((vars(x), name, content))
-            self._look(content)
-        if isinstance(x, Module):
-            self._names.append((vars(x), "training", vars(x).get("training", MISSING)))
-        for part in vars(type(x)).values():
-            if isinstance(part, types.FunctionType) and part.__name__ != "__init__":
-                self._look(part)
+            for name, content in list(vars(cls).items()):
+                called = name.startswith("__") and (name not in UNSEEN or isinstance(x, type))
+                if name not in self._words and not (called and isinstance(content, types.FunctionType)):
+                    continue
+                if isinstance(content, types.MemberDescriptorType):
+                    if not isinstance(x, type):
+                        self._note(self._slots, x, name, getattr(x, name, MISSING))
+                    continue
+                if type(own) is dict and name not in own and (name == "forward" or not called):
+                    self._note(self._variables, own, name, MISSING)  # an object's own would be found first
+                if ours and isinstance(content, types.FunctionType):
+                    self._words |= _names_in(content.__code__)[1]
+                elif not ours:
+                    self._note(self._of_classes, vars(cls), name, content, id(cls))
+
+    def _note(self, watched: Watched, place: Any, name: str, content: Any, key: int = 0) -> None:
+        if (key or id(place), name) not in self._noted:
+            self._noted.add((key or id(place), name))
+            watched.note(place, name, content)
+            if content is not MISSING:
+                self._look(content)
 
 
-def _names_in(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
+@functools.lru_cache(maxsize=1024)
+def _names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """The variables from outside that ``code`` names, and the attributes."""
+    variables, attributes = set(), set()
+    for instruction in dis.get_instructions(code):
+        name = instruction.argval
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_NAME"):
+            variables.add(name)
+        elif instruction.opcode in dis.hasname:
+            attributes.add(name)
+            if instruction.opname == "STORE_ATTR":
+                attributes.add(f"{name} =")
     for inner in code.co_consts:
-        if inspect.iscode(inner):
-            yield from _names_in(inner)
+        if isinstance(inner, types.CodeType):
+            more, others = _names_in(inner)
+            variables |= more
+            attributes |= others
+    return frozenset(variables), frozenset(attributes)
 
 
-def _of_a_library(kind: type) -> bool:
-    return kind.__module__.split(".")[0] in LIBRARIES and not issubclass(kind, Module)
+def _of_a_library(module: str) -> bool:
+    return module.split(".", 1)[0] in LIBRARIES
 
 
-def _is(now: Any, then: Any) -> bool:
-    return now is then or _equal(now, then)
+def _is_container(x: Any) -> bool:
+    """Whether it is one of Python's own, or made from one."""
+    if isinstance(x, (list, tuple, set, frozenset, dict)):
+        return True
+    plain = isinstance(x, (Mapping, Sequence, AbstractSet)) and not isinstance(x, (range, memoryview))
+    return plain and type(x).__module__.split(".", 1)[0] in sys.stdlib_module_names
 
 
 def _equal(now: Any, then: Any) -> bool:
     """Whether two simple things are the same; all others count as changed when they are others."""
+    if now is then:
+        return True
     return isinstance(now, SIMPLE) and type(now) is type(then) and (now == then or (now != now and then != then))
+
+
+# -- random numbers --------------------------------------------------------------------------------------------------
+
+
+def states(generators: list[Any]) -> list[Any]:
+    """Where each random generator stands."""
+    return [g.getstate() if isinstance(g, random.Random) else _bits(g).state for g in generators]
+
+
+def put_back(generators: list[Any], before: list[Any]) -> None:
+    """Let each random generator go on from where it stood."""
+    for g, state in zip(generators, before, strict=True):
+        if isinstance(g, random.Random):
+            g.setstate(state)
+        else:
+            _bits(g).state = state
+
+
+def moved(generators: list[Any], before: list[Any], draws: list[Callable[[], Any]]) -> bool:
+    """Whether random numbers have been drawn other than by ``draws``, which a replay does again."""
+    after = states(generators)
+    if not draws:
+        return _told(before) != _told(after)
+    put_back(generators, before)
+    for draw in draws:
+        draw()
+    expected = states(generators)
+    put_back(generators, after)
+    return _told(expected) != _told(after)
+
+
+def _told(state: Any) -> bytes:
+    return pickle.dumps(state)
+
+
+def _bits(generator: Any) -> Any:
+    return generator.bit_generator if isinstance(generator, np.random.Generator) else generator._bit_generator

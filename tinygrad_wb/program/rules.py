@@ -1,0 +1,217 @@
+"""How operations are written into memory that is there already: a rule adds the lines, or says False if it can't."""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.program.plan import Step, data_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tinygrad_wb.program.fast import FastForm
+
+__all__ = ["ARRAYS", "ELEMENTWISE", "REDUCED", "VIEWS", "elementwise", "with_products"]
+
+SMALL = 1 << 16  # elements of a result up to which `dot` is quicker than `matmul`
+SHORT = 1 << 12  # elements up to which BLAS adds up as well as NumPy does, and starts sooner
+NARROW = 64  # columns up to which the largest of each row is found quicker in a transposed copy
+
+ELEMENTWISE = {
+    "absolute", "add", "cos", "divide", "equal", "exp", "greater", "greater_equal", "isfinite", "less", "less_equal",
+    "log", "log1p", "logical_and", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "sign", "sin",
+    "sqrt", "square", "subtract", "tanh",
+}  # fmt: skip
+VIEWS = {"broadcast_to", "getitem", "reshape", "transpose"}
+VDOT = SimpleNamespace(name="vdot", numpy="np.vdot({a}, {b})", scalar=None)
+
+
+def with_products(steps: Sequence[Step]) -> list[Step]:
+    """Sums of products that are used for nothing else as one step: the dot product of the two."""
+    out, folded = [], set()
+    for step in steps:
+        if step.op.name == "sum" and step.number and type(step.inputs[0]) is Step:
+            (product,) = step.inputs
+            pair = product.inputs * 2 if product.op.name == "square" else product.inputs
+            if (
+                product.op.name in ("multiply", "square")
+                and product.uses == 1
+                and all(map(_plain, pair, (product,) * 2))
+            ):
+                step.inputs, step.op = pair, VDOT
+                folded.add(product)
+        out.append(step)
+    return [step for step in out if step not in folded]
+
+
+def _plain(x: Any, like: Step) -> bool:
+    data = data_of(x)
+    return (
+        isinstance(data, np.ndarray)
+        and data.shape == like.data.shape
+        and data.dtype == like.data.dtype
+        and data.dtype.char in "fd"
+        and data.flags.c_contiguous
+        and type(x) is Step
+    )
+
+
+def elementwise(form: FastForm, step: Step) -> bool:
+    name = step.op.name
+    whole = name in ("maximum", "minimum")
+    operands = [form._weak(x, step, whole) for x in step.inputs]
+    place = form._place(step, step.inputs)
+    form.lines.append(
+        f"{form._function(name, getattr(np, name))}({', '.join(operands)}, {'out=' if whole else ''}{place})"
+    )
+    return True
+
+
+def _matmul(form: FastForm, step: Step) -> bool:
+    a, b = step.inputs
+    same = {data_of(a).dtype, data_of(b).dtype} == {step.data.dtype} and data_of(a).ndim == data_of(b).ndim == 2
+    # `dot` is quicker to start, but it fills what it writes into with zeros first.
+    quick = same and step.data.size <= SMALL
+    name = form._function("dot", np.dot) if quick else form._function("matmul", np.matmul)
+    left, right = form._text(a), form._text(b)
+    form.lines.append(f"{name}({left}, {right}, {form._place(step)})")
+    return True
+
+
+def _sum(form: FastForm, step: Step) -> bool:
+    (a,) = step.inputs
+    data, axis, keepdims = data_of(a), step.options["axis"], step.options["keepdims"]
+    if data.dtype.kind == "f" and data.dtype.itemsize >= 4 and data.ndim == 2 and axis in (0, 1, -1) and data.size:
+        # The product with a row of ones adds up too, and BLAS is quicker at it.
+        text = form._text(a)
+        ones = _ones(form, data.shape[0 if axis == 0 else 1], data.dtype)
+        place = form._place(step)
+        if keepdims:
+            place = _flat(form, step, place)
+        if not place:
+            return False
+        pair = (ones, text) if axis == 0 else (text, ones)
+        form.lines.append(f"{form._function('dot', np.dot)}({', '.join(pair)}, {place})")
+        return True
+    return _reduce(form, step, "add")
+
+
+def _flat(form: FastForm, step: Step, place: str) -> str:
+    """The buffer of a step, seen as a row."""
+    name = form.names.numbered("view")
+    if place in form.namespace:
+        form.namespace[name] = form.namespace[place].reshape(-1)
+    else:
+        form.lines.append(f"{name} = {place}.reshape(-1)")
+    return name
+
+
+def _ones(form: FastForm, n: int, dtype: Any) -> str:
+    key = ("ones", n, dtype)
+    if key not in form._constants:
+        form._constants[key] = name = form.names.numbered("ones")
+        form.namespace[name] = np.ones(n, dtype)
+    return form._constants[key]
+
+
+def _reduce(form: FastForm, step: Step, ufunc: str) -> bool:
+    (a,) = step.inputs
+    axis, keepdims = step.options["axis"], step.options["keepdims"]
+    name = form._function(f"{ufunc}_reduce", getattr(np, ufunc).reduce)
+    text = form._text(a)
+    data = data_of(a)
+    if ufunc != "add" and axis in (1, -1) and data.ndim == 2 and 1 < data.shape[1] <= NARROW and data.size <= SMALL:
+        columns, turned = form.names.numbered("t"), form.names.numbered("view")
+        form.namespace[columns] = np.empty(data.shape[::-1], data.dtype)
+        form.namespace[turned] = form.namespace[columns].T
+        place = form._place(step)
+        form.lines.append(f"{form._function('copyto', np.copyto)}({turned}, {text})")
+        form.lines.append(f"{name}({columns}, 0, None, {_flat(form, step, place) if keepdims else place})")
+        return True
+    form.lines.append(f"{name}({text}, {axis!r}, None, {form._place(step)}, {keepdims})")
+    return True
+
+
+def _mean(form: FastForm, step: Step) -> bool:
+    if step.data.dtype.itemsize < 4:
+        return False  # NumPy adds up float16 in float32
+    count = float(data_of(step.inputs[0]).size / step.data.size)
+    if not _sum(form, step):
+        return False
+    place = form.called[step]
+    name = form.names.numbered("c")
+    form.namespace[name] = np.array(count, step.data.dtype)
+    form.lines.append(f"{form._function('divide', np.divide)}({place}, {name}, {place})")
+    return True
+
+
+def _one_hot(form: FastForm, step: Step) -> bool:
+    (labels,) = step.inputs
+    if np.ndim(data_of(labels)) != 1 or not step.data.size:
+        return False
+    classes, dtype = step.options["classes"], np.dtype(step.options["dtype"])
+    rows = form._function(f"rows_{classes}_{dtype.name}", np.eye(classes, dtype=dtype).take)
+    _refuse_negative(form, labels)
+    form.lines.append(f"{rows}({form._text(labels)}, 0, {form._place(step)})")  # which refuses what is too large
+    return True
+
+
+def _pick(form: FastForm, step: Step) -> bool:
+    """Entries of rows, by their place in all rows laid end to end."""
+    a, labels = step.inputs
+    (rows, classes), text = data_of(a).shape, form._text(labels)
+    fits = type(a) is Step and a.data.flags.c_contiguous and data_of(labels).dtype == np.intp and step.data.size
+    if not fits:
+        return False
+    _refuse_negative(form, labels)
+    if not any(x.op.name == "one_hot" and x.inputs[0] is labels for x in form.plan.steps):  # which refuses them as well
+        greatest = form._function("maximum_reduce", np.maximum.reduce)
+        form.lines.append(f"if {greatest}({text}) >= {classes}: raise IndexError")
+    places, starts = form.names.numbered("places"), form.names.numbered("starts")
+    form.namespace[places], form.namespace[starts] = np.empty(rows, np.intp), np.arange(0, rows * classes, classes)
+    form.lines.append(f"{form._function('add', np.add)}({starts}, {text}, {places})")
+    form.lines.append(f"{form._text(a)}.take({places}, None, {form._place(step)}, 'clip')")
+    return True
+
+
+def _refuse_negative(form: FastForm, labels: Any) -> None:
+    """NumPy would take a negative label from the end. Refused, the function itself is run, and says what is wrong."""
+    if ("labels", labels) not in form._constants:
+        text = form._constants["labels", labels] = form._text(labels)
+        form.lines.append(f"if {form._function('minimum_reduce', np.minimum.reduce)}({text}) < 0: raise IndexError")
+
+
+def _total(form: FastForm, step: Step) -> str:
+    (a,) = step.inputs
+    data, text = data_of(a), form._text(a)
+    if type(a) is Step and data.dtype.char in "fd" and data.flags.c_contiguous and 0 < data.size <= SHORT:
+        return f"float({form._function('vdot', np.vdot)}({_ones(form, data.size, data.dtype)}, {text}))"
+    return f"float({form._function('add_reduce', np.add.reduce)}({text}, None))"
+
+
+def _full_mean(form: FastForm, step: Step) -> str:
+    data = data_of(step.inputs[0])
+    return (
+        "" if not isinstance(data, np.ndarray) or data.dtype.itemsize < 4 else f"{_total(form, step)} / {data.size}.0"
+    )
+
+
+def _vdot(form: FastForm, step: Step) -> str:
+    a, b = map(form._text, step.inputs)
+    return f"float({form._function('vdot', np.vdot)}({a}, {b}))"
+
+
+ARRAYS: dict[str, Callable[[FastForm, Step], bool]] = {
+    "matmul": _matmul,
+    "sum": _sum,
+    "mean": _mean,
+    "max": functools.partial(_reduce, ufunc="maximum"),
+    "min": functools.partial(_reduce, ufunc="minimum"),
+    "one_hot": _one_hot,
+    "pick": _pick,
+}
+REDUCED: dict[str, Callable[[FastForm, Step], str]] = {"sum": _total, "mean": _full_mean, "vdot": _vdot}
