@@ -74,7 +74,7 @@ def agree(a, b, rtol=1e-10):
 
 def back(result, seeded=True):
     """backward() through every Value of a result."""
-    found = [v for v in values_in(result) if v.inputs]
+    found = values_in(result)
     total = 0.0
     for k, v in enumerate(found):
         total = total + (1.0 + k) * (wb.sum(v * weights(v.data)) if v.shape else v)
@@ -1161,13 +1161,13 @@ BRANCHES = {
     "if": lambda x, w: wb.sum(w * x) * 2.0 if wb.sum(x * w) < 0.3 else wb.sum(w),
     "while": while_loop,
     "and, or, not, assert": unary_branch,
-    "max": lambda x, w: max(wb.sum(w * x), wb.sum(w), 0.5),
+    "max": lambda x, w: max(wb.sum(w * x), wb.sum(w), w[0] * 0.5),
     "min of elements": lambda x, w: min(w * x, key=lambda v: v * v) * 2.0,
     "sorted": lambda x, w: sorted([wb.sum(w * x), wb.sum(w), wb.sum(x)])[1] * w[0],
     "equal": lambda x, w: wb.sum(w) if wb.sum(x) == wb.sum(x * 1.0) and x[0] != x[1] else wb.sum(w * x),
     "of an argument alone": lambda x, w: wb.sum(w * x) if x[0] > 0.0 else wb.mean(w),
     "any": lambda x, w: wb.sum(w) if any(v > 1.0 for v in x) else wb.sum(w * x),
-    "filter": lambda x, w: sum([v * w[0] for v in x if v > 0.0], w[1]),
+    "filter": lambda x, w: sum([v * w[0] for v in x[:2] if v > 0.0], w[1]),
     "clip by norm": lambda x, w: w * x / n if (n := wb.sqrt(wb.sum(w * x * w * x))) > 1.0 else w * x,
 }
 
@@ -1228,7 +1228,7 @@ def steals_a_gradient(x, w):
 REFUSED = {
     "float()": (lambda x, w: w * float(wb.sum(x)), "float"),
     "int()": (lambda x, w: w * int(x[0]), "int"),
-    "item()": (lambda x, w: w * wb.sum(x).item(), "item"),
+    "item()": (lambda x, w: w * wb.sum(w * x).item(), "item"),
     "data": (lambda x, w: w * (w * x).data, "v.data"),
     "np.asarray": (lambda x, w: w * np.asarray(x), "NumPy can't turn"),
     "format": (lambda x, w: w * float(f"{wb.sum(x):.3f}"), "v.item"),
@@ -1528,7 +1528,7 @@ def test_large_arrays(size):
 # == 6. very many scalar operations ========================================================================================
 
 
-@pytest.mark.parametrize("part", [50, 1000])
+@pytest.mark.parametrize("part", [50, 300])
 def test_a_long_program_is_split_into_several_functions(part, monkeypatch):
     monkeypatch.setattr(fast, "PART", part)
     ws = [wb.Value(0.1 * i) for i in range(20)]
@@ -1547,11 +1547,11 @@ def test_a_long_program_is_split_into_several_functions(part, monkeypatch):
     m = wb.Value(normal(4, 4))
 
     def g(x):
-        for _ in range(40):
+        for _ in range(80):
             x = wb.tanh(x @ m) + x * 0.5
         return wb.mean(x), x
 
-    assert check(g, [(normal(2, 4, seed=i),) for i in range(CALLS)], [m]).fast_source.count("def part_") > (part < 1000)
+    assert "def part_" in check(g, [(normal(2, 4, seed=i),) for i in range(CALLS)], [m]).fast_source
 
 
 # == 7. threads, copies, memory ===========================================================================================
@@ -1639,9 +1639,9 @@ def test_training_holds_no_more_and_more_memory():
     gc.collect()
     gc.disable()
     try:
-        train(20)
+        train(3000)  # lists of freed objects fill up
         before = sum(1 for _ in gc.get_objects()), sys.getallocatedblocks()
-        train(200)
+        train(500)
         after = sum(1 for _ in gc.get_objects()), sys.getallocatedblocks()
     finally:
         gc.enable()

@@ -275,6 +275,10 @@ ROWS = {
         sample((4,), REPEATS, shape=(3,)), sample((4, 2), REPEATS, shape=(3, 2)), sample((2, 2, 4), np.array([[0, 1], [1, 1]]), shape=(3, 4)),
         sample((0,), np.array([], int), shape=(3,)), sample((2,), 1, shape=(3, 2)),
     ),
+    "pick": general(
+        lambda a, labels: a[np.arange(len(a)), labels],
+        sample((4, 3), np.array([0, 2, 2, 1])), sample((1, 2), np.array([1])), sample((0, 3), np.array([], int)), sample((2, 1), np.array([0, 0], np.uint8)),
+    ),
 }  # fmt: skip
 
 # Those without any derivative: what NumPy says, and inputs for which an array and each of its numbers are tried.
@@ -285,7 +289,9 @@ WITHOUT_DERIVATIVE = {
     "logical_and": (np.logical_and, NASTY_PAIRS), "isfinite": (np.isfinite, NASTY_PAIRS[:1]),
     "one_hot": (lambda labels, classes: np.eye(classes)[np.asarray(labels, int)], [np.array([0.0, 2.0, 1.0, 2.0])], {"classes": 3}),
 }  # fmt: skip
-INTERNAL = {"getitem", "put", "take", "scatter"} | (WITHOUT_DERIVATIVE.keys() - {"one_hot"})  # operators of Values
+INTERNAL = {"getitem", "put", "take", "scatter", "pick"} | (
+    WITHOUT_DERIVATIVE.keys() - {"one_hot"}
+)  # operators of Values
 COMPILED = {
     "compiled"
 }  # a whole function as one operation; it is registered when `wb.compile` is loaded, and has tests of its own
@@ -549,6 +555,8 @@ NASTY = {
     + [at([1.0], [1], gives=IndexError), at([1.0], 0.5, gives=IndexError)],
     "scatter": passes_on([inf, nan, 1.0], [0, 1, 1], gives=[inf, nan, 0.0], slopes=([1.0, 2.0, 2.0],), shape=(3,))
     + passes_on([], np.array([], int), gives=[0.0, 0.0], slopes=([],), shape=(2,)),
+    "pick": passes_on([[inf, 1.0], [nan, -0.0]], [1, 0], gives=[1.0, nan], slopes=([[0.0, 1.0], [2.0, 0.0]],))
+    + passes_on(np.zeros((0, 2)), np.zeros(0, int), gives=[], slopes=(np.zeros((0, 2)),)),
 }  # fmt: skip
 
 each_point = pytest.mark.parametrize(
@@ -814,6 +822,7 @@ def test_template_is_python_that_gives_the_same_result(name, case):
         "uint8": np.uint8,
         "put": REGISTRY["put"].function,
         "scatter": REGISTRY["scatter"].function,
+        "pick": REGISTRY["pick"].function,
         **dict(zip(names, values, strict=True)),
     }
     again = eval(text, {"__builtins__": {"slice": slice, "Ellipsis": Ellipsis}}, names_known)

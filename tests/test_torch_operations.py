@@ -109,6 +109,7 @@ TORCH = {
     "binary_cross_entropy": F.binary_cross_entropy_with_logits, "hinge_loss": lambda a, t: torch.relu(1.0 - t * a).mean(),
     "cross_entropy": cross_entropy,
     "take": lambda a, index: a[torch.as_tensor(np.asarray(index, int))], "scatter": lambda a, index, shape: put(a, np.asarray(index, int), shape),
+    "pick": lambda a, labels: a[torch.arange(len(a)), torch.as_tensor(np.asarray(labels, int))],
     "greater": torch.gt, "greater_equal": torch.ge, "less": torch.lt, "less_equal": torch.le, "equal": torch.eq, "not_equal": torch.ne,
     "logical_and": torch.logical_and, "isfinite": torch.isfinite, "one_hot": lambda labels, classes: F.one_hot(labels.long(), classes),
 }  # fmt: skip

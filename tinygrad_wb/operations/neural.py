@@ -142,7 +142,7 @@ def _out_of_range(labels: Any, classes: int) -> ValueError:
 
 
 @operation(
-    numpy="{a}[np.arange(len({labels})), {labels}]",
+    numpy="{a}[np.arange({labels}.size), {labels}]",
     da=lambda g, y, a, labels: reshape(g, (-1, 1)) * one_hot(labels, a.shape[1], a.dtype),
     dlabels=None,
 )
@@ -178,7 +178,7 @@ def cross_entropy(logits: Any, labels: Any, *, shared: Any) -> Any:
     if type(z) is Value:
         labels = whole(labels)
         if labels.ndim != 1:
-            z, labels = reshape(z, (-1, classes)), reshape(labels, (-1,))
+            z, labels = reshape(z, (-1, classes)), np.reshape(labels, -1)
         right = pick(z, labels)
         return (total(np.log(e_sum)) - total(right)) / size
     labels = _class_numbers(z, labels)

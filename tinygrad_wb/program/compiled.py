@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gc
 import linecache
+import sys
 import threading
 import traceback
 import types
@@ -28,7 +29,7 @@ __all__ = ["Compiled", "compile"]
 
 PATTERNS = 32  # of arguments, that programs are kept for
 VARIANTS = 8  # programs for one pattern: for other branches, other surroundings
-TRIES = 6  # runs that all turn out to be different work
+TRIES = 6  # runs that turn out to be different work, and come to nothing
 
 
 class Variant:
@@ -156,21 +157,38 @@ class Compiled:
         if moved(generators, before, [draw for _, draw in run.recorder.draws]):
             self._gave_up(variant, "it draws random numbers of its own; pass them as arguments")
         elif any(described == earlier for earlier in variant.runs):
-            variant.replays.append((Terms(run), Replay(run, is_recording())))
-            del variant.replays[:-VARIANTS]
-            variant.rolls = variant.rolls or bool(run.recorder.draws and run.recorder.decisions)
+            self._prepare(variant, run)
         else:
             variant.runs.append(described)
-            if len(variant.runs) >= TRIES:
+            if len(variant.runs) - len(variant.replays) >= TRIES:
                 self._gave_up(variant, f"it did something else in each of {TRIES} runs")
         return Terms(run).returned(results)
+
+    def _prepare(self, variant: Variant, run: Run) -> None:
+        """Make a program of a run."""
+        try:
+            variant.replays.append((Terms(run), Replay(run, is_recording())))
+        except Exception as error:  # noqa: BLE001 - a shortcoming of ours need not stop the user
+            self._gave_up(variant, f"there is no program for it ({type(error).__name__}: {error})")
+            return
+        del variant.replays[:-VARIANTS]
+        variant.rolls = variant.rolls or bool(run.recorder.draws and run.recorder.decisions)
 
     def _gave_up(self, variant: Variant, reason: str) -> None:
         variant.eager = True
         variant.runs.clear()
         if not self._warned:
             self._warned = True
-            warnings.warn(f"{self!r} runs as it is, not compiled: {reason}", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"{self!r} runs as it is, not compiled: {reason}", RuntimeWarning, stacklevel=_levels())
+
+
+def _levels() -> int:
+    """How many calls up the code outside of this package stands."""
+    frame: Any = sys._getframe(1)
+    level = 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Terms", "plain"]
 
+DTYPES = "?bhilqBHILQefd"
 ARITHMETIC = {"add", "subtract", "multiply", "divide", "power", "maximum", "minimum"}
 
 
@@ -31,7 +32,7 @@ class Run:
         self.function = function
         holes: list[Any] = []
         self.asked = pattern((args, kwargs), holes)
-        self.arguments = [traced(plain(x), f"argument_{i}") for i, x in enumerate(holes)]
+        self.arguments = [traced(_native(plain(x)), f"argument_{i}") for i, x in enumerate(holes)]
         self.values = [i for i, x in enumerate(holes) if type(x) is Value]  # the arguments that are Values
         self.recorder = Recorder()
         self.start = next_tick()
@@ -43,32 +44,35 @@ class Run:
         ends = [x for x in (*self.results, *(c for c, _ in self.recorder.decisions)) if type(x) is Value]
         self.nodes = sorted({node for end in ends for node in history(end)}, key=lambda node: node.tick)
         self._check(holes)
-        leaves = dict.fromkeys(x for node in self.nodes for x in node.inputs if type(x) is Value and not x.inputs)
+        read = (*(x for node in self.nodes for x in node.inputs), *ends)
+        leaves = dict.fromkeys(x for x in read if type(x) is Value and not x.inputs)
         draws = [leaf for leaf, _ in self.recorder.draws]
         self.parameters = [x for x in leaves if x.tick < self.start and x not in {*self.arguments, *draws}]
         self.wanted = self.parameters + [self.arguments[i] for i in self.values]
 
     def _check(self, holes: Sequence[Any]) -> None:
         """Raise `ReplayError` for what a replay would do otherwise."""
-        if not any(type(x) is Value and x.inputs for x in self.results):
-            raise ReplayError("it returns nothing that was computed from its arguments or from parameters")
-        if self.nodes[0].tick < self.start:
-            raise ReplayError(
-                f"it uses a Value that was computed outside of it, {self.nodes[0]!r:.80}; pass it as an argument"
-            )
         for x in others(self.shape):
             if not isinstance(x, SIMPLE):
                 raise ReplayError(f"it returns a {type(x).__name__}; return Values in tuples, lists or dictionaries")
+        if not any(type(x) is Value and x.inputs for x in self.results):
+            raise ReplayError("it returns nothing that was computed from its arguments or from parameters")
         for x in holes:
-            if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
+            if isinstance(x, np.ndarray) and x.dtype.char not in DTYPES:
                 raise ReplayError(f"it takes an array of {x.dtype}")
         for node in self.nodes:
-            if node.op.name in ARITHMETIC and any(map(_is_small_whole, node.inputs)):  # type: ignore[union-attr]
-                if any(type(x) is float for x in node.inputs):
-                    raise ReplayError(
-                        "NumPy computes with small whole numbers and a number otherwise than a Value does: "
-                        "give it an array of floats, or x.astype(float) first"
-                    )
+            if node.tick < self.start:
+                raise ReplayError(f"it uses {node!r:.80}, computed outside of it; pass that as an argument")
+            name = node.op.name  # type: ignore[union-attr]
+            if name in ARITHMETIC and any(map(_is_small_whole, node.inputs)) and float in map(type, node.inputs):
+                raise ReplayError(
+                    "NumPy computes with small whole numbers and a number otherwise than a Value does: "
+                    "give it an array of floats, or x.astype(float) first"
+                )
+            if name in ("take", "scatter") and plain(node.inputs[1]).dtype == bool:
+                raise ReplayError(
+                    "how many a mask picks is another number in each call; use wb.where, or multiply by it"
+                )
 
     def fixed(self) -> frozenset[Value]:
         """The leaves that nobody wants the gradients of."""
@@ -126,7 +130,8 @@ def _values(run: Run) -> set[Any]:
     """What would be Values without compiling: parameters, Values made inside, and what is computed from them."""
     leaves = {x for node in run.nodes for x in node.inputs if type(x) is Value and not x.inputs}
     given = {*run.arguments, *(leaf for leaf, _ in run.recorder.draws)}
-    values = {x for x in (*leaves, *run.results) if type(x) is Value and not x.inputs}.difference(given).union(run.wanted)
+    leaves.update(x for x in run.results if type(x) is Value and not x.inputs)
+    values = leaves.difference(given).union(run.wanted)
     for node in run.nodes:
         op: Any = node.op
         partials = op.partials * len(node.inputs) if op.variadic else op.partials
@@ -145,6 +150,11 @@ def plain(x: Any) -> Any:
     if type(x) is Value:
         return x._data
     return x if type(x) is np.ndarray and x.ndim else constant(x)
+
+
+def _native(data: Any) -> Any:
+    """Data in this machine's byte order, as gradients are."""
+    return data if type(data) is float or data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
 
 
 class _Array:

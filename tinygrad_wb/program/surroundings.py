@@ -7,16 +7,18 @@ unnoticed, such as an iterator, is refused.
 
 from __future__ import annotations
 
+import contextvars
 import dis
 import functools
 import pickle
 import random
 import sys
 import types
+import weakref
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import repeat
-from operator import is_
+from operator import attrgetter, is_, methodcaller
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,16 +34,22 @@ __all__ = ["SIMPLE", "Surroundings", "moved", "put_back", "states"]
 
 MISSING = object()
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic)
-BUILT_IN = (types.BuiltinFunctionType, types.MethodWrapperType)
-DESCRIPTORS = (staticmethod, classmethod, functools.cached_property, functools.partialmethod)
+RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
+OPAQUE = {types.MappingProxyType, contextvars.ContextVar, memoryview}
 LIBRARIES = sys.stdlib_module_names | {"numpy", "tinygrad_wb", "builtins"}
 CLOCKS = {"time", "datetime", "secrets", "uuid"}  # modules: what they give is different each time
-UNSEEN = {"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__hash__", "__reduce__"}
+UNCALLED = {"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__hash__", "__reduce__"}
 ANY_NAME = {  # code with one of these names may read attributes whose names it does not have
-    "__dict__", "asdict", "astuple", "attrgetter", "eval", "exec", "fields", "getattr", "globals", "members",
+    "__dict__", "asdict", "astuple", "attrgetter", "fields", "getattr", "hasattr", "members", "methodcaller",
     "named_modules", "named_parameters", "parameters", "vars",
 }  # fmt: skip
-EFFECTS = {"no_grad", "zero_grad"}
+REFUSED = dict.fromkeys(("no_grad", "zero_grad"), "would have an effect only while it is recorded; call it outside")
+REFUSED |= dict.fromkeys(
+    ("environ", "eval", "exec", "fromfile", "genfromtxt", "getenv", "globals", "input", "load", "loadtxt", "open",
+    "read_bytes", "read_text"), "may give something else each time; pass that as an argument",
+)  # fmt: skip
+REFUSED["isinstance"] = "asks for Values or arrays, and while it is recorded its arguments are Values"
+REFUSED["grad ="] = "would have an effect only while it is recorded; assign outside"
 
 
 class Watched:
@@ -96,8 +104,8 @@ class Surroundings:
         while size < (size := len(self._words) + len(self._holders)):  # names lead to code, which has more names
             for holder in self._holders:
                 self._look_into(holder)
-        for effect in EFFECTS & self._words:
-            self.refusal = f"{effect}() inside it would have an effect only while it is recorded; call it outside"
+        for word in self._words & REFUSED.keys():
+            self.refusal = f"{word} inside it {REFUSED[word]}"
         del self._seen, self._words, self._holders, self._noted
         self._watched = [w for w in (self._variables, self._of_classes, self._slots, self._cells) if w.found]
 
@@ -127,9 +135,10 @@ class Surroundings:
         if id(x) in self._seen or isinstance(x, (*SIMPLE, Value)):
             return
         self._seen[id(x)] = x
-        kind = type(x)
         if isinstance(x, np.ndarray):
             self._arrays.append((x, x.shape, x.tobytes()))
+            if x.dtype == object:
+                self._look_at_all(*x.flat)
         elif isinstance(x, types.FunctionType):
             self._look_around(x)
         elif isinstance(x, types.ModuleType):
@@ -140,30 +149,31 @@ class Surroundings:
         elif isinstance(x, type):
             if not _of_a_library(x.__module__):
                 self._holders.append(x)
-        elif isinstance(x, (types.MethodType, *BUILT_IN)):
-            self._look(x.__self__)
-            self._look(getattr(x, "__func__", None))
-        elif isinstance(x, functools.partial):
-            self._look_at_all(x.func, x.args, x.keywords)
-        elif isinstance(x, property):
-            self._look(x.fget)
-        elif isinstance(x, DESCRIPTORS):
-            self._look(getattr(x, "__func__", getattr(x, "func", None)))
         elif isinstance(x, Operation):
             self._look_at_all(x.forward, x.shared, *x.partials)
-        elif isinstance(x, (np.random.Generator, np.random.RandomState, random.Random)):
+        elif (inner := _inside(x)) is not None:
+            self._look_at_all(*inner)
+        elif isinstance(x, (attrgetter, methodcaller)):
+            self._words.update(*(name.split(".") for name in x.__reduce__()[1] if type(name) is str))
+        elif isinstance(x, RANDOM) and not isinstance(x, random.SystemRandom):
             self.generators.append(x)
         elif _is_container(x):
             self._look_at_items(x)
-            if not _of_a_library(kind.__module__):
+            if not _of_a_library(type(x).__module__):
                 self._holders.append(x)
-        elif hasattr(kind, "__next__"):
+        else:
+            self._look_at_object(x)
+
+    def _look_at_object(self, x: Any) -> None:
+        kind = type(x)
+        library = _of_a_library(kind.__module__)
+        if hasattr(kind, "__next__") or isinstance(x, random.SystemRandom):
             self.refusal = f"it reads from a {kind.__name__}, which gives something else each time"
-        elif hasattr(kind, "__array__") and not _of_a_library(kind.__module__):
+        elif hasattr(kind, "__array__") and not library:
             self.refusal = f"it reads a {kind.__name__}, which can change unnoticed; pass it as a NumPy array"
-        elif hasattr(x, "__dict__") or any(vars(c).get("__slots__") for c in kind.__mro__):
+        elif hasattr(x, "__dict__") or any("__slots__" in vars(c) for c in kind.__mro__):
             self._holders.append(x)
-        elif not _of_a_library(kind.__module__) and kind.__hash__ in (None, object.__hash__):
+        elif (not library and kind.__hash__ in (None, object.__hash__)) or kind in OPAQUE:
             self.refusal = f"it reads a {kind.__name__}, which can change unnoticed; pass what it needs as arguments"
 
     def _look_at_all(self, *several: Any) -> None:
@@ -177,7 +187,7 @@ class Surroundings:
         if isinstance(x, Mapping):
             contents = list(x.values())
             self._containers.append((x.values(), contents))
-            items += contents
+            self._look_at_all(*contents)
         self._look_at_all(*items)
 
     def _look_around(self, function: types.FunctionType) -> None:
@@ -194,12 +204,13 @@ class Surroundings:
         self._look(getattr(function, "__wrapped__", None))
         if library:
             return
-        self._look_at_all(function.__defaults__, function.__kwdefaults__)
+        for name in ("__code__", "__defaults__", "__kwdefaults__"):  # they change where a module is loaded anew
+            self._note(self._slots, function, name, getattr(function, name))
         variables, attributes = _names_in(function.__code__)
-        self._words |= attributes | (variables & (ANY_NAME | EFFECTS))
-        if "grad =" in attributes:
-            self.refusal = "it assigns to .grad, which a replay would not do; do so outside"
+        self._words |= attributes | (variables & (ANY_NAME | REFUSED.keys()))
         for name in variables:
+            if name.startswith("@"):  # pytest's, behind an assert
+                continue
             content = function.__globals__.get(name, MISSING)
             if content is MISSING:
                 content = sys.modules.get(name)  # imported inside
@@ -212,19 +223,23 @@ class Surroundings:
     def _look_into(self, x: Any) -> None:
         """Attributes that the code names: an object's or a module's own, and those of its class."""
         own = getattr(x, "__dict__", {})
+        if type(x).__module__.startswith(__package__):  # a compiled function: what it is of counts
+            self._look(own["__wrapped__"])
+            return
         if type(own) is dict:
-            names = own.keys() if self._words & ANY_NAME and not isinstance(x, types.ModuleType) else self._words
+            every = self._words & ANY_NAME or type(x).__module__.startswith("numpy")
+            names = own.keys() if every and not isinstance(x, types.ModuleType) else self._words
             for name in list(names & own.keys() - {"_path"}):  # where a Module stands: nothing is computed from it
                 self._note(self._variables, own, name, own[name])
             self._look(own.get("__wrapped__"))
         if isinstance(x, (types.ModuleType, types.FunctionType)):
             return
-        for cls in (x if isinstance(x, type) else type(x)).__mro__:
+        for cls in (*(x.__mro__ if isinstance(x, type) else ()), *type(x).__mro__):
             ours = _of_a_library(cls.__module__)
             if ours and not cls.__module__.startswith("tinygrad_wb"):
                 continue
             for name, content in list(vars(cls).items()):
-                called = name.startswith("__") and (name not in UNSEEN or isinstance(x, type))
+                called = name.startswith("__") and (name not in UNCALLED or isinstance(x, type))
                 if name not in self._words and not (called and isinstance(content, types.FunctionType)):
                     continue
                 if isinstance(content, types.MemberDescriptorType):
@@ -233,9 +248,11 @@ class Surroundings:
                     continue
                 if type(own) is dict and name not in own and (name == "forward" or not called):
                     self._note(self._variables, own, name, MISSING)  # an object's own would be found first
-                if ours and isinstance(content, types.FunctionType):
-                    self._words |= _names_in(content.__code__)[1]
-                elif not ours:
+                if ours:
+                    function = content.fget if isinstance(content, property) else content
+                    if isinstance(function, types.FunctionType):
+                        self._words |= _names_in(function.__code__)[1] - REFUSED.keys()
+                else:
                     self._note(self._of_classes, vars(cls), name, content, id(cls))
 
     def _note(self, watched: Watched, place: Any, name: str, content: Any, key: int = 0) -> None:
@@ -250,20 +267,41 @@ class Surroundings:
 def _names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     """The variables from outside that ``code`` names, and the attributes."""
     variables, attributes = set(), set()
+    asked = 0  # how many instructions ago for a type
     for instruction in dis.get_instructions(code):
         name = instruction.argval
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_NAME"):
+        asked -= 1
+        if instruction.opname in {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_NAME"}:
             variables.add(name)
+            asked = 8 if name in {"isinstance", "type"} else asked
         elif instruction.opcode in dis.hasname:
+            attributes.add(f"{name} =" if instruction.opname == "STORE_ATTR" else name)
             attributes.add(name)
-            if instruction.opname == "STORE_ATTR":
-                attributes.add(f"{name} =")
+        if asked > 0 and name in {"Value", "ndarray"}:
+            attributes.add("isinstance")
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
             more, others = _names_in(inner)
             variables |= more
             attributes |= others
     return frozenset(variables), frozenset(attributes)
+
+
+def _inside(x: Any) -> tuple[Any, ...] | None:
+    """What stands in something that is made to be called: a method, a property, a partial."""
+    if isinstance(x, functools.partial):
+        return x.func, x.args, x.keywords
+    if isinstance(x, property):
+        return x.fget, x.fset
+    if isinstance(x, (types.MethodType, staticmethod, classmethod)):
+        return x.__func__, getattr(x, "__self__", None)
+    if isinstance(x, (types.BuiltinFunctionType, types.MethodWrapperType)):
+        return (x.__self__,)
+    if isinstance(x, (functools.cached_property, functools.partialmethod)):
+        return (x.func,)
+    if isinstance(x, weakref.ref):
+        return (x(),)
+    return (x.pyfunc,) if isinstance(x, np.vectorize) else None
 
 
 def _of_a_library(module: str) -> bool:
