@@ -42,6 +42,7 @@ def run(script, folder):
 
 def test_every_example_has_a_test():
     tested = {name.removeprefix("test_") + ".py" for name in globals() if name.startswith("test_")}
+    tested |= {path.name.removeprefix("test_example_") for path in Path(__file__).parent.glob("test_example_*.py")}
     assert [script for script in SCRIPTS if script not in tested] == []
 
 

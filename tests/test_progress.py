@@ -31,7 +31,15 @@ def test_it_says_epoch_loss_metrics_and_speed_on_stderr(capsys):
     assert f"accuracy {history['accuracy'][-1]:.1%}" in last
     assert re.search(rf"\bval\w* {history['val_loss'][-1]:.3g}\b", last)
     assert re.search(rf"\bval\w* {history['val_accuracy'][-1]:.1%}", last)
-    assert re.search(r"[1-9][\d.,]*k? rows/s", last)
+    assert "compiled" in last, "where there is room for one of the two, this is said rather than the speed"
+
+
+def test_it_says_the_speed_and_that_it_compiled(capsys):
+    for compile in (True, False):
+        run(compile=compile)
+        last = frames(capsys.readouterr().err)[-1]
+        assert re.search(r"[1-9][\d.,]*k? rows/s", last)
+        assert last.split("|")[0].strip().endswith("rows/s compiled" if compile else "rows/s")
 
 
 def test_its_words_fit_into_80_columns(capsys):

@@ -55,6 +55,7 @@ def fit_recorder(rows=10, **options):
     model = Recorder()
     x = np.arange(float(rows)).reshape(-1, 1)
     options = {"loss": "mean_squared_error", "optimizer": wb.SGD([model.w], 1e-4), "progress": False} | options
+    options = {"compile": False} | options  # a replay would not go through `forward`
     return model, wb.fit(model, x, x[:, 0] * 2.0, **options)
 
 
@@ -112,8 +113,9 @@ def test_gradients_do_not_add_up_from_batch_to_batch_or_from_before():
     model.w.grad = 1e9
     x = np.ones((4, 1))
     wb.fit(
-        model, x, x[:, 0] * 2.0, loss="mean_squared_error", optimizer=wb.SGD([model.w], 0.25), epochs=2, progress=False
-    )
+        model, x, x[:, 0] * 2.0, loss="mean_squared_error", optimizer=wb.SGD([model.w], 0.25), epochs=2, progress=False,
+        compile=False,
+    )  # fmt: skip
     # ∂(w - 2)²/∂w = 2(w - 2): from 1 to 1.5 to 1.75
     assert model.w.data == 1.75
     assert model.w.grad == -1.0
@@ -182,6 +184,31 @@ def test_by_default_one_epoch_of_batches_of_32():
     assert len(history) == 1
 
 
+def test_fit_compiles_unless_told_otherwise():
+    losses = {}
+    for compile in (True, False):
+        model, optimizer = moons_model()
+        seen = []
+        history = fit_moons(model, optimizer, epochs=3, compile=compile, callbacks=[lambda t: seen.append(t.compiled)])
+        losses[compile] = history["loss"]
+        assert seen == [compile] * 3
+    assert losses[True] == pytest.approx(losses[False], rel=1e-9)
+
+
+def test_a_model_that_cant_be_compiled_learns_after_one_warning():
+    model, optimizer = moons_model()
+    seen = []
+
+    def spied(x):
+        seen.append(float(x.sum()))
+        return model(x)
+
+    with pytest.warns(RuntimeWarning, match="not compiled.*float") as warned:
+        history = fit_moons(spied, optimizer, epochs=2)
+    assert len(warned) == 1
+    assert history["loss"][1] < history["loss"][0]
+
+
 def test_rows_and_labels_stay_together():
     rows = np.arange(50.0).reshape(-1, 1)
     pairs = []
@@ -199,6 +226,7 @@ def test_rows_and_labels_stay_together():
         optimizer=wb.SGD([w], 0.0),
         batch_size=7,
         progress=False,
+        compile=False,
     )
     assert sorted(pairs) == [(i, 10.0 * i) for i in np.arange(50.0)]
 

@@ -104,7 +104,7 @@ class Together:
     def step(self, gradients: Any, change: Callable[..., Any], rate: float) -> None:
         """Let all weights fall by what ``change`` says, block by block."""
         for weights, span, memory in self._blocks:
-            weights -= change(weights, gradients[span], memory, rate)
+            np.subtract(weights, change(weights, gradients[span], memory, rate), out=weights)
 
     def _stand_together(self) -> bool:
         arrays = self._arrays

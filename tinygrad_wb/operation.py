@@ -43,13 +43,14 @@ class Operation:
 
     ``inputs`` and ``defaults`` are the names of the forward's parameters: those with a partial (``None`` for an input
     that has no derivative, such as labels), and the options with their default values. ``arity`` is 1, 2 or 3 for
-    operations without options, which have a fast path in the engine, and 0 for all others. ``shared`` computes what the
-    forward and the partials both need, once. A ``variadic`` operation takes a sequence of inputs and has one partial for
-    all of them, which is told the input's ``position``.
+    operations without options, which have a fast path in the engine, and 0 for all others. ``shared`` computes what
+    the forward and the partials both need, once. A ``variadic`` operation takes a sequence of inputs and has one
+    partial for all of them, which is told the input's ``position``.
 
     ``template`` prints a call as Python; ``numpy`` does so with NumPy alone (a text, or a function of the options that
-    gives one) and ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a self-contained function that these texts call.
-    An operation that has neither text, or is ``fused`` of simpler ones, is printed as what its forward does with Values.
+    gives one), ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a
+    self-contained function that these texts call. An operation that has neither text, or is ``fused`` of simpler ones,
+    is printed as what its forward does with Values.
     """
 
     __slots__ = (

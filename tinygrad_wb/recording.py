@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 __all__ = [
-    "ReplayError", "Place", "Recorder", "drawn", "inside", "is_recording", "no_grad", "paused", "placing",
+    "Place", "Recorder", "ReplayError", "drawn", "inside", "is_recording", "no_grad", "paused", "placing",
     "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "tracing", "tracing_threads",
 ]  # fmt: skip
 

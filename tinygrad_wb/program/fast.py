@@ -6,7 +6,6 @@ write over its own input. Numbers are Python floats, and what is used once is wr
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from collections import Counter
@@ -51,8 +50,8 @@ class FastForm:
     """``function(*arguments, *gradients)`` replays a plan: it fills the gradient arrays and returns the other results.
 
     ``arguments`` are leaves, ``results`` steps, leaves or numbers that are returned, ``targets`` those that are written
-    into the arrays which follow the arguments, ``decisions`` pairs of a step and the outcome that the plan is right for:
-    where one comes out otherwise, the function returns None.
+    into the arrays which follow the arguments, ``decisions`` pairs of a step and the outcome that the plan is right
+    for: where one comes out otherwise, the function returns None.
     """
 
     def __init__(
@@ -70,10 +69,11 @@ class FastForm:
         self.lines: list[str] = []
         self._constants: dict[Any, str] = {}
         self._depth: dict[Any, int] = {}
-        self._pool: dict[Any, list[str]] = {}
+        self._pool: dict[Any, list[Any]] = {}
         self._bases: dict[str, Any] = {}
         self._buffer: dict[Any, str] = {}  # of a step that has one
         self._helpers: dict[str, Any] = {}
+        self._given_away: set[Any] = set()  # steps whose buffer another step has written over
         heads = [self.names.new(name) for name, _ in (*arguments, *targets)]
         self.called |= {leaf: head for (_, leaf), head in zip(arguments, heads, strict=False)}
         self._escaping = {id(x) for x in results}
@@ -85,7 +85,7 @@ class FastForm:
         self._uses.update(
             x for x in (*results, *(x for _, x in targets), *(x for x, _ in decisions)) if type(x) is Step
         )
-        self._owner = {}
+        self._owner: dict[Step, Step] = {}  # whose buffer a step's result stands in: another's, if it is a view
         for step in steps:
             base = step.inputs[0] if step.op.name in VIEWS else None
             self._owner[step] = self._owner[base] if type(base) is Step and not base.number else step
@@ -132,7 +132,7 @@ class FastForm:
                 self._release(x)
 
     def _write_number(self, step: Step) -> None:
-        numbers = all([x.number if type(x) is Step else is_scalar(x) for x in step.inputs])
+        numbers = all(x.number if type(x) is Step else is_scalar(x) for x in step.inputs)
         if numbers and step.op.scalar is not None:
             text, depth = self._number(step)
         else:
@@ -273,20 +273,15 @@ class FastForm:
                 self._given_away.add(x)
                 return self.called[x]
         free = self._pool.get((step.data.dtype, step.data.size))
-        base = free.pop() if free else np.empty(step.data.size, step.data.dtype)
-        name = next(
-            (n for n, b in self._bases.items() if b is base and self.namespace[n].shape == step.data.shape), None
-        )
-        if name is None:
+        base: Any = free.pop() if free else np.empty(step.data.size, step.data.dtype)
+        seen_as = (n for n, b in self._bases.items() if b is base and self.namespace[n].shape == step.data.shape)
+        name = next(seen_as, "")
+        if not name:
             name = self.names.numbered("b")
             self.namespace[name] = base.reshape(step.data.shape)
             self._bases[name] = base
         self._buffer[step] = self.called[step] = name
         return name
-
-    @functools.cached_property
-    def _given_away(self) -> set[Any]:
-        return set()
 
     def _release(self, x: Step) -> None:
         """One use of ``x`` is done; after the last, its buffer is free."""

@@ -84,10 +84,7 @@ class Gradients:
         for view in self.views:
             if count(view) > 3:
                 return False
-        for buffer, ours in self.buffers:
-            if count(buffer) > ours:
-                return False
-        return True
+        return all([count(buffer) <= ours for buffer, ours in self.buffers])
 
 
 class Replay:
@@ -134,7 +131,7 @@ class Replay:
 
 
 class Returned:
-    """What a function returns, without the numbers: which of its results are Values, and by what they have gradients."""
+    """What a function returns, without the numbers: which of it are Values, and by what those have gradients."""
 
     def __init__(self, run: Run) -> None:
         self.shape = run.shape
@@ -201,7 +198,7 @@ class Call:
         numbers = form.function(*given, *self.arguments, g, *arrays)
         return form.in_order(arrays, numbers)
 
-    def recorded(self, result: int, g: Any) -> Sequence[Any]:
+    def recorded(self, _result: int, _g: Any) -> Sequence[Any]:
         raise TypeError(
             "a compiled function has first derivatives only: for higher ones call the function itself (its .function)"
         )

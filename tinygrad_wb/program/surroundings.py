@@ -35,7 +35,7 @@ __all__ = ["SIMPLE", "Surroundings", "moved", "put_back", "states"]
 MISSING = object()
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic)
 RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
-OPAQUE = {types.MappingProxyType, contextvars.ContextVar, memoryview}
+OPAQUE = {contextvars.ContextVar, memoryview}
 LIBRARIES = sys.stdlib_module_names | {"numpy", "tinygrad_wb", "builtins"}
 CLOCKS = {"time", "datetime", "secrets", "uuid"}  # modules: what they give is different each time
 UNCALLED = {"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__hash__", "__reduce__"}
@@ -173,7 +173,7 @@ class Surroundings:
             self.refusal = f"it reads a {kind.__name__}, which can change unnoticed; pass it as a NumPy array"
         elif hasattr(x, "__dict__") or any("__slots__" in vars(c) for c in kind.__mro__):
             self._holders.append(x)
-        elif (not library and kind.__hash__ in (None, object.__hash__)) or kind in OPAQUE:
+        elif kind in OPAQUE or not (library or _compares(kind)):
             self.refusal = f"it reads a {kind.__name__}, which can change unnoticed; pass what it needs as arguments"
 
     def _look_at_all(self, *several: Any) -> None:
@@ -302,6 +302,11 @@ def _inside(x: Any) -> tuple[Any, ...] | None:
     if isinstance(x, weakref.ref):
         return (x(),)
     return (x.pyfunc,) if isinstance(x, np.vectorize) else None
+
+
+def _compares(kind: type) -> bool:
+    """Whether things of this kind are looked up by what they hold, and so can't change."""
+    return kind.__hash__ not in (None, object.__hash__)  # type: ignore[comparison-overlap]
 
 
 def _of_a_library(module: str) -> bool:

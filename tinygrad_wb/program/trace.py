@@ -47,15 +47,15 @@ def text_of(node: Value) -> str | None:
     """How ``node``'s operation is written for numbers, or else with NumPy; None where there is no word for it."""
     op: Operation | Any = node.op
     if on_numbers(node):
-        return op.scalar(*node.inputs) if callable(op.scalar) else op.scalar  # type: ignore[no-any-return]
-    return op.numpy(**node.options) if callable(op.numpy) else op.numpy  # type: ignore[no-any-return]
+        return op.scalar(*node.inputs) if callable(op.scalar) else op.scalar
+    return op.numpy(**node.options) if callable(op.numpy) else op.numpy
 
 
 @dataclass
 class Unit:
     """One line of mathematics: a forward operation, one partial of it, or the sum of a Value's contributions.
 
-    ``steps`` are the operations that compute ``result``, in order; there may be none, where the result is known already.
+    ``steps`` are the operations that compute ``result``, in order; none, where the result is known already.
     """
 
     kind: str  # "forward", "partial" or "sum"
@@ -70,7 +70,7 @@ class Unit:
 class Trace:
     """The forward pass of ``result`` and, if it is a number, its backward pass.
 
-    ``gradients`` has, for every Value that the result depends on through ``leaves``, the Value (or constant) that is its
+    ``gradients`` has, for every Value on a way to a leaf whose gradient is wanted, the Value (or constant) that is its
     gradient. ``same`` tells which simpler operation stands for one that was taken apart.
     """
 

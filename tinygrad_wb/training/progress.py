@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
+WIDTH = 78  # columns for words; the bar takes what they leave of the line
 EVERY = 0.1  # seconds between looks at the screen: a batch is far quicker than an eye
 
 
@@ -57,8 +58,11 @@ class Progress:
             words.append(f"{name} {self._number(name)}{unseen}")
         speed = bar.n / max(bar.format_dict["elapsed"], 1e-9)
         rows_per_second = f"{speed / 1000:.0f}k" if speed >= 10_000 else f"{speed:.0f}"
-        line = ", ".join([*words, f"{rows_per_second} rows/s{' compiled' if self.compiled else ''}"])
-        bar.set_description_str(f"epoch {epoch}/{self.epochs} {line}", refresh=False)
+        head, how = f"epoch {epoch}/{self.epochs}", " compiled" if self.compiled else ""
+        line = f"{head} {', '.join([*words, f'{rows_per_second} rows/s'])}{how}"
+        if len(line) > WIDTH:
+            line = f"{head}{how} {', '.join(words)}"
+        bar.set_description_str(line, refresh=False)
         bar.refresh()
 
     def _number(self, name: str) -> str:
