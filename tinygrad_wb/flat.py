@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import weakref
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -32,13 +33,17 @@ def side_by_side(shapes: Sequence[tuple[int, ...]], dtype: Any) -> tuple[Any, li
 
 
 def together(parameters: Sequence[Value]) -> None:
-    """Put the arrays of ``parameters`` side by side, those of each dtype in a buffer, unless they are so already."""
+    """Put the arrays of ``parameters`` side by side, those of each dtype in a buffer, unless they are so already.
+
+    An array that someone else holds stays where it is, and those of its dtype with it.
+    """
     groups: dict[Any, list[Value]] = defaultdict(list)
     for p in parameters:
         if type(p._data) is np.ndarray:
             groups[p._data.dtype].append(p)
     for dtype, group in groups.items():
-        if len(group) > 1 and joined([p._data for p in group]) is None:
+        held = any(sys.getrefcount(p._data) > 2 for p in group)  # by more than the parameter and this call
+        if len(group) > 1 and not held and joined([p._data for p in group]) is None:
             _, views = side_by_side([p._data.shape for p in group], dtype)
             for p, view in zip(group, views, strict=True):
                 view[...] = p._data

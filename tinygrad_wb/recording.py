@@ -148,6 +148,7 @@ class Recorder:
     def __init__(self) -> None:
         self.decisions: list[tuple[Any, bool]] = []
         self.draws: list[tuple[Any, Callable[[], Any]]] = []
+        self.refused = ""  # why there can be no replay, also if the function caught the error
 
     @contextlib.contextmanager
     def running(self, lines: bool = True) -> Iterator[None]:
@@ -175,8 +176,9 @@ def recorder() -> Recorder | None:
 
 def replayable(what: str, instead: str) -> None:
     """Raise `ReplayError` if this thread records a program: ``what`` would be frozen in it."""
-    if recorder() is not None:
-        raise ReplayError(f"{what} would be frozen at its present value in a compiled function; {instead}")
+    if (current := recorder()) is not None:
+        current.refused = f"{what} would be frozen at its present value in a compiled function; {instead}"
+        raise ReplayError(current.refused)
 
 
 def drawn(draw: Callable[[], Any], traced: Callable[[Any], Any]) -> Any:

@@ -66,6 +66,8 @@ class Value:
     tick: int  # when the data was made or last assigned
 
     def __init__(self, data: Any, name: str | None = None) -> None:
+        if recorders and type(data) is Value:
+            replayable("a copy of v by wb.Value(v)", "compute with v itself")
         self._data = own(data)
         self.grad = None
         self.name = name

@@ -13,6 +13,7 @@ from tinygrad_wb.operations.arithmetic import maximum
 from tinygrad_wb.operations.functions import exp, sigmoid, softplus
 from tinygrad_wb.operations.reductions import sum, total
 from tinygrad_wb.operations.shaping import reshape, whole
+from tinygrad_wb.recording import replayable
 from tinygrad_wb.value import Value
 
 __all__ = [
@@ -176,6 +177,8 @@ def cross_entropy(logits: Any, labels: Any, *, shared: Any) -> Any:
     z, _, e_sum = shared
     size, classes = np.size(labels), np.shape(z)[-1]
     if type(z) is Value:
+        if type(labels) is Value and type(labels._data) is float:
+            replayable("a label that is a single number", "give labels as an array of whole numbers")
         labels = whole(labels)
         if labels.ndim != 1:
             z, labels = reshape(z, (-1, classes)), np.reshape(labels, -1)

@@ -229,8 +229,9 @@ def compile(function: Callable[..., Any]) -> Compiled:
     function. What comes back can be differentiated like any other Value: it is one operation, whose inputs are the
     parameters that the function reads. Each pattern of shapes and dtypes has a program of its own. Parameters are read
     at each call, random numbers of layers such as `Dropout` drawn anew; where a branch on a Value goes another way, or
-    something around the function has changed, it is recorded again. What can't be replayed runs as it is, after one
-    warning that says why. Other effects, such as printing, happen only while it records.
+    something that the code can see around it has changed (arrays are compared whole), it is recorded again. What can't
+    be replayed runs as it is, after one warning that says why. While it records, arrays and floats that it is given are
+    Values. Other effects, such as printing, happen only then.
 
     >>> import tinygrad_wb as wb
     >>> w = wb.Value([1.0, 2.0])
@@ -241,7 +242,7 @@ def compile(function: Callable[..., Any]) -> Compiled:
     ...     loss = loss_of(3.0)
     >>> loss.backward()
     >>> loss.op, w.grad.round(4)
-    (<operation compiled>, array([0.0296, 0.    ]))
+    (<operation compiled>, array([0.0296, 0.0001]))
     """
     if isinstance(function, Compiled):
         return function

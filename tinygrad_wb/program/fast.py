@@ -246,9 +246,10 @@ class FastForm:
         return self._constants[key]
 
     def _function(self, name: str, function: Any) -> str:
-        self.namespace.setdefault(name, function)
-        self.names.taken.add(name)
-        return name
+        if ("function", name) not in self._constants:
+            self._constants["function", name] = self.names.new(name)
+            self.namespace[self._constants["function", name]] = function
+        return self._constants["function", name]
 
     # -- memory -------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.flat import address, side_by_side, together
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
-from tinygrad_wb.program.arguments import filled_in
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.plan import Plan
 from tinygrad_wb.program.run import Run, plain
@@ -94,20 +94,24 @@ class Replay:
         together(run.parameters)
         self.parameters = run.parameters
         self.returned = Returned(run)
-        self._function, self._asked, self._values = run.function, run.asked, run.values
         self.draws = [draw for _, draw in run.recorder.draws]
         self.count = len(run.results)
         losses = [i for i, x in enumerate(run.results) if type(x) is Value and x.inputs and type(x._data) is float]
         self.main = losses[0] if gradient and losses and run.wanted else None
         self.form = Form(run, self.main)
         self.function = self.form.function
+        self.lock = threading.RLock()
         self._gradients: list[Gradients] = []
+        # The record is kept only where it may be needed: for the gradients of other results than the loss.
+        others = any(type(x) is Value for i, x in enumerate(run.results) if i != self.main)
+        self._run: Any = run if others and run.wanted else None
         self._pullbacks: dict[int, Form] = {}
 
     def __call__(self, holes: list[Any]) -> list[Any] | None:
         """The results; None if a decision came out otherwise than in the run."""
         call = Call(self, [x if type(x) is np.ndarray and x.shape else plain(x) for x in holes])
-        found = call.replayed()
+        with self.lock:
+            found = call.replayed()
         return None if found is None else self.returned.values(call, found, holes)
 
     def spare(self) -> Gradients:
@@ -119,14 +123,12 @@ class Replay:
         self._gradients = [*self._gradients[-1:], fresh]  # what others hold lives on without us
         return fresh
 
-    def pullback(self, result: int, arguments: Sequence[Any]) -> Form:
+    def pullback(self, result: int) -> Form:
         """The program for the gradients of another result than the loss, given the gradient of that result."""
         if result not in self._pullbacks:
-            given = [traced(x) if i in self._values else x for i, x in enumerate(arguments)]
-            run = Run(self._function, *filled_in(self._asked, given))
-            like = run.results[result]._data
+            like = self._run.results[result]._data
             seed = traced(1.0 if type(like) is float else np.ones_like(like), "seed")
-            self._pullbacks[result] = Form(run, result, seed)
+            self._pullbacks[result] = Form(self._run, result, seed)
         return self._pullbacks[result]
 
 
@@ -180,6 +182,10 @@ class Call:
 
     def gradients(self, result: int, g: Any) -> Sequence[Any]:
         """∂Loss/∂x for every input x, where g = ∂Loss/∂result, in arrays that the caller may keep."""
+        with self.replay.lock:  # another thread may be in the same program
+            return self._gradients(result, g)
+
+    def _gradients(self, result: int, g: Any) -> Sequence[Any]:
         replay = self.replay
         if result != replay.main:
             return self._pulled_back(result, g)
@@ -192,7 +198,7 @@ class Call:
         return found if g == 1.0 else [d * g for d in found]
 
     def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:
-        form = self.replay.pullback(result, self.arguments)
+        form = self.replay.pullback(result)
         arrays = Gradients(form.arrays()).views
         given = [p._data for p in self.replay.parameters]
         numbers = form.function(*given, *self.arguments, g, *arrays)

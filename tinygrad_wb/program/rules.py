@@ -137,7 +137,7 @@ def _reduce(form: FastForm, step: Step, ufunc: str) -> bool:
 
 
 def _mean(form: FastForm, step: Step) -> bool:
-    if step.data.dtype.itemsize < 4:
+    if step.data.dtype.itemsize < 4 or not step.data.size:
         return False  # NumPy adds up float16 in float32
     count = float(data_of(step.inputs[0]).size / step.data.size)
     if not _sum(form, step):
@@ -188,7 +188,7 @@ def _refuse_negative(form: FastForm, labels: Any) -> None:
 def _total(form: FastForm, step: Step) -> str:
     (a,) = step.inputs
     data, text = data_of(a), form._text(a)
-    if type(a) is Step and data.dtype.char in "fd" and data.flags.c_contiguous and 0 < data.size <= SHORT:
+    if type(a) is Step and not a.number and data.dtype.char in "fd" and data.flags.c_contiguous and 0 < data.size <= SHORT:
         return f"float({form._function('vdot', np.vdot)}({_ones(form, data.size, data.dtype)}, {text}))"
     return f"float({form._function('add_reduce', np.add.reduce)}({text}, None))"
 

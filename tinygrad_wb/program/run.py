@@ -39,6 +39,8 @@ class Run:
         with self.recorder.running():
             traced_args, traced_kwargs = filled_in(self.asked, self.arguments)
             result = function(*traced_args, **traced_kwargs)
+        if self.recorder.refused:  # and the function caught the error
+            raise ReplayError(self.recorder.refused)
         self.results: list[Any] = []
         self.shape = pattern(result, self.results)
         ends = [x for x in (*self.results, *(c for c, _ in self.recorder.decisions)) if type(x) is Value]

@@ -91,7 +91,7 @@ class Surroundings:
         self._slots = Watched(getattr)
         self._cells = Watched(getattr)
         self._containers: list[tuple[Any, list[Any]]] = []
-        self._arrays: list[tuple[Any, Any, bytes]] = []
+        self._arrays: list[tuple[Any, Any, bytearray]] = []
         self.generators: list[Any] = [np.random.mtrand._rand, random._inst]
         self.refusal = ""
         self._seen: dict[int, Any] = {}
@@ -117,7 +117,7 @@ class Surroundings:
         for container, then in self._containers:
             if len(container) != len(then) or not (all(map(is_, container, then)) or all(map(_equal, container, then))):
                 return False
-        return not self._arrays or all([a.shape == shape and a.tobytes() == then for a, shape, then in self._arrays])
+        return not self._arrays or all([a.shape == shape and _holds(a, then) for a, shape, then in self._arrays])
 
     def changed(self) -> str:
         """What is not as it was, for a message."""
@@ -136,7 +136,7 @@ class Surroundings:
             return
         self._seen[id(x)] = x
         if isinstance(x, np.ndarray):
-            self._arrays.append((x, x.shape, x.tobytes()))
+            self._arrays.append((x, x.shape, bytearray(x.tobytes())))
             if x.dtype == object:
                 self._look_at_all(*x.flat)
         elif isinstance(x, types.FunctionType):
@@ -319,6 +319,12 @@ def _is_container(x: Any) -> bool:
         return True
     plain = isinstance(x, (Mapping, Sequence, AbstractSet)) and not isinstance(x, (range, memoryview))
     return plain and type(x).__module__.split(".", 1)[0] in sys.stdlib_module_names
+
+
+def _holds(array: Any, then: bytearray) -> bool:
+    """Whether an array's memory is as it was; where it is in one piece, it is not copied for that."""
+    whole = type(array) is np.ndarray and array.dtype.kind in "fiub" and array.flags.c_contiguous
+    return bool(then == (array if whole else array.tobytes()))
 
 
 def _equal(now: Any, then: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.backprop import contributions, history, match
+from tinygrad_wb.backprop import contributions, match
 from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import Value, next_tick, traced
 
@@ -88,12 +88,12 @@ class Trace:
     def __post_init__(self) -> None:
         self._shared: dict[Value, Any] = {}
         self._known: set[Value] = set()
-        nodes = history(self.result)
+        nodes = _history(self.result)
         with self.recorder.running(lines=False):
             for node in reversed(nodes):
                 self._forward(node)
             for other in (*self.also, *(condition for condition, _ in self.recorder.decisions)):
-                for node in reversed(history(other)):
+                for node in reversed(_history(other)):
                     self._forward(node)
             if self.seed is not None:
                 self._backward(nodes)
@@ -198,6 +198,11 @@ class Trace:
             self.units.append(Unit("sum", x, g, self._new_behind(g), parts=tuple(parts)))
         self.gradients[x] = g
         return g
+
+
+def _history(result: Value) -> list[Value]:
+    """`history`, also of a record that is older than the numbers in its leaves: only shapes count here."""
+    return sorted(_made_since(-1, result), key=_by_tick, reverse=True)
 
 
 def _made_since(tick: int, result: Value) -> list[Value]:
