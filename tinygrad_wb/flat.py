@@ -89,25 +89,35 @@ class Together:
         self._arrays: list[Any] = []  # the parameters' arrays that the blocks are of
         self._spans: list[slice] = []
         # Gradients that were seen to stand side by side. Not held: who holds none of them any more may reuse them.
-        self._known: list[tuple[list[weakref.ref[Any]], slice]] = []
+        self._known: list[tuple[list[weakref.ref[Any]], slice | None]] = []
 
     def gradients(self, each: list[Any]) -> Any:
         """All gradients as one array, in the order of the weights; None if they have to be taken one by one."""
-        if len(each) > 1 and type(each[0]) is np.ndarray and each[0].base is not None and self._stand_together():
+        if (
+            len(each) > 1
+            and type(each[0]) is np.ndarray
+            and (base := each[0].base) is not None
+            and self._stand_together()
+        ):
             for known, span in self._known:
                 if all([ref() is g for ref, g in zip(known, each)]):
-                    return each[0].base[span]
+                    return base if span is None else base[span]
             found = joined(each)
             if found is not None and found[1] == self._spans:
                 whole = found[0]
-                begin = (address(whole) - address(whole.base)) // whole.itemsize
-                self._known = [*self._known[-2:], ([weakref.ref(g) for g in each], slice(begin, begin + whole.size))]
+                begin = (address(whole) - address(base)) // whole.itemsize
+                span = None if whole.size == base.size else slice(begin, begin + whole.size)
+                self._known = [*self._known[-2:], ([weakref.ref(g) for g in each], span)]
                 return whole
         self._separate()
         return None
 
     def step(self, gradients: Any, change: Callable[..., Any], rate: float) -> None:
         """Let all weights fall by what ``change`` says, block by block."""
+        if len(self._blocks) == 1:
+            ((weights, _, memory),) = self._blocks
+            weights -= change(weights, gradients, memory, rate)
+            return
         for weights, span, memory in self._blocks:
             np.subtract(weights, change(weights, gradients[span], memory, rate), out=weights)
 

@@ -11,7 +11,9 @@ from tinygrad_wb.value import Value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Module", "in_mode"]
+__all__ = ["Module", "assignments", "in_mode"]
+
+assignments = [0]  # how many, to attributes of Modules: while it stays the same, no Module has changed
 
 
 class Module:
@@ -51,8 +53,13 @@ class Module:
 
     def __setattr__(self, name: str, member: Any) -> None:
         object.__setattr__(self, name, member)
+        assignments[0] += 1
         if isinstance(member, (Value, Module, list, tuple, dict)):
             self._name_parts()
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        assignments[0] += 1
 
     def _name_parts(self) -> None:
         """Tell every part its path. A parameter that the user named otherwise keeps that name."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.operation import Operation
+from tinygrad_wb.nn.module import Module, assignments
 from tinygrad_wb.recording import PACKAGE
 from tinygrad_wb.value import Value
 
@@ -87,6 +88,8 @@ class Surroundings:
 
     def __init__(self, *roots: Any) -> None:
         self._variables = Watched(dict.get)
+        self._of_modules = Watched(dict.get)
+        self._assignments = assignments[0]
         self._of_classes = Watched(types.MappingProxyType.get)
         self._slots = Watched(getattr)
         self._cells = Watched(getattr)
@@ -111,6 +114,11 @@ class Surroundings:
 
     def same(self) -> bool:
         """Whether everything is as it was."""
+        if self._assignments != assignments[0]:
+            now = assignments[0]
+            if not self._of_modules.same():
+                return False
+            self._assignments = now
         for watched in self._watched:
             if not watched.same():
                 return False
@@ -121,7 +129,7 @@ class Surroundings:
 
     def changed(self) -> str:
         """What is not as it was, for a message."""
-        names = [name for watched in self._watched if (name := watched.changed())]
+        names = [name for watched in (self._of_modules, *self._watched) if (name := watched.changed())]
         return f"{names[0]!r}" if names else "an array or a list"
 
     def forget(self) -> None:
@@ -230,7 +238,7 @@ class Surroundings:
             every = self._words & ANY_NAME or type(x).__module__.startswith("numpy")
             names = own.keys() if every and not isinstance(x, types.ModuleType) else self._words
             for name in list(names & own.keys() - {"_path"}):  # where a Module stands: nothing is computed from it
-                self._note(self._variables, own, name, own[name])
+                self._note(self._own_names(x), own, name, own[name])
             self._look(own.get("__wrapped__"))
         if isinstance(x, (types.ModuleType, types.FunctionType)):
             return
@@ -247,13 +255,17 @@ class Surroundings:
                         self._note(self._slots, x, name, getattr(x, name, MISSING))
                     continue
                 if type(own) is dict and name not in own and (name == "forward" or not called):
-                    self._note(self._variables, own, name, MISSING)  # an object's own would be found first
+                    self._note(self._own_names(x), own, name, MISSING)  # an object's own would be found first
                 if ours:
                     function = content.fget if isinstance(content, property) else content
                     if isinstance(function, types.FunctionType):
                         self._words |= _names_in(function.__code__)[1] - REFUSED.keys()
                 else:
                     self._note(self._of_classes, vars(cls), name, content, id(cls))
+
+    def _own_names(self, x: Any) -> Watched:
+        """Where an object's own attributes are noted: those of a Module need a look only after one was assigned."""
+        return self._of_modules if type(x).__setattr__ is Module.__setattr__ else self._variables
 
     def _note(self, watched: Watched, place: Any, name: str, content: Any, key: int = 0) -> None:
         if (key or id(place), name) not in self._noted:
