@@ -296,15 +296,25 @@ def test_derivatives_of_a_compiled_function_by_its_arguments():
     assert g.replaying
 
 
-def test_second_derivatives_are_refused_or_right():
-    f = wb.compile(lambda x: x**3)
+def test_second_derivatives():
+    w = wb.Value([1.0, 2.0])
+    f, g = wb.compile(lambda x: x**3), wb.compile(lambda x: wb.sum(wb.tanh(w * x)))
+    drops = wb.Dropout(0.5, seed=0)
+    h = wb.compile(lambda x: wb.sum(drops(x * w)))
     for _ in range(CALLS):
-        with pytest.raises(TypeError, match=r"first derivatives only"):
-            wb.grad(wb.grad(f))(2.0)
+        assert wb.grad(wb.grad(f))(2.0) == 12.0
         v = wb.Value(2.0)
-        with pytest.raises(TypeError, match=r"first derivatives only"):
-            f(v).backward(record=True)
-    assert wb.grad(wb.grad(f.function))(2.0) == 12.0
+        f(v).backward(record=True)
+        slope, v.grad = v.grad, None
+        slope.backward()
+        assert v.grad == 12.0
+        assert wb.grad(g)(0.5).data == pytest.approx(wb.grad(g.function)(0.5).data)
+        assert wb.grad(wb.grad(g))(0.5).data == pytest.approx(wb.grad(wb.grad(g.function))(0.5).data)
+        h(2.0)
+    assert f.replaying
+    assert g.replaying
+    with pytest.raises(TypeError, match="first derivatives only"):
+        h(v).backward(record=True)
 
 
 def test_a_derivative_inside_a_compiled_function():

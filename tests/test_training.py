@@ -189,7 +189,9 @@ def test_fit_compiles_unless_told_otherwise():
     for compile in (True, False):
         model, optimizer = moons_model()
         seen = []
-        history = fit_moons(model, optimizer, epochs=3, compile=compile, callbacks=[lambda t: seen.append(t.compiled)])
+        history = fit_moons(
+            model, optimizer, epochs=3, compile=compile, callbacks=[lambda t, seen=seen: seen.append(t.compiled)]
+        )
         losses[compile] = history["loss"]
         assert seen == [compile] * 3
     assert losses[True] == pytest.approx(losses[False], rel=1e-9)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.value import Value
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from tinygrad_wb.value import Value
 
 __all__ = ["Together", "address", "joined", "side_by_side", "together"]
 
@@ -32,22 +32,32 @@ def side_by_side(shapes: Sequence[tuple[int, ...]], dtype: Any) -> tuple[Any, li
     return buffer, [buffer[e - n : e].reshape(s) for e, n, s in zip(ends, sizes, shapes, strict=True)]
 
 
-def together(parameters: Sequence[Value]) -> None:
-    """Put the arrays of ``parameters`` side by side, those of each dtype in a buffer, unless they are so already.
+def together(parameters: Sequence[Value], known: int) -> bool:
+    """Put the arrays of ``parameters`` side by side, those of each dtype in a buffer; whether they stand so now.
 
-    An array that someone else holds stays where it is, and those of its dtype with it.
+    An array that is held by others than its parameter and ``known`` ones stays where it is, and those of its dtype with
+    it: whoever holds it may mean to change it.
     """
     groups: dict[Any, list[Value]] = defaultdict(list)
     for p in parameters:
         if type(p._data) is np.ndarray:
             groups[p._data.dtype].append(p)
+    done = True
     for dtype, group in groups.items():
-        held = any(sys.getrefcount(p._data) > 2 for p in group)  # by more than the parameter and this call
-        if len(group) > 1 and not held and joined([p._data for p in group]) is None:
+        if len(group) > 1 and joined([p._data for p in group]) is None:
+            if any(sys.getrefcount(p._data) > ALONE + known for p in group):
+                done = False
+                continue
             _, views = side_by_side([p._data.shape for p in group], dtype)
             for p, view in zip(group, views, strict=True):
                 view[...] = p._data
                 p._data = view  # the same numbers: no new tick
+    return done
+
+
+# How often an array is counted that nothing but a Value holds.
+_nobody_elses = Value(np.zeros(1))
+ALONE = sys.getrefcount(_nobody_elses._data)
 
 
 def joined(arrays: Sequence[Any]) -> tuple[Any, list[slice]] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.backprop import pull_back
+from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import GradientError, ShapeError
 from tinygrad_wb.program.calm import evaluated
 from tinygrad_wb.program.files import path_of, written_then_run
@@ -49,6 +49,7 @@ class Program:
     debug: Callable[[], tuple[Any, dict[str, Any]]]
 
     def __init__(self, result: Value, frame: FrameType | None = None) -> None:
+        history(result)  # which refuses a graph that is out of date
         seed = traced(1.0) if result.shape == () else None
         self.result = result
         self._source = Source(Trace(result, seed), variables_in(frame))

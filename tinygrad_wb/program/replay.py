@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.flat import address, side_by_side, together
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
+from tinygrad_wb.program.arguments import filled_in, pattern
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.plan import Plan
 from tinygrad_wb.program.run import Run, plain
@@ -74,26 +75,33 @@ class Gradients:
         places = [i for group in groups.values() for i in group]
         views = dict(zip(places, (view for _, views in made for view in views), strict=True))
         self.views = tuple(views[i] for i in range(len(arrays)))
-        # Each buffer, and how often it is held by us: by its views, by this list, and while it is looked at.
-        self.buffers = [(buffer, len(views) + 3) for buffer, views in made]
+        self.buffers = tuple(buffer for buffer, _ in made)
         self.owner: Any = None
+        self._alone: list[int] = []
+
+    def counts(self) -> list[int]:
+        """How often each array is held."""
+        return [*map(sys.getrefcount, self.views), *map(sys.getrefcount, self.buffers)]
 
     def free(self) -> bool:
-        """Whether nobody but us holds one of the arrays, or a part of one."""
-        count = sys.getrefcount
-        for view in self.views:
-            if count(view) > 3:
-                return False
-        return all([count(buffer) <= ours for buffer, ours in self.buffers])
+        """Whether nobody but us holds one of the arrays, or a part of one: they are counted as when they were new."""
+        return self.counts() == self._alone
+
+    def seal(self) -> Gradients:
+        """Note how the arrays are counted while nobody else has seen them."""
+        self._alone = self.counts()
+        return self
 
 
 class Replay:
     """A run that can be done again with other numbers."""
 
     def __init__(self, run: Run, gradient: bool) -> None:
-        together(run.parameters)
         self.parameters = run.parameters
-        self.returned = Returned(run)
+        self._unsettled = (
+            4  # calls in which to try to put the parameters together: a record may still hold their arrays
+        )
+        self.returned = Returned(run, gradient)
         self.draws = [draw for _, draw in run.recorder.draws]
         self.count = len(run.results)
         losses = [i for i, x in enumerate(run.results) if type(x) is Value and x.inputs and type(x._data) is float]
@@ -111,15 +119,24 @@ class Replay:
         """The results; None if a decision came out otherwise than in the run."""
         call = Call(self, [x if type(x) is np.ndarray and x.shape else plain(x) for x in holes])
         with self.lock:
+            if self._unsettled:
+                self._settle()
             found = call.replayed()
         return None if found is None else self.returned.values(call, found, holes)
+
+    def _settle(self) -> None:
+        """Let the parameters stand side by side, and gradients in the same order."""
+        self._unsettled -= 1
+        if together(self.parameters, known=1):  # `Terms` knows their arrays too
+            self._unsettled = 0
+            self._gradients = []
 
     def spare(self) -> Gradients:
         """Arrays for gradients that nobody holds any more, or new ones."""
         for gradients in self._gradients:
             if gradients.free():
                 return gradients
-        fresh = Gradients(self.form.arrays())
+        fresh = Gradients(self.form.arrays()).seal()
         self._gradients = [*self._gradients[-1:], fresh]  # what others hold lives on without us
         return fresh
 
@@ -135,12 +152,13 @@ class Replay:
 class Returned:
     """What a function returns, without the numbers: which of it are Values, and by what those have gradients."""
 
-    def __init__(self, run: Run) -> None:
-        self.shape = run.shape
-        self._parameters = tuple(run.parameters)
-        self._positions = run.values
+    def __init__(self, run: Run, gradient: bool = True) -> None:
+        self._parameters = tuple(run.parameters) if gradient else ()
+        self._positions = run.values if gradient else []
         self._results = [None if type(x) is Value else x for x in run.results]
         self._computed = [type(x) is Value for x in run.results]
+        self._function, self._asked, self._count = run.function, run.asked, len(run.arguments)
+        self._draws = bool(run.recorder.draws)
 
     def values(self, call: Any, found: Sequence[Any], holes: Sequence[Any]) -> list[Any]:
         """A call's results: what was a Value in the run is one again, and remembers the call."""
@@ -153,6 +171,21 @@ class Returned:
             record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
             for i, computed in enumerate(self._computed)
         ]
+
+    def recorded(self, arguments: Sequence[Any], result: int, g: Any, inputs: Sequence[Value]) -> list[Any]:
+        """Call the function on ``arguments``, and find the gradients of one of its results by ``inputs``, as Values."""
+        if self._draws:
+            raise TypeError(
+                "a compiled function that draws random numbers has first derivatives only: take its .function"
+            )
+        holes = list(arguments[: self._count])
+        for position, x in zip(self._positions, inputs[len(self._parameters) :]):
+            holes[position] = x
+        args, kwargs = filled_in(self._asked, holes)
+        found: list[Any] = []
+        pattern(self._function(*args, **kwargs), found)
+        gradients = pull_back(found[result], g, record=True)
+        return [gradients.get(x, 0.0) for x in inputs]
 
 
 class Call:
@@ -204,10 +237,9 @@ class Call:
         numbers = form.function(*given, *self.arguments, g, *arrays)
         return form.in_order(arrays, numbers)
 
-    def recorded(self, _result: int, _g: Any) -> Sequence[Any]:
-        raise TypeError(
-            "a compiled function has first derivatives only: for higher ones call the function itself (its .function)"
-        )
+    def recorded(self, result: int, g: Any, inputs: Sequence[Value]) -> Sequence[Any]:
+        """The gradients as Values that can be differentiated again: by the function itself, recorded as usual."""
+        return self.replay.returned.recorded(self.arguments, result, g, inputs)
 
 
 class Recorded:
@@ -220,7 +252,9 @@ class Recorded:
         found = pull_back(self.run.results[result], g, record)
         return [_own(found.get(x), x) for x in self.run.wanted]
 
-    recorded = Call.recorded
+    def recorded(self, result: int, g: Any, inputs: Sequence[Value]) -> Sequence[Any]:
+        arguments = [x._data for x in self.run.arguments]
+        return Returned(self.run).recorded(arguments, result, g, inputs)
 
 
 def _own(d: Any, x: Value) -> Any:
@@ -230,7 +264,9 @@ def _own(d: Any, x: Value) -> Any:
 
 
 def _gradient_by(g: Any, y: Any, *inputs: Any, position: int, call: Any, result: int) -> Any:
-    return (call.recorded if type(y) is Value else call.gradients)(result, g)[position]
+    if type(y) is Value:
+        return call.recorded(result, g, inputs)[position]
+    return call.gradients(result, g)[position]
 
 
 @operation(variadic=True, dinputs=_gradient_by)

@@ -188,7 +188,8 @@ def _refuse_negative(form: FastForm, labels: Any) -> None:
 def _total(form: FastForm, step: Step) -> str:
     (a,) = step.inputs
     data, text = data_of(a), form._text(a)
-    if type(a) is Step and not a.number and data.dtype.char in "fd" and data.flags.c_contiguous and 0 < data.size <= SHORT:
+    ours = type(a) is Step and not a.number and data.dtype.char in "fd" and data.flags.c_contiguous
+    if ours and 0 < data.size <= SHORT:
         return f"float({form._function('vdot', np.vdot)}({_ones(form, data.size, data.dtype)}, {text}))"
     return f"float({form._function('add_reduce', np.add.reduce)}({text}, None))"
 

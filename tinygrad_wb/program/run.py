@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,8 +106,8 @@ class Terms:
     """What a replay of a run needs to know besides: whether it fits, and how its results are given back."""
 
     def __init__(self, run: Run) -> None:
-        self._arrays = [(p, p._data.shape, p._data.dtype) for p in run.parameters if type(p._data) is np.ndarray]
-        self._numbers = [p for p in run.parameters if type(p._data) is float]
+        self._parameters = run.parameters
+        self._seen = [p._data for p in run.parameters]  # what fits, as far as is known
         self._shape = run.shape
         self._nested = is_nested(run.shape)
         values = _values(run)
@@ -114,11 +115,13 @@ class Terms:
 
     def fit(self) -> bool:
         """Whether the parameters still have the shapes and dtypes that they had."""
-        for p, shape, dtype in self._arrays:
-            data = p._data
-            if type(data) is not np.ndarray or data.shape != shape or data.dtype != dtype:
-                return False
-        return not self._numbers or all([type(p._data) is float for p in self._numbers])
+        now = [p._data for p in self._parameters]
+        if all(map(operator.is_, now, self._seen)):
+            return True
+        alike = all(map(_alike, now, self._seen))
+        if alike:
+            self._seen = now
+        return alike
 
     def returned(self, results: list[Any]) -> Any:
         """The results of a call, laid out as the function does; those that are no Values without compiling are none."""
@@ -126,6 +129,13 @@ class Terms:
             x = results[i]
             results[i] = x._data if type(x) is Value else x.copy() if type(x) is np.ndarray else x
         return filled_in(self._shape, results) if self._nested else results[0]
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two plain data are numbers both, or arrays of one shape and dtype."""
+    if type(a) is not np.ndarray or type(b) is not np.ndarray:
+        return type(a) is type(b)
+    return a.shape == b.shape and bool(a.dtype == b.dtype)
 
 
 def _values(run: Run) -> set[Any]:

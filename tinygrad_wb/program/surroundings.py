@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.operation import Operation
 from tinygrad_wb.nn.module import Module, assignments
+from tinygrad_wb.operation import Operation
 from tinygrad_wb.recording import PACKAGE
 from tinygrad_wb.value import Value
 
@@ -135,6 +135,7 @@ class Surroundings:
     def forget(self) -> None:
         """Whatever happens, count as the same from now on."""
         self._watched, self._containers, self._arrays = [], [], []
+        self._of_modules = Watched(dict.get)
 
     # -- finding out what there is -------------------------------------------------------------------------------------
 
@@ -265,7 +266,8 @@ class Surroundings:
 
     def _own_names(self, x: Any) -> Watched:
         """Where an object's own attributes are noted: those of a Module need a look only after one was assigned."""
-        return self._of_modules if type(x).__setattr__ is Module.__setattr__ else self._variables
+        ours = getattr(type(x), "__setattr__", None) is getattr(Module, "__setattr__", None)
+        return self._of_modules if ours else self._variables
 
     def _note(self, watched: Watched, place: Any, name: str, content: Any, key: int = 0) -> None:
         if (key or id(place), name) not in self._noted:

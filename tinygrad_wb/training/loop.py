@@ -130,8 +130,8 @@ def fit(
     ``binary_cross_entropy``, ``hinge_loss``. ``metrics`` are functions of the plain (prediction, y), or names:
     ``accuracy`` (of scores, not of probabilities), ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is
     another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions called after each
-    epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless ``compile`` is False
-    or it can't be; the progress bar says "compiled" when it is. Ctrl-C ends training after the running batch; the
+    epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless ``compile`` is
+    False or it can't be; the progress bar says "compiled" when it is. Ctrl-C ends training after the running batch; the
     history and the weights are kept. Afterwards each layer is in the mode it was in before: call ``model.eval()``
     before using one with Dropout.
 
