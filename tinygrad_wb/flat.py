@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import sys
 import weakref
 from collections import defaultdict
@@ -110,7 +111,7 @@ class Together:
             and self._stand_together()
         ):
             for known, span in self._known:
-                if all([ref() is g for ref, g in zip(known, each)]):
+                if all(map(operator.is_, map(operator.call, known), each)):
                     return base if span is None else base[span]
             found = joined(each)
             if found is not None and found[1] == self._spans:
@@ -132,11 +133,10 @@ class Together:
             np.subtract(weights, change(weights, gradients[span], memory, rate), out=weights)
 
     def _stand_together(self) -> bool:
-        arrays = self._arrays
-        if arrays and all([p._data is a for p, a in zip(self.parameters, arrays)]):
+        arrays = [p._data for p in self.parameters]
+        if self._arrays and all(map(operator.is_, arrays, self._arrays)):
             return True
         self._separate()
-        arrays = [p._data for p in self.parameters]
         found = joined(arrays)
         if found is None:
             return False

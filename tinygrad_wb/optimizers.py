@@ -60,7 +60,7 @@ class Optimizer:
     def rate(self) -> float:
         """The learning rate η of the next step."""
         rate = self.learning_rate
-        return float(rate(self.steps) if callable(rate) else rate)
+        return rate if type(rate) is float else float(rate(self.steps) if callable(rate) else rate)
 
     def _setting(self, name: str, number: Any, below: float = math.inf) -> float:
         if not 0.0 <= number < below:
@@ -79,18 +79,17 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
         gradients = [p.grad for p in self.parameters]
-        for g in gradients:
-            if g is None:
-                raise self._missing()
+        # A compiled function keeps weights side by side, and gradients too: then one change does for all.
         whole = self._together.gradients(gradients)
         if whole is not None:
             gradients = [whole]
+        elif any(g is None for g in gradients):
+            raise self._missing()
         if self.clip_norm is not None:
             gradients = clipped(gradients, self.clip_norm)
         rate = self.rate
         change = self.change
         if whole is not None:
-            # A compiled function keeps weights side by side, and gradients too: then one change does for all.
             self._together.step(gradients[0], change, rate)
             for p in self.parameters:
                 p.tick = next_tick()

@@ -88,8 +88,11 @@ class Compiled:
                 try:
                     before = states(variant.surroundings.generators) if variant.rolls else None
                     for terms, replay in variant.replays:
-                        if terms.fit():
-                            results = replay(holes)
+                        if replay.unsettled:
+                            replay.settle()
+                        given = terms.fitting()
+                        if given is not None:
+                            results = replay(holes, given)
                             if results is not None:
                                 return terms.returned(results)
                             if before:
@@ -116,7 +119,7 @@ class Compiled:
             if len(self._patterns) > PATTERNS:
                 _, dropped = self._patterns.popitem(last=False)
                 self._wasted += not any(variant.replays for variant in dropped)
-        else:
+        elif len(self._patterns) > 1:
             self._patterns.move_to_end(key)
         for variant in variants:
             if variant.surroundings.same():

@@ -75,22 +75,18 @@ class Gradients:
         places = [i for group in groups.values() for i in group]
         views = dict(zip(places, (view for _, views in made for view in views), strict=True))
         self.views = tuple(views[i] for i in range(len(arrays)))
-        self.buffers = tuple(buffer for buffer, _ in made)
         self.owner: Any = None
+        self._arrays = (*self.views, *(buffer for buffer, _ in made))
         self._alone: list[int] = []
 
-    def counts(self) -> list[int]:
-        """How often each array is held."""
-        return [*map(sys.getrefcount, self.views), *map(sys.getrefcount, self.buffers)]
+    def seal(self) -> Gradients:
+        """Note how often each array is held while nobody else has seen it."""
+        self._alone = list(map(sys.getrefcount, self._arrays))
+        return self
 
     def free(self) -> bool:
-        """Whether nobody but us holds one of the arrays, or a part of one: they are counted as when they were new."""
-        return self.counts() == self._alone
-
-    def seal(self) -> Gradients:
-        """Note how the arrays are counted while nobody else has seen them."""
-        self._alone = self.counts()
-        return self
+        """Whether nobody but us holds one of the arrays, or a part of one."""
+        return list(map(sys.getrefcount, self._arrays)) == self._alone
 
 
 class Replay:
@@ -98,9 +94,8 @@ class Replay:
 
     def __init__(self, run: Run, gradient: bool) -> None:
         self.parameters = run.parameters
-        self._unsettled = (
-            4  # calls in which to try to put the parameters together: a record may still hold their arrays
-        )
+        # Calls in which to try to put the parameters together: until then a record may hold their arrays.
+        self.unsettled = 4
         self.returned = Returned(run, gradient)
         self.draws = [draw for _, draw in run.recorder.draws]
         self.count = len(run.results)
@@ -115,20 +110,21 @@ class Replay:
         self._run: Any = run if others and run.wanted else None
         self._pullbacks: dict[int, Form] = {}
 
-    def __call__(self, holes: list[Any]) -> list[Any] | None:
-        """The results; None if a decision came out otherwise than in the run."""
-        call = Call(self, [x if type(x) is np.ndarray and x.shape else plain(x) for x in holes])
+    def __call__(self, holes: list[Any], given: list[Any]) -> list[Any] | None:
+        """The results for the parameters' data; None if a decision came out otherwise than in the run."""
+        arguments = [x if type(x) is np.ndarray and x.shape else plain(x) for x in holes]
+        if self.draws:
+            arguments += [draw() for draw in self.draws]
+        call = Call(self, arguments)
         with self.lock:
-            if self._unsettled:
-                self._settle()
-            found = call.replayed()
+            found = call.replayed(given)
         return None if found is None else self.returned.values(call, found, holes)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Let the parameters stand side by side, and gradients in the same order."""
-        self._unsettled -= 1
+        self.unsettled -= 1
         if together(self.parameters, known=1):  # `Terms` knows their arrays too
-            self._unsettled = 0
+            self.unsettled = 0
             self._gradients = []
 
     def spare(self) -> Gradients:
@@ -167,6 +163,8 @@ class Returned:
             inputs += tuple([holes[i] for i in self._positions])
         if not inputs:
             return [traced(x) if computed else x for x, computed in zip(found, self._computed)]
+        if len(self._computed) == 1:
+            return [record(COMPILED, inputs, found[0], {"call": call, "result": 0})]
         return [
             record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
             for i, computed in enumerate(self._computed)
@@ -196,15 +194,12 @@ class Call:
     def __init__(self, replay: Replay, arguments: list[Any]) -> None:
         self.replay = replay
         self.arguments = arguments
-        if replay.draws:
-            self.arguments += [draw() for draw in replay.draws]
         self.filled: Gradients | None = None
         self.numbers: Sequence[Any] = ()
 
-    def replayed(self) -> Sequence[Any] | None:
+    def replayed(self, given: list[Any]) -> Sequence[Any] | None:
         """The plain results."""
         replay = self.replay
-        given = [p._data for p in replay.parameters]
         if replay.main is None:
             return replay.function(*given, *self.arguments)  # type: ignore[no-any-return]
         gradients = replay.spare()
@@ -223,7 +218,9 @@ class Call:
         if result != replay.main:
             return self._pulled_back(result, g)
         if self.filled is None or self.filled.owner is not self:
-            self.replayed()  # a later call has taken its arrays, or someone was given them before
+            self.replayed(
+                [p._data for p in replay.parameters]
+            )  # a later call has taken its arrays, or someone was given them before
         if self.filled is None:
             raise RuntimeError("a decision in the compiled function came out otherwise than before: call it again")
         self.filled.owner = None
@@ -272,7 +269,7 @@ def _gradient_by(g: Any, y: Any, *inputs: Any, position: int, call: Any, result:
 @operation(variadic=True, dinputs=_gradient_by)
 def compiled(inputs: Any, call: Any, result: int) -> Any:
     """A function that was compiled: one operation, whose inputs are the parameters that it reads."""
-    return call.replayed()[result]
+    return call.replayed([x._data if type(x) is Value else x for x in inputs])[result]
 
 
 COMPILED = REGISTRY["compiled"]

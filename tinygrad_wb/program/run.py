@@ -113,15 +113,14 @@ class Terms:
         values = _values(run)
         self._plain = [i for i, x in enumerate(run.results) if type(x) is np.ndarray or x not in values]
 
-    def fit(self) -> bool:
-        """Whether the parameters still have the shapes and dtypes that they had."""
+    def fitting(self) -> list[Any] | None:
+        """The parameters' data, if they still have the shapes and dtypes that they had."""
         now = [p._data for p in self._parameters]
-        if all(map(operator.is_, now, self._seen)):
-            return True
-        alike = all(map(_alike, now, self._seen))
-        if alike:
+        if not all(map(operator.is_, now, self._seen)):
+            if not all(map(_alike, now, self._seen)):
+                return None
             self._seen = now
-        return alike
+        return now
 
     def returned(self, results: list[Any]) -> Any:
         """The results of a call, laid out as the function does; those that are no Values without compiling are none."""

@@ -92,7 +92,6 @@ class Surroundings:
         self._assignments = assignments[0]
         self._of_classes = Watched(types.MappingProxyType.get)
         self._slots = Watched(getattr)
-        self._cells = Watched(getattr)
         self._containers: list[tuple[Any, list[Any]]] = []
         self._arrays: list[tuple[Any, Any, bytearray]] = []
         self.generators: list[Any] = [np.random.mtrand._rand, random._inst]
@@ -110,7 +109,7 @@ class Surroundings:
         for word in self._words & REFUSED.keys():
             self.refusal = f"{word} inside it {REFUSED[word]}"
         del self._seen, self._words, self._holders, self._noted
-        self._watched = [w for w in (self._variables, self._of_classes, self._slots, self._cells) if w.found]
+        self._watched = [w for w in (self._variables, self._of_classes, self._slots) if w.found]
 
     def same(self) -> bool:
         """Whether everything is as it was."""
@@ -208,7 +207,7 @@ class Surroundings:
             except ValueError:  # not assigned yet
                 continue
             if not library:
-                self._cells.note(cell, "cell_contents", content)
+                self._slots.note(cell, "cell_contents", content)
             self._look(content)
         self._look(getattr(function, "__wrapped__", None))
         if library:
