@@ -1366,3 +1366,43 @@ def test_recording_a_program_inside_a_recording_changes_nothing_there():
         w = wb.Value(2.0, name="w")
         loss = w * 3.0
     assert loss.program().run()[1] == {"w": 3.0}
+
+
+# -- the fast form, and programs of compiled functions -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mean_squared_error"])
+def test_the_fast_source_is_python_that_computes_no_gradient_of_the_data(name):
+    model, x = wb.MLP(3, [4], 2, "tanh", seed=0), np.ones((5, 3))
+    y = np.array([0, 1, 0, 1, 1]) if name == "cross_entropy" else np.zeros((5, 2))
+    loss = getattr(wb, name)(model(x), y)
+    source = loss.program().fast_source
+    compile(source, "fast", "exec")
+    assert "d_layer_0_weight" in source
+    # Two products forward, three backward, two sums over the batch, and one over the classes.
+    assert len(re.findall(r"^ +dot\(", source, re.MULTILINE)) == 7 + (name == "cross_entropy")
+    assert not re.search(r"\bd_x\b", source)
+
+
+def test_a_compiled_function_shows_the_program_of_a_call():
+    model = wb.MLP(3, [4], 2, seed=0)
+
+    @wb.compile
+    def loss_of(x, y, *, scale):
+        if wb.sum(x) > 0.0:
+            x = x * scale
+        return wb.cross_entropy(model(x), y)
+
+    x, y = np.ones((5, 3)), np.array([0, 1, 0, 1, 1])
+    program = loss_of.program(x, y, scale=2.0)
+    program.check()
+    assert list(program.arguments)[:2] == ["x", "scale"]
+    assert "d_x" not in program.source
+    value, gradients = program.run()
+    loss = loss_of(x, y, scale=2.0)
+    loss.backward()
+    assert value == pytest.approx(loss.data)
+    np.testing.assert_allclose(gradients["layer_0_weight"], model[0].weight.grad)
+    assert re.search(r"# cross_entropy: test_program.py:\d+", program.source)
+    with pytest.raises(TypeError, match="frozen"):
+        wb.compile(lambda x: float(x.sum())).program(x)

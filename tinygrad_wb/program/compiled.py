@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from numpy import ndarray
 
 from tinygrad_wb.program.arguments import kind_of, others, pattern
+from tinygrad_wb.program.program import Program
 from tinygrad_wb.program.replay import Recorded, Replay, Returned
 from tinygrad_wb.program.run import Run, Terms
 from tinygrad_wb.program.surroundings import Surroundings, moved, put_back, states
 from tinygrad_wb.recording import PACKAGE, is_recording, paused, recorder, recorders
+from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,6 +59,16 @@ class Compiled:
         self._wasted = 0  # patterns that came to nothing
         self._lock = threading.RLock()
         self._warned = False
+
+    def program(self, *args: Any, **kwargs: Any) -> Program:
+        """The readable program of a call with these arguments; its gradients are by the parameters.
+
+        Raises ``TypeError`` where the function does what can't be replayed.
+        """
+        run = Run(self.function, args, kwargs)
+        values = [x for x in run.results if type(x) is Value and x.inputs]
+        result = next((x for x in values if x.shape == ()), values[0])
+        return Program(result, sys._getframe(1), run.fixed())
 
     @property
     def replaying(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -16,9 +17,11 @@ import numpy as np
 from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import GradientError, ShapeError
 from tinygrad_wb.program.calm import evaluated
+from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.files import path_of, written_then_run
 from tinygrad_wb.program.layout import laid_out, script
 from tinygrad_wb.program.names import variables_in
+from tinygrad_wb.program.plan import Plan
 from tinygrad_wb.program.source import FUNCTION, Source
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.value import Value, raw, traced
@@ -48,11 +51,12 @@ class Program:
 
     debug: Callable[[], tuple[Any, dict[str, Any]]]
 
-    def __init__(self, result: Value, frame: FrameType | None = None) -> None:
+    def __init__(self, result: Value, frame: FrameType | None = None, fixed: frozenset[Value] = frozenset()) -> None:
         history(result)  # which refuses a graph that is out of date
         seed = traced(1.0) if result.shape == () else None
         self.result = result
-        self._source = Source(Trace(result, seed), variables_in(frame))
+        self._fixed = fixed  # leaves whose gradients nobody wants
+        self._source = Source(Trace(result, seed, fixed), variables_in(frame))
         self.name = self._source.result
         self.source = laid_out(self._source)
         # Copies: optimizers change parameters in place.
@@ -69,6 +73,22 @@ class Program:
 
     def __str__(self) -> str:
         return self.source
+
+    @functools.cached_property
+    def fast_source(self) -> str:
+        """The same program as `compile` would replay it: every result into memory that is there already.
+
+        What it calls ``b_1``, ``c_1`` and so on are arrays that stand ready: buffers and constants.
+        """
+        trace = Trace(self.result, 1.0 if self.result.shape == () else None, self._fixed)
+        leaves = {name: x for name, x in self._source.arrays.items() if x in trace.gradients or x in self._fixed}
+        found = {name: trace.gradients[x] for name, x in leaves.items() if x in trace.gradients}
+        plan = Plan(trace, [self.result, *found.values()])
+        value, *gradients = plan.found
+        in_array = {name: isinstance(leaves[name]._data, np.ndarray) for name in found}
+        numbers = [d for name, d in zip(found, gradients, strict=True) if not in_array[name]]
+        arrays = [(f"d_{name}", d) for name, d in zip(found, gradients, strict=True) if in_array[name]]
+        return FastForm(plan, list(leaves.items()), [value, *numbers], arrays, []).source
 
     def run(self, **changed: Any) -> tuple[Any, dict[str, Any]]:
         """The value, and the gradients by name; arguments may be given other numbers or arrays, of the same shapes.

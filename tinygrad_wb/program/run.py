@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ class Run:
         self.function = function
         holes: list[Any] = []
         self.asked = pattern((args, kwargs), holes)
-        self.arguments = [traced(_native(plain(x)), f"argument_{i}") for i, x in enumerate(holes)]
+        names = _names(function, args, kwargs)
+        self.arguments = [traced(_native(plain(x)), name) for x, name in zip(holes, names, strict=True)]
         self.values = [i for i, x in enumerate(holes) if type(x) is Value]  # the arguments that are Values
         self.recorder = Recorder()
         self.start = next_tick()
@@ -100,6 +102,21 @@ class Run:
             lines.append((node.op, list(map(told, node.inputs)), _constant(options)))
             known[node] = i
         return [lines, self.shape, list(map(told, self.results)), [outcome for _, outcome in self.recorder.decisions]]
+
+
+def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """What the function calls the arrays and numbers among its arguments."""
+    try:
+        known = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        known = []
+    names = [*known[: len(args)], *(f"argument_{i}" for i in range(len(known), len(args))), *kwargs]
+    out = []
+    for name, x in zip(names, (*args, *kwargs.values()), strict=True):
+        holes: list[Any] = []
+        pattern(x, holes)
+        out += [name] if len(holes) == 1 else [f"{name}_{i}" for i in range(len(holes))]
+    return out
 
 
 class Terms:
