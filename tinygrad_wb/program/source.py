@@ -199,7 +199,7 @@ class Source:
             self._line(line_name, text[0], comment if step is result else f"in {comment}", module, reads)
         if result not in inner:  # a value that has a name already, or a constant
             reads = []
-            text = self._operand(result, reads)
+            text = self._operand(trace.same.get(unit.result, unit.result), reads)  # by the name that it had last
             self._line(name, text[0], comment, module, reads)
         if type(unit.result) is Value and unit.kind != "forward":
             self.called.setdefault(unit.result, name)
