@@ -167,22 +167,23 @@ class Compiled:
             result = self.function(*args, **kwargs)  # if it is not, this raises what is wrong
             self._gave_up(variant, _told(error))
             return result
-        described = run.description()
+        described, terms = run.description(), Terms(run)
         results = Returned(run).values(Recorded(run), [getattr(x, "_data", x) for x in run.results], holes)
         if moved(generators, before, [draw for _, draw in run.recorder.draws]):
             self._gave_up(variant, "it draws random numbers of its own; pass them as arguments")
         elif any(described == earlier for earlier in variant.runs):
-            self._prepare(variant, run)
+            variant.runs.remove(described)  # as long as the record itself
+            self._prepare(variant, run, terms)
         else:
             variant.runs.append(described)
-            if len(variant.runs) - len(variant.replays) >= TRIES:
+            if len(variant.runs) >= TRIES:
                 self._gave_up(variant, f"it did something else in each of {TRIES} runs")
-        return Terms(run).returned(results)
+        return terms.returned(results)
 
-    def _prepare(self, variant: Variant, run: Run) -> None:
+    def _prepare(self, variant: Variant, run: Run, terms: Terms) -> None:
         """Make a program of a run."""
         try:
-            variant.replays.append((Terms(run), Replay(run, is_recording())))
+            variant.replays.append((terms, Replay(run, is_recording())))
         except Exception as error:  # noqa: BLE001 - a shortcoming of ours need not stop the user
             self._gave_up(variant, f"there is no program for it ({type(error).__name__}: {error})")
             return
