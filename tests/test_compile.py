@@ -20,6 +20,7 @@ import random
 import sys
 import threading
 import time
+import tracemalloc
 import types
 import warnings
 import weakref
@@ -1961,3 +1962,64 @@ def test_parameters_may_be_called_like_functions():
     for name in names:
         v, s = wb.Value(np.ones(3), name=name), wb.Value(2.0, name=name)
         check(lambda x: (wb.sum(wb.tanh(v * x + s) * wb.maximum(v, 0.5)), x @ v), [(x,) for x in X], [v, s])  # noqa: B023
+
+
+# == elementwise work on large arrays goes block by block ===================================================================
+
+LARGE = {
+    "even rows": (1 << 20,),
+    "uneven rows": (1_000_003,),
+    "matrix": (2048, 300),
+    "narrow": (600_000, 2),
+    "cube": (640, 30, 40),
+}
+
+
+def chain(x, row):
+    y = x * 2.0 + row
+    y = wb.maximum(y, 0.25) - wb.exp(-wb.absolute(y))
+    return wb.sqrt(y * y + 1.0) * wb.where(y > 1.0, 2.0, 0.5)
+
+
+@pytest.mark.parametrize("shape", LARGE.values(), ids=LARGE)
+def test_large_arrays(shape):
+    """What is computed block by block, what it leaves behind, and gradients through it, equal the eager numbers."""
+    x, w = wb.Value(normal(*shape)), wb.Value(normal(shape[-1]) if len(shape) > 1 else 0.3)
+    forward, loss = wb.compile(chain), wb.compile(lambda v: wb.mean(chain(v, w) * v))
+    for i in range(CALLS + 1):
+        x.data = normal(*shape, seed=i)
+        with wb.no_grad():
+            agree(forward(x, w).data, chain(x, w).data)
+        found, wanted = loss(x), wb.mean(chain(x, w) * x)
+        agree(found.data, wanted.data)
+        gradients = []
+        for result in (found, wanted):
+            x.grad = w.grad = None
+            result.backward()
+            gradients.append((x.grad, w.grad))
+        for a, b in zip(*gradients, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    assert forward.replaying
+    assert "for i in range(0, " in forward.fast_source
+    assert "for i in range(0, " in loss.fast_source
+
+
+def test_a_chain_needs_little_memory():
+    x = normal(1 << 20)
+
+    @wb.compile
+    def long(v):
+        for i in range(10):
+            v = wb.maximum(v * 1.5 - 0.25, float(i) / 100.0)
+        return v
+
+    with wb.no_grad():
+        for _ in range(CALLS):
+            long(x)
+        tracemalloc.start()
+        try:
+            y = long(x)
+            assert tracemalloc.get_traced_memory()[1] < 1.5 * x.nbytes
+        finally:
+            tracemalloc.stop()
+        agree(y.data, long.function(wb.Value(x)).data)

@@ -1249,11 +1249,12 @@ def test_debug_runs_no_python_code_but_the_program(monkeypatch, capsys):
 
     with out:
         monkeypatch.setattr(sys, "stdout", out)
+        before = sys.gettrace()
         sys.settrace(trace)
         try:
             program.debug()
         finally:
-            sys.settrace(None)
+            sys.settrace(before)  # such as coverage's
     assert seen == [(str(program.path), "forward_and_backward")]
 
 

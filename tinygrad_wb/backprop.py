@@ -113,6 +113,8 @@ def pull_back(result: Value, seed: Any, record: bool = False) -> dict[Value, Any
     """∂result/∂v, weighted by ``seed``, for every Value v behind ``result``; touches no ``.grad``."""
     gradients = {result: seed}
     for node in history(result):
+        if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
+            continue
         for x, d in contributions(node, gradients[node], record):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted

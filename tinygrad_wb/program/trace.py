@@ -165,9 +165,9 @@ class Trace:
         wanted = self._wanted(nodes)
         found: dict[Value, list[Any]] = {self.result: [self.seed]}
         for node in nodes:
-            if node not in wanted:
+            if node not in wanted or node not in found:  # no gradient goes through a comparison
                 continue
-            g = self._total(node, found.pop(node, []))
+            g = self._total(node, found.pop(node))
             for x, d in contributions(node, g, True, self.operands(node), self._shared.get(node)):
                 if x in wanted:
                     contribution = d if type(x._data) is float and _number(d) else match(d, x._data)
