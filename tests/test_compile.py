@@ -1982,7 +1982,7 @@ def chain(x, row):
 
 
 @pytest.mark.parametrize("shape", LARGE.values(), ids=LARGE)
-def test_large_arrays(shape):
+def test_work_in_blocks(shape):
     """What is computed block by block, what it leaves behind, and gradients through it, equal the eager numbers."""
     x, w = wb.Value(normal(*shape)), wb.Value(normal(shape[-1]) if len(shape) > 1 else 0.3)
     forward, loss = wb.compile(chain), wb.compile(lambda v: wb.mean(chain(v, w) * v))
