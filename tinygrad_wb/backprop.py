@@ -19,14 +19,16 @@ from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
 from tinygrad_wb.recording import recorders, replayable
-from tinygrad_wb.value import Value, own, raw
+from tinygrad_wb.value import Value, next_tick, own, raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["accumulate", "backward", "contributions", "history", "match", "pull_back"]
+__all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back"]
 
 _by_tick = attrgetter("tick")
+
+latest = [-1]  # the tick at which backward() was last called: gradients of leaves assigned since then are older than they
 
 
 def history(result: Value) -> list[Value]:
@@ -194,6 +196,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     if recorders:
         replayable("backward() inside it", "call it on the result")
     seed = _seed_of(self, seed)
+    latest[0] = next_tick()
     if record:
         for x, d in pull_back(self, seed, record).items():
             if x.inputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.operation import Operation
 
-__all__ = ["GradientError", "ShapeError", "StaleGraphError"]
+__all__ = ["Failed", "GradientError", "ShapeError", "StaleGraphError"]
 
 
 class ShapeError(ValueError):
@@ -28,12 +28,24 @@ class GradientError(AssertionError):
     """``check_gradients`` found a derivative that finite differences contradict."""
 
 
+class Failed(NamedTuple):
+    """The operation that an error comes from; the error has it as ``failed``, so that the graph behind it can be drawn."""
+
+    op: Operation
+    inputs: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+
 def explained(
     error: Exception, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any] = NO_OPTIONS
 ) -> Exception:
     """The error of a failed forward, as one that restates the call, the shapes and the remedy."""
-    if isinstance(error, ShapeError):
-        return error
+    told: Any = error if isinstance(error, ShapeError) else _explained(error, op, inputs, options)
+    told.failed = Failed(op, inputs, options)
+    return told  # type: ignore[no-any-return]
+
+
+def _explained(error: Exception, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Exception:
     names = op.inputs if not op.variadic else tuple(f"part {i}" for i in range(len(inputs)))
     shapes = [_shape(x) for x in inputs]
     call = f"{op.name}({', '.join(_called(n, x) for n, x in zip(names, inputs, strict=True))}"

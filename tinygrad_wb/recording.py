@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 __all__ = [
-    "Place", "Recorder", "ReplayError", "drawn", "inside", "is_recording", "no_grad", "paused", "placing",
+    "Place", "Recorder", "ReplayError", "drawn", "is_recording", "no_grad", "paused", "placing",
     "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "tracing", "tracing_threads",
 ]  # fmt: skip
 
@@ -84,15 +84,13 @@ PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - compared with a c
 
 
 class Place(NamedTuple):
-    """Where an operation was asked for: the code and its instruction, and the path of the Module it happened in."""
+    """Where an operation was asked for: the code and its instruction."""
 
     code: CodeType
     instruction: int
-    module: str
 
 
-# Threads that remember places, each with the paths of the Modules that it is inside of.
-placing: dict[int, list[str]] = {}
+placing: set[int] = set()  # threads that remember places
 
 
 @contextlib.contextmanager
@@ -103,32 +101,21 @@ def source_lines() -> Iterator[None]:
     done only when asked for.
     """
     thread = this_thread()
-    before = placing.get(thread)
-    placing[thread] = before or [""]
+    outermost = thread not in placing
+    placing.add(thread)
     try:
         yield
     finally:
-        if before is None:
-            del placing[thread]
+        if outermost:
+            placing.discard(thread)
 
 
-@contextlib.contextmanager
-def inside(path: str) -> Iterator[None]:
-    """What is recorded in this block happens in the Module at ``path``."""
-    paths = placing.get(this_thread(), [])
-    paths.append(path)
-    try:
-        yield
-    finally:
-        paths.pop()
-
-
-def this_place(paths: list[str]) -> Place:
+def this_place() -> Place:
     """The place outside this package that the running operation was called from."""
     frame: Any = sys._getframe(2)
     while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
-    return Place(frame.f_code, frame.f_lasti, paths[-1])
+    return Place(frame.f_code, frame.f_lasti)
 
 
 # -- a program --------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class Value:
     (25.0, 20.0)
     """
 
-    __slots__ = ("__weakref__", "_data", "grad", "inputs", "name", "op", "options", "place", "tick")
+    __slots__ = ("__weakref__", "_data", "calls", "grad", "inputs", "name", "op", "options", "place", "tick")
 
     _data: Any  # the engine reads this slot; `data` is the same thing for everyone else
     grad: Any  # ∂Loss/∂self; None means "not computed", never zero
@@ -62,6 +62,7 @@ class Value:
     op: Operation | None  # None for a leaf
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
+    calls: tuple[Any, ...]  # of the Modules that returned it (nn/calls.py); set only if one did
     place: Place  # where in the source it was computed; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
@@ -321,8 +322,8 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = op
         value.inputs = inputs
         value.options = options
-        if placing and (modules := placing.get(this_thread())):
-            value.place = this_place(modules)
+        if placing and this_thread() in placing:
+            value.place = this_place()
     value.tick = next_tick()
     return value
 

@@ -1,52 +1,85 @@
-"""Drawing: one neutral description of a graph (`graph`), shown as DOT, SVG, PNG, PDF or text."""
+"""Drawing: one neutral description of a graph (`graph`), shown as DOT, SVG, PNG, PDF, Mermaid, text or a page."""
 
 from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from tinygrad_wb.draw.compose import Wishes, composed
 from tinygrad_wb.draw.drawing import Drawing
-from tinygrad_wb.draw.graph import Edge, Graph, Node, describe
-from tinygrad_wb.draw.render import RendererNotFoundError
-from tinygrad_wb.value import Value
+from tinygrad_wb.draw.graph import Edge, Graph, Group, Node, backward, forward
+from tinygrad_wb.draw.model import structure
+from tinygrad_wb.draw.render import LayoutTimeoutError, RendererNotFoundError
+from tinygrad_wb.draw.target import target_of
+from tinygrad_wb.draw.theme import THEMES
+from tinygrad_wb.nn.module import Module
 
-__all__ = ["Drawing", "Edge", "Graph", "Node", "RendererNotFoundError", "describe", "draw"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-DIRECTIONS = ("LR", "RL", "TB", "BT")
+__all__ = ["Drawing", "Edge", "Graph", "Group", "LayoutTimeoutError", "Node", "RendererNotFoundError", "draw"]
+
+CHOICES = {
+    "show": ("both", "forward", "backward"),
+    "direction": ("LR", "RL", "TB", "BT"),
+    "theme": tuple(THEMES),
+    "color": (None, "gradient"),
+}
 
 
-def draw(target: Value, *, direction: Literal["LR", "RL", "TB", "BT"] = "LR", max_nodes: int = 200) -> Drawing:
-    """A drawing of how ``target`` was computed, with every value and gradient as they are now.
+def draw(
+    target: Any,
+    *example: Any,
+    depth: int | None = None,
+    show: Literal["both", "forward", "backward"] = "both",
+    around: Any = None,
+    hops: int = 2,
+    path: tuple[Any, Any] | None = None,
+    highlight: Sequence[Any] = (),
+    color: Literal["gradient"] | None = None,
+    direction: Literal["LR", "RL", "TB", "BT"] = "LR",
+    theme: Literal["light", "dark"] = "light",
+    max_nodes: int = 200,
+) -> Drawing:
+    """A drawing of how ``target`` was computed: every value, every gradient, and on each edge the local derivative.
 
-    Of a larger computation, the ``max_nodes`` nodes nearest to the target are drawn, and one that says what was left
-    out. Raises ``TypeError`` for anything but a Value.
+    ``target`` is a Value (or a list of them), a model or function, compiled or not, with an ``example`` of what it is
+    called with, or an error that an operation raised: then what led to it is drawn. A model alone is drawn as its layers.
+
+    Each layer is one node, unless ``depth`` says how many levels of layers stand open; ``show`` picks the forward or the
+    backward pass. ``around`` keeps what is within ``hops`` edges of a Value, a name or a layer; ``path=(loss, w)`` only the
+    ways between two. ``highlight`` makes some stand out, ``color="gradient"`` shades all by the size of their gradients
+    (root mean square). Beyond ``max_nodes``, layers are closed, then repeats folded (×N, "+N more"), then the farthest left
+    out, and the caption says so.
 
     >>> import tinygrad_wb as wb
     >>> x, w = wb.Value(2.0, name="x"), wb.Value(-3.0, name="w")
     >>> loss = (x * w + 5.0) ** 2
     >>> loss.backward()
     >>> print(draw(loss))
-    x                    value 2    gradient 6
-    w                    value -3   gradient -4
-    multiply = x * w     value -6   gradient -2
-    add = multiply + 5   value -1   gradient -2
-    power = add ** 2     value 1    gradient 1
+    loss = add_1 ** 2          value 1    gradient 1
+    └─ add_1 = multiply_1 + 5  value -1   gradient -2   ∂ = 2·add_1 = −2
+       └─ multiply_1 = x * w   value -6   gradient -2   ∂ = 1
+          ├─ x                 value 2    gradient 6    ∂ = w = −3
+          └─ w                 value -3   gradient -4   ∂ = x = 2
     """
-    if not isinstance(target, Value):
-        raise TypeError(_remedy(target))
-    if direction not in DIRECTIONS:
-        raise ValueError(f"draw(direction={direction!r}): one of {', '.join(DIRECTIONS)}")
-    if max_nodes < 1:
-        raise ValueError(f"draw(max_nodes={max_nodes}): at least 1, the target itself")
-    return Drawing(describe(target, max_nodes), direction)
-
-
-def _remedy(target: Any) -> str:
-    kind = type(target).__name__
-    if hasattr(target, "named_parameters"):
-        return f"draw shows a computation, and {kind} has none before it is called: draw(model(x)), or draw(loss)"
-    return f"draw takes a Value, such as a loss, got {kind}; a plain number or array has no history to draw"
+    told = {"show": show, "direction": direction, "theme": theme, "color": color}
+    for name, choices in CHOICES.items():
+        if told[name] not in choices:
+            raise ValueError(f"draw({name}={told[name]!r:.60}): one of {', '.join(map(repr, choices))}")
+    for name, least, count in (("max_nodes", 1, max_nodes), ("hops", 0, hops), ("depth", 0, 0 if depth is None else depth)):
+        if not isinstance(count, int) or count < least:
+            raise ValueError(f"draw({name}={count!r:.60}): a whole number, at least {least}")
+    if isinstance(target, Module) and not example:
+        return Drawing(structure(target), direction, theme)
+    asked = target_of(target, example, sys._getframe(1))
+    graph = composed(asked, Wishes(depth, around, hops, path, highlight, color == "gradient", max_nodes))
+    if show == "forward":
+        graph = forward(graph)
+    elif show == "backward":
+        graph = backward(graph)
+    return Drawing(graph, direction, theme)
 
 
 class _CallablePackage(ModuleType):

@@ -2,90 +2,180 @@
 
 from __future__ import annotations
 
+import textwrap
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import graphviz
 
-from tinygrad_wb.draw.wording import NOT_COMPUTED
+from tinygrad_wb.draw.formula import typeset
+from tinygrad_wb.draw.theme import THEMES
+from tinygrad_wb.draw.wording import NOT_COMPUTED, number
 
 if TYPE_CHECKING:
-    from tinygrad_wb.draw.graph import Graph, Node
+    from tinygrad_wb.draw.graph import Edge, Graph, Group, Node
+    from tinygrad_wb.draw.theme import Theme
 
 __all__ = ["dot_text"]
 
-GROUND = "#fcfcfd"
 FONT = "Helvetica,Arial,sans-serif"
-INK, FAINT, GRADIENT = "#1f2933", "#66727f", "#0b4f8a"
+CAPTION_WIDTH, FORMULA_WIDTH = 90, 32  # letters
+TABLE = '<table border="0" cellborder="0" cellspacing="0" cellpadding="{padding}">{rows}</table>'
 
-# Told apart by lightness and outline as well as by hue (the hues are Okabe and Ito's, for the colour-blind).
-BOXES = {
-    "leaf": {"fillcolor": "#d6ebf8", "color": "#56a3d0", "penwidth": "1.2"},
-    "constant": {"fillcolor": "#f1f2f4", "color": "#c3c9d0", "penwidth": "0.8"},
-    "operation": {"fillcolor": "#ffffff", "color": "#7b8794", "penwidth": "1.2"},
-    "result": {"fillcolor": "#fde3b4", "color": "#c77700", "penwidth": "2.4"},
-    "left out": {"fillcolor": "#ffffff", "color": "#7b8794", "penwidth": "1", "style": "rounded,dashed"},
-}
-# Constants stand aside, so that what depends on one another lies on a straight line.
-LINES = {"constant": {"weight": "1"}, "left out": {"style": "dashed"}}
-OPERATORS = str.maketrans({"*": "×", "/": "÷", "-": "−"})
+STRIP = '<tr><td height="2"></td></tr>'
 
 
-def dot_text(graph: Graph, direction: str = "LR", dpi: int | None = None) -> str:
+def dot_text(graph: Graph, direction: str = "LR", theme: str = "light", dpi: int | None = None) -> str:
     """The graph as DOT text, flowing in ``direction`` (LR, RL, TB or BT)."""
-    dot = graphviz.Digraph(
-        graph_attr={
-            "rankdir": direction, "ordering": "in",  # the first input on top
-            "bgcolor": GROUND, "pad": "0.3", "nodesep": "0.3", "ranksep": "0.6", "fontname": FONT,
-            **({"dpi": str(dpi)} if dpi else {}),
-        },
-        node_attr={
-            "shape": "box", "style": "rounded,filled", "margin": "0.12,0.08", "height": "0.3", "width": "0.3",
-            "fontname": FONT, "fontsize": "11", "fontcolor": INK,
-        },
-        edge_attr={
-            "weight": "8",
-            "color": "#8a95a1", "arrowsize": "0.7", "fontname": FONT, "fontsize": "9", "fontcolor": FAINT,
-        },
-    )  # fmt: skip
-    for node in graph.nodes:
-        tooltip = escape(node.statement).replace("\\", 4 * "\\")  # which Graphviz halves, twice
-        dot.node(node.id, _label(node), tooltip=tooltip, **BOXES[node.kind])
-    kinds = {node.id: node.kind for node in graph.nodes}
-    for edge in graph.edges:
-        dot.edge(edge.source, edge.target, _over_the_line(edge.label), **LINES.get(kinds[edge.source], {}))
-    text: str = dot.source
+    text: str = _Dot(graph, direction, THEMES[theme], dpi).dot.source
     return text
 
 
-def _label(node: Node) -> str:
-    rows = [_heading(node)] + [_row(word, text) for word, text in node.lines]
-    return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{"".join(rows)}</table>>'
+class _Dot:
+    def __init__(self, graph: Graph, direction: str, theme: Theme, dpi: int | None) -> None:
+        self.graph, self.theme = graph, theme
+        self.dot = graphviz.Digraph(
+            graph_attr={
+                "rankdir": direction, "ordering": "in",  # the first input on top
+                "bgcolor": theme.ground, "pad": "0.25", "nodesep": "0.28", "ranksep": "0.55", "fontname": FONT,
+                "fontsize": "10", "fontcolor": theme.faint, "labelloc": "b", "labeljust": "l",
+                **({"label": caption} if (caption := self._caption()) else {}),
+                **({"dpi": str(dpi)} if dpi else {}),
+            },
+            node_attr={
+                "shape": "box", "style": "rounded,filled", "margin": "0.12,0.08", "height": "0.3", "width": "0.3",
+                "fontname": FONT, "fontsize": "11", "fontcolor": theme.ink,
+            },
+            edge_attr={
+                "weight": "8", "color": theme.line, "arrowsize": "0.7", "fontname": FONT, "fontsize": "9",
+                "fontcolor": theme.faint,
+            },
+        )  # fmt: skip
+        self._fill(self.dot, "")
+        kinds = {node.id: node.kind for node in graph.nodes}
+        for edge in graph.edges:
+            self._edge(edge, kinds[edge.source])
+
+    def _fill(self, dot: Any, group: str) -> None:
+        """The nodes of a group, and the groups in it."""
+        for node in self.graph.nodes:
+            if node.group == group:
+                self._node(dot, node)
+        for inner in self.graph.groups:
+            if inner.parent == group:
+                with dot.subgraph(name=f"cluster_{inner.id}", graph_attr=self._box(inner)) as box:
+                    self._fill(box, inner.id)
+
+    # -- nodes, boxes, edges ---------------------------------------------------------------------------------------
+
+    def _node(self, dot: Any, node: Node) -> None:
+        fill, line, width = self.theme.boxes[node.kind]
+        ink = self.theme.ink
+        if node.heat is not None:
+            fill, ink = self._shade(node.heat), self.theme.scale_ink if node.heat > 0.5 else ink
+        if node.marked:
+            line, width = self.theme.accent, "3"
+        style = "rounded,dashed" if node.kind == "left out" else "rounded,filled"
+        tooltip = escape(node.statement).replace("\\", 4 * "\\")  # which Graphviz halves, twice
+        dot.node(
+            node.id, self._label(node), tooltip=tooltip, id=node.id, fillcolor=fill, color=line, penwidth=width,
+            fontcolor=ink, style=style, **{"class": node.kind.replace(" ", "-")},
+        )  # fmt: skip
+
+    def _shade(self, heat: float) -> str:
+        scale = self.theme.scale
+        return scale[min(int(heat * len(scale)), len(scale) - 1)]
+
+    def _box(self, group: Group) -> dict[str, str]:
+        repeat = group.kind == "repeat"
+        return {
+            "label": f"<{_text(group.title)}>", "id": group.id, "class": group.kind, "labelloc": "t", "labeljust": "l",
+            "style": "rounded,dashed" if repeat else "rounded,filled", "fontsize": "10.5", "margin": "12",
+            "fontcolor": self.theme.ink if repeat else self.theme.faint, "tooltip": " ",
+            "color": self.theme.ink if repeat else self.theme.layer_line, "penwidth": "1.1", "fillcolor": self.theme.layer_ground,
+        }  # fmt: skip
+
+    def _edge(self, edge: Edge, kind: str) -> None:
+        attributes = {}
+        if kind == "constant" and not self.graph.reverse:
+            attributes["weight"] = "1"  # constants stand aside, so that what depends on one another lies on a straight line
+        if kind == "left out" or edge.again:
+            attributes["style"] = "dashed"
+        if edge.again:
+            attributes |= {"constraint": "false", "color": self.theme.ink}
+        if edge.marked:
+            attributes |= {"color": self.theme.accent, "penwidth": "2.2"}
+        self.dot.edge(edge.source, edge.target, self._over_the_line(edge), tooltip=" ", **attributes)
+
+    # -- labels ----------------------------------------------------------------------------------------------------
+
+    def _label(self, node: Node) -> str:
+        rows = [self._heading(node)] + [self._row(word, text) for word, text in node.facts]
+        if node.repeated:
+            rows.append(f'<tr><td colspan="2" align="left"><b>{_text(node.repeated)}</b></td></tr>')
+        return f"<{TABLE.format(padding=1, rows=''.join(rows))}>"
+
+    def _heading(self, node: Node) -> str:
+        title, sign = _text(node.title), ""
+        if node.kind == "constant":
+            title = _text(typeset(node.title))
+        elif node.given or node.kind == "layer":
+            title = f"<b>{title}</b>"
+        elif node.kind != "left out":
+            title = f'<font color="{self.theme.faint}">{title}</font>'
+        if node.kind == "layer":
+            return (
+                f'<tr><td colspan="2" align="left"><b>{_text(node.symbol)}</b></td></tr>'
+                f'<tr><td colspan="2" align="left"><font color="{self.theme.faint}">{_text(node.title)}</font></td></tr>'
+            )
+        if node.symbol and (node.given or not node.symbol.isidentifier()):
+            size = 12 if node.symbol.isidentifier() else 15
+            shown = node.symbol if node.symbol == "**" else node.symbol.translate(OPERATORS)
+            sign = f'<font point-size="{size}">{_text(shown)}</font>'
+            return f'<tr><td align="left">{title}   </td><td align="right">{sign}</td></tr>'
+        return f'<tr><td colspan="2" align="left">{title}</td></tr>'
+
+    def _row(self, word: str, text: str) -> str:
+        faint = f'<font color="{self.theme.faint}">'
+        indent = "   " if word.startswith("from ") or word == "other passes" else ""
+        if not (word and text):
+            return f'<tr><td colspan="2" align="left">{indent}{faint}{_text(word or text)}</font></td></tr>'
+        shown = _text(_typeset_number(text))
+        if NOT_COMPUTED in text:
+            shown = f"{faint}<i>{shown}</i></font>"
+        elif word == "gradient" or word.startswith("from "):
+            shown = f'<font color="{self.theme.gradient}">{shown}</font>'
+        return f'<tr><td align="left">{indent}{faint}{_text(word)}  </font></td><td align="right">{shown}</td></tr>'
+
+    def _over_the_line(self, edge: Edge) -> str:
+        """An edge's label that no line runs through: opaque, on a transparent strip that keeps it off its own."""
+        rows = []
+        if edge.label and not edge.formula:
+            rows.append(_text(edge.label))
+        lines = textwrap.wrap(edge.formula, FORMULA_WIDTH, break_long_words=False)
+        lines += [f"= {_typeset_number(edge.number)}"] * bool(edge.number)
+        rows += [f'<font color="{self.theme.gradient}">{_text(line)}</font>' for line in lines]
+        if not rows:
+            return ""
+        ground = self.theme.ground
+        cells = "".join(f'<tr><td bgcolor="{ground}"> {row} </td></tr>' for row in rows)
+        return f"<{TABLE.format(padding=0, rows=cells + STRIP)}>"
+
+    def _caption(self) -> str:
+        """What is said of the whole, and the scale of colours."""
+        rows = [
+            f'<tr><td align="left" colspan="8">{_text(line)}</td></tr>'
+            for remark in self.graph.caption
+            for line in textwrap.wrap(remark, CAPTION_WIDTH)
+        ]
+        if self.graph.scale is not None:
+            low, high = (_text(number(x, 2)) for x in self.graph.scale)
+            cells = "".join(f'<td bgcolor="{color}" width="26" height="12" fixedsize="true"></td>' for color in self.theme.scale)
+            rows.append(f'<tr><td align="right">gradient {low}  </td>{cells}<td align="left">  {high}</td></tr>')
+        return f"<{TABLE.format(padding=2, rows=''.join(rows))}>" if rows else ""
 
 
-def _over_the_line(label: str) -> str:
-    """An edge's label that no line runs through: opaque, on a transparent strip that keeps it off its own."""
-    rows = f'<tr><td bgcolor="{GROUND}"> {label} </td></tr><tr><td height="2"></td></tr>'
-    return label and f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="0">{rows}</table>>'
-
-
-def _heading(node: Node) -> str:
-    sign = node.symbol if node.symbol == "**" else node.symbol.translate(OPERATORS)
-    sign = f'<font point-size="{12 if node.symbol.isidentifier() else 15}">{_text(sign)}</font>'
-    if node.symbol and node.title:
-        return f'<tr><td align="left"><b>{_text(node.title)}</b>  </td><td align="right">{sign}</td></tr>'
-    if node.symbol:
-        words = sign
-    else:
-        words = f"<b>{_text(node.title)}</b>" if node.kind == "leaf" else _text(_typeset(node.title))
-    return f'<tr><td colspan="2">{words}</td></tr>'
-
-
-def _row(word: str, text: str) -> str:
-    shown = f'<font color="{GRADIENT if word == "gradient" else INK}">{_text(_typeset(text))}</font>'
-    if text == NOT_COMPUTED:
-        shown = f'<font color="{FAINT}"><i>{text}</i></font>'
-    return f'<tr><td align="left"><font color="{FAINT}">{word}  </font></td><td align="right">{shown}</td></tr>'
+OPERATORS = str.maketrans({"*": "×", "/": "÷", "-": "−"})
 
 
 def _text(text: str) -> str:
@@ -93,5 +183,5 @@ def _text(text: str) -> str:
     return escape(text).replace("\\", "\\\\").replace("]", "&#93;")
 
 
-def _typeset(number: str) -> str:
+def _typeset_number(number: str) -> str:
     return number.replace("-", "−")

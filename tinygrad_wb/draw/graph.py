@@ -1,4 +1,4 @@
-"""One neutral description of a graph, as plain data: every picture and text is made from this and nothing else.
+"""One neutral description of a graph, as plain data: every picture, text and page is made from this and nothing else.
 
 Ids, names and order follow from the order of execution, so the same computation is described in the same words in
 every run.
@@ -6,24 +6,15 @@ every run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-import numpy as np
+__all__ = ["Edge", "Graph", "Group", "Kind", "Node", "backward", "forward"]
 
-from tinygrad_wb.draw.notation import argument_names, statement, symbol, told_options
-from tinygrad_wb.draw.selection import given_name, in_order, key, left_out, names, nearest
-from tinygrad_wb.draw.wording import constant_facts, constant_text, cropped, facts
-from tinygrad_wb.value import Value
+Kind = Literal["leaf", "constant", "operation", "result", "layer", "failed", "left out"]
+Facts = tuple[tuple[str, str], ...]  # (word, text), such as ("gradient", "0.5")
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["Edge", "Graph", "Node", "describe"]
-
-STATEMENT_LENGTH = 80
-
-Kind = Literal["leaf", "constant", "operation", "result", "left out"]
+GRADIENT = ("gradient", "from ", "other passes", "∇ ")  # words of facts that tell of gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,77 +23,85 @@ class Node:
 
     id: str
     kind: Kind
-    title: str  # its name; "" for an operation whose result was given none
-    symbol: str  # of an operation: its operator or its name
+    title: str  # its name
+    given: bool  # whether the user gave that name
+    symbol: str  # of an operation: its operator or its name; of a layer: what it is
     statement: str  # as a line of code: "z = x * w"; only a name where nothing is computed
-    lines: tuple[tuple[str, str], ...]  # (word, text), such as ("gradient", "0.5")
+    facts: Facts  # what stands in the box
+    details: Facts = ()  # what there is to say besides: numbers in full, where it was computed
+    group: str = ""  # the box that it stands in
+    repeated: str = ""  # "×50", or "+9 more" like it
+    heat: float | None = None  # how large its gradient is, from 0 to 1 among those drawn
+    marked: bool = False  # asked to stand out
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Data that goes from the node ``source`` into the node ``target``; the label says as which input."""
+    """Data that goes from the node ``source`` into the node ``target``, and the gradient that comes back."""
 
     source: str
     target: str
-    label: str
+    label: str = ""  # as which input
+    formula: str = ""  # the local derivative: ∂target/∂source, or what becomes of the gradient g
+    number: str = ""  # the local derivative, of numbers
+    again: bool = False  # from the end of a turn to its beginning
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A box around nodes: an open layer, or what is repeated."""
+
+    id: str
+    kind: Literal["layer", "repeat"]
+    title: str
+    parent: str = ""
+    path: str = ""  # of a layer, in its model
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in order of execution, every one after the nodes that it reads."""
+    """Nodes in order of execution, every one after the nodes that it reads.
+
+    ``caption`` has what must be said of the whole: what was left out, what was folded. ``scale`` are the least and the
+    largest gradient, where nodes are coloured by it.
+    """
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    groups: tuple[Group, ...] = ()
+    caption: tuple[str, ...] = ()
+    scale: tuple[float, float] | None = None
+    reverse: bool = field(default=False)  # the edges go from a result's gradient to its inputs'
 
 
-def describe(target: Value, max_nodes: int) -> Graph:
-    """The computation behind ``target``; of a larger one, the ``max_nodes`` nodes that are nearest to it."""
-    history = in_order(target)
-    kept = nearest(target, max_nodes)
-    drawn = [value for value in history if id(value) in kept]
-    called = names(history)
-    stale = {x for value in drawn for x in value.inputs if type(x) is Value and x.tick > value.tick}
+def forward(graph: Graph) -> Graph:
+    """The forward pass alone: no gradients, no derivatives."""
+    nodes = tuple(replace(node, facts=tuple(fact for fact in node.facts if not _of_gradient(fact[0]))) for node in graph.nodes)
+    edges = tuple(replace(edge, formula="", number="") for edge in graph.edges)
+    return replace(graph, nodes=nodes, edges=edges)
 
-    nodes: list[Node] = []
-    edges: list[Edge] = []
-    ids: dict[Any, str] = {}
-    more = left_out(history, kept)
-    if more:
-        nodes.append(Node("more", "left out", f"… {more} not drawn", "", f"… {more} not drawn", ()))
-    for value in drawn:
-        if value.op is None:
-            ids[id(value)] = own = f"n{len(ids) + 1}"
-            nodes.append(_leaf(own, value, called[value], value in stale))
+
+def backward(graph: Graph) -> Graph:
+    """The backward pass alone: a node for each gradient, and edges from ∂result/∂y to ∂result/∂x, for each input x of y."""
+    results = [node.title for node in graph.nodes if node.kind == "result"]
+    result = results[0] if len(results) == 1 else "Loss"
+    nodes = []
+    for node in graph.nodes:
+        if node.kind == "constant":
             continue
-        sources = [key(x, value, position) for position, x in enumerate(value.inputs)]
-        for source, x in zip(sources, value.inputs, strict=True):
-            if source in kept and source not in ids:
-                ids[source] = f"n{len(ids) + 1}"
-                nodes.append(_constant(ids[source], x))
-        ids[id(value)] = own = f"n{len(ids) + 1}"
-        nodes.append(_operation(own, value, called, "result" if value is target else "operation"))
-        if not kept.issuperset(sources):
-            edges.append(Edge("more", own, ""))
-        labels = argument_names(value.op, nodes[-1].symbol, len(sources))
-        edges += [Edge(ids[s], own, label) for s, label in zip(sources, labels, strict=True) if s in kept]
-    return Graph(tuple(nodes), tuple(edges))
+        facts = tuple(fact for fact in node.facts if _of_gradient(fact[0]))
+        title = node.title if node.kind in ("layer", "left out") else f"∂{result}/∂{node.title}"
+        statement = node.statement if node.kind == "left out" else f"∂{result}/∂{node.title}"
+        nodes.append(replace(node, title=title, given=True, symbol=node.symbol if node.kind == "layer" else "", facts=facts, statement=statement))
+    kept = {node.id for node in nodes}
+    edges = tuple(
+        replace(edge, source=edge.target, target=edge.source, label="")
+        for edge in graph.edges
+        if edge.source in kept and edge.target in kept
+    )
+    return replace(graph, nodes=tuple(nodes), edges=edges, reverse=True)
 
 
-def _leaf(own: str, value: Value, name: str, stale: bool) -> Node:
-    remark = (("", "assigned after it was read"),) if stale else ()
-    return Node(own, "leaf", name, "", name, (*facts(value.data, value.grad), *remark))
-
-
-def _constant(own: str, data: Any) -> Node:
-    text = constant_text(data)
-    is_array = np.ndim(data) > 0
-    return Node(own, "constant", "array" if is_array else text, "", text, constant_facts(data) if is_array else ())
-
-
-def _operation(own: str, value: Value, called: Mapping[Value, str], kind: Kind) -> Node:
-    op: Any = value.op
-    arguments = [called[x] if type(x) is Value else constant_text(x) for x in value.inputs]
-    code = cropped(f"{called[value]} = {statement(op, arguments, value.options)}", STATEMENT_LENGTH)
-    # reshape has an option `shape`, which says no more than the result's own
-    lines = dict(told_options(op, value.options)) | dict(facts(value.data, value.grad))
-    return Node(own, kind, given_name(value), symbol(op, value.options), code, tuple(lines.items()))
+def _of_gradient(word: str) -> bool:
+    return word.startswith(GRADIENT)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.operation import Operation
 
-__all__ = ["argument_names", "statement", "symbol", "told_options"]
+__all__ = ["argument_names", "is_call", "statement", "symbol", "told_options"]
 
 OPTION_LENGTH = 32
 COMMUTATIVE = {"+", "*"}  # which input is which makes no difference
@@ -21,14 +21,14 @@ COMMUTATIVE = {"+", "*"}  # which input is which makes no difference
 def symbol(op: Operation, options: Mapping[str, Any]) -> str:
     """The operator, where the template is one (``*``, ``-``, ``[0, :2]``); the operation's name otherwise."""
     signs = re.sub(r"\{\w+\}", "", op.template).split()
-    if _is_call(op) or len(signs) != 1:
+    if is_call(op) or len(signs) != 1:
         return _call_name(op)
     return _filled(op, [""] * len(op.inputs), options).strip()
 
 
 def statement(op: Operation, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
     """The call as code, such as ``x @ w + b`` or ``sum(x, axis=1)``; options at their defaults are left away."""
-    if not _is_call(op):
+    if not is_call(op):
         return _filled(op, arguments, options)
     inputs = [f"[{', '.join(arguments)}]"] if op.variadic else list(arguments)
     words = inputs + [f"{name}={text}" for name, text in told_options(op, options)]
@@ -37,7 +37,7 @@ def statement(op: Operation, arguments: Sequence[str], options: Mapping[str, Any
 
 def told_options(op: Operation, options: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """(name, text) of the options that differ from their defaults and are not part of the symbol already."""
-    if not _is_call(op):
+    if not is_call(op):
         return
     for name, default in op.defaults.items():
         text = option_text(options.get(name, default))
@@ -54,12 +54,13 @@ def argument_names(op: Operation, sign: str, count: int) -> Sequence[str]:
     return op.inputs if sign.isidentifier() else ["left", "right"]
 
 
-def _is_call(op: Operation) -> bool:
+def is_call(op: Operation) -> bool:
+    """Whether it is written as a call, ``name(…)``."""
     return re.fullmatch(r"\w+\(.*\)", op.template) is not None
 
 
 def _call_name(op: Operation) -> str:
-    return op.template.split("(")[0] if _is_call(op) else op.name
+    return op.template.split("(")[0] if is_call(op) else op.name
 
 
 def _filled(op: Operation, arguments: Sequence[str], options: Mapping[str, Any]) -> str:

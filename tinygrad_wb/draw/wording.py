@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_wb.value import raw
 
-__all__ = ["constant_text", "cropped", "facts", "option_text", "printable"]
+__all__ = ["NOT_COMPUTED", "amount", "constant_text", "cropped", "in_full", "number", "option_text", "printable", "shape_text", "value_text"]  # fmt: skip
 
 NOT_COMPUTED = "not computed"
 
 
-def facts(data: Any, gradient: Any) -> tuple[tuple[str, str], ...]:
-    """What is told about a Value, as (word, text) pairs; an array is told by its shape, range and norm."""
-    gradient = raw(gradient)
-    if gradient is None:
-        slope = NOT_COMPUTED
-    else:
-        slope = _number(gradient) if np.ndim(gradient) == 0 else f"norm {_norm(gradient)}"
-    return (*constant_facts(data), ("gradient", slope))
+def number(x: Any, digits: int = 6) -> str:
+    """A number with as many digits as a picture has room for."""
+    return f"{float(x) + 0.0:.{digits}g}"  # -0 is 0
 
 
-def constant_facts(data: Any) -> tuple[tuple[str, str], ...]:
-    """The same for plain data, which has no gradient."""
+def value_text(data: Any) -> str:
+    """What plain data holds: a number, or an array's range and norm."""
+    data = raw(data)
     if np.ndim(data) == 0:
-        return (("value", _number(data)),)
-    return ("shape", str(np.shape(data))), ("value", _range(data))
-
-
-def constant_text(data: Any) -> str:
-    """A constant inside a statement: a number in full, an array by its shape."""
-    return _number(data) if np.ndim(data) == 0 else f"array{np.shape(data)}"
-
-
-def _number(x: Any) -> str:
-    return f"{float(x):.4g}"
-
-
-def _range(array: Any) -> str:
-    finite = array[np.isfinite(array)]
+        return number(data)
+    finite = data[np.isfinite(data)]
     words = []
     if finite.size:
-        low, high = _number(finite.min()), _number(finite.max())
+        low, high = number(finite.min(), 3), number(finite.max(), 3)
         words.append(low if low == high else f"{low} … {high}")
-    if finite.size < array.size:
-        words.append(f"{array.size - finite.size:,} not finite")
+    if finite.size < data.size:
+        words.append(f"{data.size - finite.size:,} not finite")
+    elif finite.size:
+        words.append(f"norm {number(amount(data), 3)}")
     return ", ".join(words) or "empty"
 
 
-def _norm(array: Any) -> str:
+def shape_text(data: Any) -> str:
+    """An array's shape and dtype."""
+    return f"{np.shape(data)} {data.dtype}"
+
+
+def amount(data: Any) -> float:
+    """How large plain data is: a number without its sign, the norm of an array."""
+    data = raw(data)
+    if type(data) is float:
+        return abs(data)
     with np.errstate(all="ignore"):
-        return _number(np.linalg.norm(np.asarray(array, np.float64)))
+        return float(np.linalg.norm(np.asarray(data, np.float64)))
+
+
+def constant_text(data: Any) -> str:
+    """A constant inside a statement: a number, an array by its shape."""
+    return number(data) if np.ndim(data) == 0 else f"array{np.shape(data)}"
+
+
+def in_full(data: Any) -> str:
+    """A number with all its digits, a small array with all its numbers."""
+    data = raw(data)
+    if np.ndim(data) == 0:
+        return repr(float(data)) if math.isfinite(data) else number(data)
+    return np.array2string(data, precision=6, threshold=64, edgeitems=3, max_line_width=72, separator=", ")
 
 
 def option_text(option: Any, in_brackets: bool = False) -> str:
@@ -68,8 +76,8 @@ def option_text(option: Any, in_brackets: bool = False) -> str:
         return constant_text(option)
     if option is ...:
         return "..."
-    if isinstance(option, type):
-        return option.__name__
+    if isinstance(option, (type, np.dtype)):
+        return option.name if isinstance(option, np.dtype) else option.__name__
     return printable(str(option) if isinstance(option, np.generic) else repr(option))
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_wb.recording import inside, placing
-from tinygrad_wb.value import Value
+from tinygrad_wb.nn.calls import note
+from tinygrad_wb.value import Value, next_tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Module", "assignments", "in_mode"]
+__all__ = ["Module", "assignments", "in_mode", "size_text"]
 
 assignments = [0]  # how many, to attributes of Modules: while it stays the same, no Module has changed
 
@@ -40,10 +41,10 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward(self, x): write what it computes there")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if placing:
-            with inside(self._path):
-                return self.forward(*args, **kwargs)
-        return self.forward(*args, **kwargs)
+        start = next_tick()
+        result = self.forward(*args, **kwargs)
+        note(result, (weakref.ref(self), self._path, start, args))
+        return result
 
     # -- what it is made of -------------------------------------------------------------------------------------
 
@@ -82,6 +83,12 @@ class Module:
         for path, part in _walk(self, "", set()):
             if isinstance(part, Value):
                 yield path, part
+
+    def own_parameters(self) -> Iterator[tuple[str, Value]]:
+        """Name and Value of each parameter that is not in a Module inside this one."""
+        for name, part in _walk(self, "", set(), deep=False):
+            if isinstance(part, Value):
+                yield name, part
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of assignment."""
@@ -136,11 +143,11 @@ class Module:
         rows: list[tuple[str, ...]] = []
         counted: set[int] = set()
         for path, module in self.named_modules():
-            own = [(name, part) for name, part in _walk(module, "", set(), deep=False) if isinstance(part, Value)]
+            own = list(module.own_parameters())
             parts = any(inner is not module for _, inner in module.named_modules())
             if not own and parts:
                 continue
-            shapes = ", ".join(f"{name} {'×'.join(map(str, value.shape)) or 'number'}" for name, value in own)
+            shapes = ", ".join(f"{name} {size_text(value)}" for name, value in own)
             count = sum(value.size for _, value in own if id(value) not in counted)
             counted.update(id(value) for _, value in own)
             rows.append((path, f"{type(module).__name__}({module.describe()})", shapes, f"{count:,}"))
@@ -148,6 +155,11 @@ class Module:
         return Summary(
             _table(("layer", "what", "shapes", "parameters"), rows, (type(self).__name__, "", "", f"{total:,}"))
         )
+
+
+def size_text(parameter: Value) -> str:
+    """The shape of a parameter, as `summary` and pictures tell it: ``64×128``."""
+    return "×".join(map(str, parameter.shape)) or "number"
 
 
 @contextlib.contextmanager

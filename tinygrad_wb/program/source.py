@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.nn.calls import paths
 from tinygrad_wb.program.names import Names, assigned_name, line_of
 from tinygrad_wb.program.pasting import pasted
 from tinygrad_wb.program.text import ATOM, Text, filled, index_text, literal, repeated, without_defaults
@@ -95,7 +96,8 @@ class Source:
         self._reads: dict[Value, tuple[str, ...]] = {}
         units = self.trace.units
         self._uses = Counter(x for step in steps for x in map(self.trace.stand_in, step.inputs))
-        self._assigned = assigned(unit.node for unit in units if unit.kind == "forward")
+        made = [unit.node for unit in units if unit.kind == "forward"]
+        self._assigned, self._modules = assigned(made), paths(made)
         self._name_leaves(steps)
         for unit in units:
             if unit.kind == "forward":
@@ -186,7 +188,7 @@ class Source:
         result = trace.stand_in(unit.result)
         inner = set(unit.steps)
         single = {x for step in unit.steps for x in self._inlined(step) if x in inner and self._uses[x] == 1}
-        module = unit.node.place.module if hasattr(unit.node, "place") else ""
+        module = self._modules.get(unit.node, "")
         for step in unit.steps:
             reads: list[str] = []
             text = expression(trace, step, partial(self._operand, reads=reads), self._array, self.helpers)

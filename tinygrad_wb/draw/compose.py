@@ -1,0 +1,213 @@
+"""From a target to the description of a picture: what is opened, what is chosen, and what gives way if it is too much."""
+
+from __future__ import annotations
+
+import difflib
+import gc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tinygrad_wb.draw.describe import Description
+from tinygrad_wb.draw.folding import folded
+from tinygrad_wb.draw.naming import Called, name_of
+from tinygrad_wb.draw.outline import Item, Layer, LeftOut, in_order, outline
+from tinygrad_wb.draw.selection import around, left_out, nearest, on_the_ways
+from tinygrad_wb.nn.calls import Call, calls_around
+from tinygrad_wb.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tinygrad_wb.draw.graph import Graph
+    from tinygrad_wb.draw.target import Target
+
+__all__ = ["Wishes", "composed"]
+
+
+class Wishes(NamedTuple):
+    """What `draw` was told."""
+
+    depth: int | None
+    around: Any
+    hops: int
+    path: tuple[Any, Any] | None
+    highlight: Sequence[Any]
+    by_gradient: bool
+    max_nodes: int
+
+
+class Choice(NamedTuple):
+    """Items that could be drawn, and what must be said of them."""
+
+    items: list[Item]
+    ends: list[Item]
+    caption: list[str]
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Without the cyclic garbage collector, which would look again and again through what is still being built."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def composed(target: Target, wishes: Wishes) -> Graph:
+    """The description of a target, of `max_nodes` nodes at most."""
+    with without_collection():
+        values = [x for end in target.ends for x in ([end] if type(end) is Value else end.inputs) if type(x) is Value]
+        made = in_order(values)
+        composer = _Composer(target, made, wishes)
+        choice = composer.within_budget()
+        marked = set(composer.items_of(wishes.highlight, choice.items))
+        description = Description(choice.items, choice.ends, made, target.variables, marked, target.error)
+        return description.graph(choice.caption, wishes.by_gradient)
+
+
+class _Composer:
+    def __init__(self, target: Target, made: list[Value], wishes: Wishes) -> None:
+        self.target, self.made, self.wishes = target, made, wishes
+        leaves = dict.fromkeys(x for v in made for x in v.inputs if type(x) is Value and not x.inputs)
+        leaves |= {x: None for x in target.ends if type(x) is Value}
+        self.values = [*leaves, *made]
+        asked = [wishes.around, *(wishes.path or ()), *wishes.highlight]
+        self.wanted = {id(x) for thing in asked if thing is not None for x in self._values_of(thing)}
+        self.must_open = self._closed_around()
+
+    # -- what was asked for ---------------------------------------------------------------------------------------
+
+    def _values_of(self, thing: Any) -> list[Value]:
+        """The Values that a name, or a Value, means; none for the name of a layer."""
+        if type(thing) is Value:
+            if not any(x is thing for x in self.values):
+                raise ValueError(f"{thing!r:.60} is not in the graph that is drawn")
+            return [thing]
+        if not isinstance(thing, str):
+            raise TypeError(f"around, path and highlight take names and Values, got {thing!r:.60}")
+        found = [x for x in self.values if name_of(x, self.target.variables) == thing]
+        return found
+
+    def _closed_around(self) -> set[int]:
+        """The calls that must be opened for the Values that were asked for to be seen."""
+        if not self.wanted:
+            return set()
+        calls = calls_around(self.made)
+        opened: set[int] = set()
+        for value in self.made:
+            if id(value) in self.wanted:
+                returned = {noted[2] for noted in getattr(value, "calls", ())}
+                opened.update(call.start for call in calls.get(value, ()) if call.start not in returned)
+            for x in value.inputs:
+                if type(x) is Value and not x.inputs and id(x) in self.wanted:
+                    opened.update(c.start for c in calls.get(value, ()) if not any(a is x for a in c.arguments))
+        return opened
+
+    def items_of(self, things: Iterable[Any], items: Sequence[Item]) -> list[Item]:
+        """The items that names and Values stand for."""
+        called: Called | None = None
+        found: list[Item] = []
+        for thing in things:
+            values = {id(x) for x in self._values_of(thing)}
+            own = [x for x in items if id(x.thing) in values or (x.result is not None and id(x.result) in values)]
+            if not own and isinstance(thing, str):
+                called = called or Called(items, self.target.variables)
+                own = [x for x in items if _path(x) == thing or called(x.thing) == thing]
+                own = own or [x for x in items if any(call.path == thing for call in x.calls)]
+            if not own and isinstance(thing, str) and not values:
+                raise ValueError(self._unknown(thing, items))
+            found += own
+        return found
+
+    def _unknown(self, name: str, items: Sequence[Item]) -> str:
+        called = Called(items, self.target.variables)
+        known = list(dict.fromkeys(called(x.thing) for x in items if x.result is not None))
+        near = difflib.get_close_matches(name, known, n=3) or known[:8]
+        return f"nothing in this graph is called {name!r:.60}; there are: {', '.join(near)}"
+
+    # -- what is drawn --------------------------------------------------------------------------------------------
+
+    def _is_open(self, depth: int | None) -> Any:
+        def is_open(call: Call, level: int, holds_others: bool) -> bool:
+            if call.start in self.must_open:
+                return True
+            return holds_others if depth is None else level < depth
+
+        return is_open
+
+    def within_budget(self) -> Choice:
+        """As was asked; else with layers closed; else with repeats folded too; else what is nearest to the ends."""
+        depth, most = self.wishes.depth, self.wishes.max_nodes
+        choice = asked = self._chosen(depth)
+        said = "layers are closed" if depth is not None else ""
+        ways: list[tuple[int | None, bool]] = [(None, False)] if depth is not None else []
+        ways += [(None, True), (1, True), (0, True)]
+        for closed, fold in ways:
+            if len(choice.items) <= most:
+                return choice
+            if closed is not None and not any(item.calls for item in choice.items):
+                break  # there are no layers to close
+            choice = self._chosen(closed)
+            if fold:
+                choice = choice._replace(items=folded(choice.items, choice.ends))
+                said = "repeats are folded" + (", and layers closed" if closed is not None else "")
+            if len(choice.items) < len(asked.items):
+                note = f"{_sizes(asked)}: too many for max_nodes={most}, so {said}."
+                choice = choice._replace(caption=[*asked.caption, note])
+        return choice if len(choice.items) <= most else self._cropped(choice, asked)
+
+    def _chosen(self, depth: int | None) -> Choice:
+        items, ends = outline(self.target.ends, self.made, self._is_open(depth))
+        caption: list[str] = []
+        wishes = self.wishes
+        whole = items
+        if wishes.path is not None:
+            end, start = (self._one(thing, items) for thing in wishes.path)
+            items, count = on_the_ways(items, end, start)
+            if not items:
+                raise ValueError(f"path={wishes.path!r:.80}: there is no way from the first back to the second")
+            ends = [end]
+            caption.append(f"{count:,} {'way' if count == 1 else 'ways'} from the end to the start; nothing else is drawn.")
+        if wishes.around is not None:
+            items = around(items, self.items_of([wishes.around], items), wishes.hops)
+            missing = left_out(set(whole) - set(items))
+            if missing:
+                caption.append(f"What is within {wishes.hops} steps of {_told(wishes.around)}; {missing} not drawn.")
+        if len(items) < len(whole):
+            kept = set(items)
+            for item in items:
+                item.inputs = [x if x in kept else None for x in item.inputs]
+            read = {x for item in items for x in item.inputs}
+            ends = [item for item in items if item in ends or item not in read]
+        return Choice(items, ends, caption)
+
+    def _one(self, thing: Any, items: Sequence[Item]) -> Item:
+        found = self.items_of([thing], items)
+        if len(found) != 1:
+            raise ValueError(f"path=…: {_told(thing)} must be one thing, and {len(found)} are called so")
+        return found[0]
+
+    def _cropped(self, choice: Choice, asked: Choice) -> Choice:
+        """The nearest to the ends, and something that says what was left out."""
+        kept = nearest(choice.items, choice.ends, self.wishes.max_nodes)
+        known = set(kept)
+        more = Item(LeftOut(f"… {left_out(x for x in choice.items if x not in known)} not drawn".replace(" ", " ", 1)))
+        for item in kept:
+            item.inputs = [x if x is None or x in known else more for x in item.inputs]
+        note = f"{_sizes(asked)}: the {len(kept):,} that are nearest to the end are drawn; max_nodes={len(kept)}."
+        return Choice([more, *kept], choice.ends, [*choice.caption[:-1], note])
+
+
+def _path(item: Item) -> str | None:
+    return item.thing.call.path if type(item.thing) is Layer else None
+
+
+def _sizes(choice: Choice) -> str:
+    return f"{len(choice.items):,} nodes"
+
+
+def _told(thing: Any) -> str:
+    return repr(thing) if isinstance(thing, str) else repr(thing.name or "the Value given")

@@ -1,0 +1,64 @@
+"""A graph in Mermaid, which GitHub and many editors draw from the text of a README."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinygrad_wb.draw.theme import THEMES
+
+if TYPE_CHECKING:
+    from tinygrad_wb.draw.graph import Graph, Node
+
+__all__ = ["mermaid_text"]
+
+SHAPES = {"leaf": ("([", "])"), "result": ("[[", "]]"), "layer": ("[", "]"), "constant": ("(", ")")}
+PLAIN = {*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,=+_−·…×÷∂→"}
+
+
+def mermaid_text(graph: Graph, direction: str = "LR", theme: str = "light") -> str:
+    """A Mermaid flowchart of the graph."""
+    colors = THEMES[theme]
+    lines = [f"flowchart {direction}"]
+    lines += _inside(graph, "", "    ")
+    for edge in graph.edges:
+        words = " = ".join(filter(None, (edge.formula or edge.label, edge.number)))
+        arrow = "-.->" if edge.again else "-->"
+        lines.append(f'    {edge.source} {arrow}{f"|{_quoted(words)}|" if words else ""} {edge.target}')
+    for kind, (fill, line, width) in colors.boxes.items():
+        ids = [node.id for node in graph.nodes if node.kind == kind]
+        if ids:
+            name = kind.replace(" ", "_")
+            lines.append(f"    classDef {name} fill:{fill},stroke:{line},stroke-width:{width}px,color:{colors.ink}")
+            lines.append(f"    class {','.join(ids)} {name}")
+    marked = [node.id for node in graph.nodes if node.marked]
+    if marked:
+        lines.append(f"    classDef marked stroke:{colors.accent},stroke-width:3px")
+        lines.append(f"    class {','.join(marked)} marked")
+    lines += [f"    %% {remark}" for remark in graph.caption]
+    return "\n".join(lines) + "\n"
+
+
+def _inside(graph: Graph, group: str, indent: str) -> list[str]:
+    lines = [indent + _node(node) for node in graph.nodes if node.group == group]
+    for inner in graph.groups:
+        if inner.parent == group:
+            lines += [f"{indent}subgraph {inner.id} [{_quoted(inner.title)}]"]
+            lines += [*_inside(graph, inner.id, indent + "    "), f"{indent}end"]
+    return lines
+
+
+def _node(node: Node) -> str:
+    title = node.symbol if node.kind == "layer" else node.statement
+    facts = [f"{word} {text}".strip() for word, text in node.facts]
+    opening, closing = SHAPES.get(node.kind, ("[", "]"))
+    text = "<br>".join(_escaped(line) for line in (title, *facts, node.repeated) if line)
+    return f'{node.id}{opening}"{text}"{closing}'
+
+
+def _quoted(text: str) -> str:
+    return f'"{_escaped(text)}"'
+
+
+def _escaped(text: str) -> str:
+    """Every sign that could mean something to Mermaid, or to the HTML that it makes, by its number."""
+    return "".join(c if c in PLAIN else f"#{ord(c)};" for c in text)

@@ -1,0 +1,71 @@
+"""Which Module made what: each call leaves a note on what it returned, and from the notes the layers of a graph follow.
+
+Whatever was recorded between the start of a call and its result was done in that call. So one note for each call is
+enough, and the operations themselves need none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tinygrad_wb.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from weakref import ReferenceType
+
+    from tinygrad_wb.nn.module import Module
+
+__all__ = ["Call", "calls_around", "note", "paths"]
+
+
+class Call(NamedTuple):
+    """One call of a Module: what was called, where it stood in its model, since when it ran, and what it was given."""
+
+    module: ReferenceType[Module]  # weak: a Module may keep what it returned
+    path: str
+    start: int
+    arguments: tuple[Any, ...]
+
+
+def note(result: Any, call: tuple[Any, ...]) -> None:
+    """Leave the note of a `Call`, as a plain tuple, on the Values that it made."""
+    if type(result) is Value:
+        if result.inputs and result.tick > call[2]:
+            result.calls = (*getattr(result, "calls", ()), call)
+    elif type(result) in (tuple, list):
+        for part in result:
+            note(part, call)
+    elif type(result) is dict:
+        for part in result.values():
+            note(part, call)
+
+
+def calls_around(made: Sequence[Value]) -> dict[Value, tuple[Call, ...]]:
+    """The calls that each of ``made``, Values in order of execution, was computed in, the outermost first.
+
+    Values that were computed in none are left out.
+    """
+    ends: dict[int, tuple[int, Call]] = {}  # by the tick at which a call began, which no other has
+    for value in made:
+        for noted in getattr(value, "calls", ()):
+            ends[noted[2]] = (value.tick, Call._make(noted))  # the last counts, where a call returned several
+    around: dict[Value, tuple[Call, ...]] = {}
+    # Calls begin and end like brackets: of two that share an operation, one lies within the other.
+    ahead = sorted(ends, reverse=True)
+    open_: tuple[Call, ...] = ()
+    for value in made if ends else ():
+        while open_ and ends[open_[-1].start][0] < value.tick:
+            open_ = open_[:-1]
+        while ahead and ahead[-1] < value.tick:
+            end, call = ends[ahead.pop()]
+            if end >= value.tick:
+                open_ = (*open_, call)
+        if open_:
+            around[value] = open_
+    return around
+
+
+def paths(made: Iterable[Value]) -> dict[Value, str]:
+    """The path of the innermost Module that each of ``made`` was computed in; without those computed in none."""
+    return {value: calls[-1].path for value, calls in calls_around(sorted(made, key=lambda v: v.tick)).items()}
