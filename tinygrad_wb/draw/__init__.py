@@ -16,12 +16,13 @@ from tinygrad_wb.draw.theme import THEMES
 from tinygrad_wb.nn.module import Module
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Drawing", "Edge", "Graph", "Group", "LayoutTimeoutError", "Node", "RendererNotFoundError", "draw"]
 
+VIEWS: dict[str, Callable[[Graph], Graph]] = {"both": lambda graph: graph, "forward": forward, "backward": backward}
 CHOICES = {
-    "show": ("both", "forward", "backward"),
+    "show": tuple(VIEWS),
     "direction": ("LR", "RL", "TB", "BT"),
     "theme": tuple(THEMES),
     "color": (None, "gradient"),
@@ -72,14 +73,12 @@ def draw(
         if not isinstance(count, int) or count < least:
             raise ValueError(f"draw({name}={count!r:.60}): a whole number, at least {least}")
     if isinstance(target, Module) and not example:
-        return Drawing(structure(target), direction, theme)
+        graph = structure(target)
+        return Drawing(graph, graph, direction, theme)
     asked = target_of(target, example, sys._getframe(1))
-    graph = composed(asked, Wishes(depth, around, hops, path, highlight, color == "gradient", max_nodes))
-    if show == "forward":
-        graph = forward(graph)
-    elif show == "backward":
-        graph = backward(graph)
-    return Drawing(graph, direction, theme)
+    view = VIEWS[show]
+    graphs = composed(asked, Wishes(depth, around, hops, path, highlight, color == "gradient", max_nodes))
+    return Drawing(*map(view, graphs), direction, theme)
 
 
 class _CallablePackage(ModuleType):

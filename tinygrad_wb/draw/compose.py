@@ -56,16 +56,16 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def composed(target: Target, wishes: Wishes) -> Graph:
-    """The description of a target, of `max_nodes` nodes at most."""
+def composed(target: Target, wishes: Wishes) -> tuple[Graph, Graph]:
+    """The description of a target, of `max_nodes` nodes at most; and the same with every layer open, if that fits too."""
     with without_collection():
         values = [x for end in target.ends for x in ([end] if type(end) is Value else end.inputs) if type(x) is Value]
         made = in_order(values)
         composer = _Composer(target, made, wishes)
         choice = composer.within_budget()
-        marked = set(composer.items_of(wishes.highlight, choice.items))
-        description = Description(choice.items, choice.ends, made, target.variables, marked, target.error)
-        return description.graph(choice.caption, wishes.by_gradient)
+        graph = composer.described(choice)
+        opened = composer.opened(choice)
+        return graph, graph if opened is None else composer.described(opened)
 
 
 class _Composer:
@@ -77,6 +77,20 @@ class _Composer:
         asked = [wishes.around, *(wishes.path or ()), *wishes.highlight]
         self.wanted = {id(x) for thing in asked if thing is not None for x in self._values_of(thing)}
         self.must_open = self._closed_around()
+
+    def described(self, choice: Choice) -> Graph:
+        """The description of a choice of items."""
+        marked = set(self.items_of(self.wishes.highlight, choice.items))
+        description = Description(choice.items, choice.ends, self.made, self.target.variables, marked, self.target.error)
+        return description.graph(choice.caption, self.wishes.by_gradient)
+
+    def opened(self, choice: Choice) -> Choice | None:
+        """The same with every layer open; None if none is closed, or there are too many nodes in them."""
+        layers = [item.thing for item in choice.items if type(item.thing) is Layer]
+        if not layers or sum(len(layer.made) for layer in layers) + len(choice.items) > self.wishes.max_nodes:
+            return None
+        opened = self._chosen(len(self.made))
+        return opened if len(opened.items) <= self.wishes.max_nodes else None
 
     # -- what was asked for ---------------------------------------------------------------------------------------
 
@@ -150,7 +164,8 @@ class _Composer:
                 return choice
             if closed is not None and not any(item.calls for item in choice.items):
                 break  # there are no layers to close
-            choice = self._chosen(closed)
+            if closed != depth:
+                choice = self._chosen(closed)
             if fold:
                 choice = choice._replace(items=folded(choice.items, choice.ends))
                 said = "repeats are folded" + (", and layers closed" if closed is not None else "")

@@ -241,7 +241,8 @@ class Description:
             parent = ""
             for call in item.calls:
                 if call.start not in groups:
-                    groups[call.start] = Group(f"g{len(groups) + 1}", "layer", _heading(call), parent, call.path)
+                    name = f"g{len(groups) + 1}"
+                    groups[call.start] = Group(name, "layer", _heading(call), parent, self._closed(call, name))
                 parent = groups[call.start].id
             if item.turn is not None:
                 if item.turn.start not in groups:
@@ -250,6 +251,16 @@ class Description:
                 parent = groups[item.turn.start].id
             inside[item] = parent
         return tuple(groups.values()), inside
+
+    def _closed(self, call: Call, name: str) -> Node | None:
+        """The node that an open layer is when it is closed."""
+        values = [item.thing for item in self.items if type(item.thing) is Value]
+        results = [x for x in values if any(noted[2] == call.start for noted in getattr(x, "calls", ()))]
+        if not results:
+            return None
+        what, facts = self._layer(Layer(call, results))
+        title = self.called(results[-1])  # which formulas know it by
+        return Node(name, "layer", title, False, what, f"{title} = {what}", facts, self._details(results[-1]))
 
 
 OLD = " (old)"

@@ -30,6 +30,7 @@ class Drawing:
     """A picture of a computation. ``str()`` is it as text, a notebook shows it; it does not change any more."""
 
     graph: Graph
+    opened: Graph  # with every layer open, for a page in which layers open and close
     direction: str = "LR"
     theme: str = "light"
 

@@ -98,15 +98,16 @@ def _likeness(items: Sequence[Item], kinds: dict[Item, int]) -> dict[Item, int]:
 def _kind(item: Item) -> Any:
     """What an item is, without what it reads."""
     thing = item.thing
+    if type(thing) is float:
+        return float
     marks = (item.times, item.more, item.turn and item.turn[1:], len(item.calls))
     if type(thing) is Layer:
         module = thing.call.module()
         return "layer", type(module), module and module.describe(), np.shape(thing.made[-1]._data), marks
     if type(thing) is Value:
-        if thing.op is not None and thing.inputs:
-            return thing.op, np.shape(thing._data), marks, _settings(thing.options) if thing.options else ()
-        return "leaf", np.shape(thing._data)
-    return ("constant", np.shape(thing)) if type(thing) in (float, np.ndarray) else id(thing)
+        shape = () if type(thing._data) is float else thing._data.shape
+        return (thing.op, shape, marks, _settings(thing.options) if thing.options else ()) if thing.inputs else shape
+    return ("constant", thing.shape) if type(thing) is np.ndarray else id(thing)
 
 
 def _settings(options: Any) -> tuple[Any, ...]:

@@ -7,9 +7,12 @@ every run.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["Edge", "Graph", "Group", "Kind", "Node", "backward", "forward"]
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+__all__ = ["Edge", "Graph", "Group", "Kind", "Node", "backward", "closed", "forward"]
 
 Kind = Literal["leaf", "constant", "operation", "result", "layer", "failed", "left out"]
 Facts = tuple[tuple[str, str], ...]  # (word, text), such as ("gradient", "0.5")
@@ -56,7 +59,7 @@ class Group:
     kind: Literal["layer", "repeat"]
     title: str
     parent: str = ""
-    path: str = ""  # of a layer, in its model
+    closed: Node | None = None  # the node that stands for an open layer when it is closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,45 @@ def backward(graph: Graph) -> Graph:
         if edge.source in kept and edge.target in kept
     )
     return replace(graph, nodes=tuple(nodes), edges=edges, reverse=True)
+
+
+def closed(graph: Graph, open_: Collection[str]) -> Graph:
+    """The graph with only the layers ``open_`` standing open, each of them in layers that are open too."""
+    stands_for: dict[str, str] = {}  # for each node in a closed layer, the id of that
+    parents = {group.id: group for group in graph.groups}
+    hidden: dict[str, Node] = {}
+    for node in graph.nodes:
+        group, outermost = parents.get(node.group), None
+        while group is not None:
+            if group.closed is not None and group.id not in open_:
+                outermost = group
+            group = parents.get(group.parent)
+        if outermost is not None and outermost.closed is not None:
+            stands_for[node.id] = outermost.id
+            hidden[outermost.id] = replace(outermost.closed, id=outermost.id, group=outermost.parent)
+    nodes: dict[str, Node] = {}
+    for node in graph.nodes:
+        name = stands_for.get(node.id)
+        nodes.pop(name or "", None)  # it comes where its last node was, after all that it reads
+        nodes[name or node.id] = hidden[name] if name else node
+    edges: dict[tuple[str, ...], Edge] = {}
+    for edge in graph.edges:
+        source, target = stands_for.get(edge.source, edge.source), stands_for.get(edge.target, edge.target)
+        if source == target and source in hidden:
+            continue
+        if edge.target in stands_for:
+            edges[source, target] = Edge(source, target)
+        else:
+            edges[edge.source, target, edge.label, edge.formula, str(len(edges))] = replace(edge, source=source)
+    within = {name for node in nodes.values() for name in _above(node.group, parents)}
+    groups = tuple(group for group in graph.groups if group.id in within)
+    return replace(graph, nodes=tuple(nodes.values()), edges=tuple(edges.values()), groups=groups)
+
+
+def _above(group: str, parents: Mapping[str, Group]) -> Iterator[str]:
+    while group:
+        yield group
+        group = parents[group].parent
 
 
 def _of_gradient(word: str) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["mermaid_text"]
 
-SHAPES = {"leaf": ("([", "])"), "result": ("[[", "]]"), "layer": ("[", "]"), "constant": ("(", ")")}
+ROUNDED = {"leaf", "constant"}
 PLAIN = {*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,=+_−·…×÷∂→"}
 
 
@@ -30,6 +30,9 @@ def mermaid_text(graph: Graph, direction: str = "LR", theme: str = "light") -> s
             name = kind.replace(" ", "_")
             lines.append(f"    classDef {name} fill:{fill},stroke:{line},stroke-width:{width}px,color:{colors.ink}")
             lines.append(f"    class {','.join(ids)} {name}")
+    for group in graph.groups:
+        dashes = ",stroke-dasharray:4" if group.kind == "repeat" else ""
+        lines.append(f"    style {group.id} fill:{colors.layer_ground},stroke:{colors.layer_line},color:{colors.faint}{dashes}")
     marked = [node.id for node in graph.nodes if node.marked]
     if marked:
         lines.append(f"    classDef marked stroke:{colors.accent},stroke-width:3px")
@@ -50,7 +53,7 @@ def _inside(graph: Graph, group: str, indent: str) -> list[str]:
 def _node(node: Node) -> str:
     title = node.symbol if node.kind == "layer" else node.statement
     facts = [f"{word} {text}".strip() for word, text in node.facts]
-    opening, closing = SHAPES.get(node.kind, ("[", "]"))
+    opening, closing = ("(", ")") if node.kind in ROUNDED else ("[", "]")
     text = "<br>".join(_escaped(line) for line in (title, *facts, node.repeated) if line)
     return f'{node.id}{opening}"{text}"{closing}'
 

@@ -43,7 +43,7 @@ class _Structure:
             return [self._layer(module, path, group)] * 2
         own = f"g{len(self.groups) + 1}"
         heading = ": ".join(filter(None, (printable(path), layer_text(module))))
-        self.groups.append(Group(own, "layer", heading, group, path))
+        self.groups.append(Group(own, "layer", heading, group))
         ends: list[list[str]] = []
         if any(True for _ in module.own_parameters()):
             self._layer(module, path, own)

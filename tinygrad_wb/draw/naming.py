@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tinygrad_wb.draw.outline import Item
+    from tinygrad_wb.nn.calls import Call
 
 __all__ = ["Called", "name_of"]
 
@@ -32,31 +33,38 @@ class Called:
     def __init__(self, items: Sequence[Item], variables: Mapping[int, str]) -> None:
         self._names: dict[int, str] = {}
         self.given: set[int] = set()
-        taken: set[str] = set()
-        counts: Counter[str] = Counter()
+        self._taken: set[str] = set()
+        self._counts: Counter[str] = Counter()
         places = assigned(item.thing for item in items if type(item.thing) is Value and item.thing.inputs)
-        for item in items:
+        nameless: list[Item] = []
+        for item in items:  # the user's names first, so that nothing else takes one
             thing, result = item.thing, item.result
             word = "" if type(thing) is float else name_of(thing if result is None else result, variables)
-            if not word and type(thing) is Layer and not thing.call.path:
-                word = variables.get(id(thing.call.module()), "")
             if not word and type(thing) is Value:
                 word = printable(places.get(thing, ""))
-            numbered = False
             if word:
                 self.given.update((id(thing), id(result)))
-            elif type(thing) in (float, np.ndarray):
-                continue  # written as the number, or the shape, that it is
+                self._name(item, word)
             else:
-                word, numbered = _word(thing), type(thing) is not Layer
-            name = word
-            while numbered or name in taken:
-                counts[word] += 1
-                name, numbered = f"{word}_{counts[word] + (word in taken)}", False
-            taken.add(name)
-            self._names[id(thing)] = name
-            if result is not None:
-                self._names[id(result)] = name
+                nameless.append(item)
+        for item in nameless:
+            if type(item.thing) is Layer:
+                self._name(item, _layer_word(item.thing.call, variables))
+            elif type(item.thing) not in (float, np.ndarray):  # which are written as they are
+                self._name(item, "leaf" if _is_leaf(item.thing) else item.thing.op.name, numbered=True)
+
+    def _name(self, item: Item, word: str, numbered: bool = False) -> None:
+        """Call an item ``word``, or ``word_2`` and so on; with ``numbered``, begin with ``word_1``."""
+        name = word
+        self._counts[word] += 1
+        while numbered or name in self._taken:
+            name, numbered = f"{word}_{self._counts[word]}", False
+            if name in self._taken:
+                self._counts[word] += 1
+        self._taken.add(name)
+        self._names[id(item.thing)] = name
+        if item.result is not None:
+            self._names[id(item.result)] = name
 
     def __call__(self, x: Any) -> str:
         """The name of a Value or Layer; a constant as it is written."""
@@ -78,10 +86,13 @@ def name_of(x: Any, variables: Mapping[int, str]) -> str:
     return cropped(printable(name).strip(), NAME_LENGTH)
 
 
-def _word(thing: Any) -> str:
-    """What a thing without a name is called, before its number."""
-    if type(thing) is Layer:
-        path = cropped(printable(thing.call.path), NAME_LENGTH)
-        return f"layer_{path}" if path[:1].isdigit() else path or type(thing.call.module()).__name__
-    op = thing.op if type(thing) is not Value or thing.inputs else None
-    return "leaf" if op is None else op.name
+def _layer_word(call: Call, variables: Mapping[int, str]) -> str:
+    """What a layer is called: by its path in the model, its variable, or what it is."""
+    path = cropped(printable(call.path), NAME_LENGTH)
+    if path:
+        return f"layer_{path}" if path[0].isdigit() else path
+    return variables.get(id(call.module()), "") or type(call.module()).__name__
+
+
+def _is_leaf(thing: Any) -> bool:
+    return type(thing) is Value and not thing.inputs

@@ -60,7 +60,7 @@ def in_full(data: Any) -> str:
     data = raw(data)
     if np.ndim(data) == 0:
         return repr(float(data)) if math.isfinite(data) else number(data)
-    return np.array2string(data, precision=6, threshold=64, edgeitems=3, max_line_width=72, separator=", ")
+    return np.array2string(data, precision=5, threshold=64, edgeitems=2, max_line_width=44, separator=", ")
 
 
 def option_text(option: Any, in_brackets: bool = False) -> str:
