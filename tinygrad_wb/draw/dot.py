@@ -105,7 +105,7 @@ class _Dot:
             attributes |= {"constraint": "false", "color": self.theme.ink}
         if edge.marked:
             attributes |= {"color": self.theme.accent, "penwidth": "2.2"}
-        self.dot.edge(edge.source, edge.target, self._over_the_line(edge), tooltip=" ", **attributes)
+        self.dot.edge(edge.source, edge.target, self._over_the_line(edge), **attributes)
 
     # -- labels ----------------------------------------------------------------------------------------------------
 

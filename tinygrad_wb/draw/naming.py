@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.draw.outline import Layer
+from tinygrad_wb.draw.outline import Layer, LeftOut
 from tinygrad_wb.draw.wording import constant_text, cropped, printable
 from tinygrad_wb.program.source import assigned
 from tinygrad_wb.value import Value
@@ -50,7 +50,7 @@ class Called:
         for item in nameless:
             if type(item.thing) is Layer:
                 self._name(item, _layer_word(item.thing.call, variables))
-            elif type(item.thing) not in (float, np.ndarray):  # which are written as they are
+            elif type(item.thing) not in (float, np.ndarray, LeftOut):  # which are written as they are
                 self._name(item, "leaf" if _is_leaf(item.thing) else item.thing.op.name, numbered=True)
 
     def _name(self, item: Item, word: str, numbered: bool = False) -> None:
@@ -70,6 +70,8 @@ class Called:
         """The name of a Value or Layer; a constant as it is written."""
         if type(x) is float:
             return constant_text(x)
+        if type(x) is LeftOut:
+            return x
         name = self._names.get(id(x))
         if name is not None:
             return name

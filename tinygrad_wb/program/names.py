@@ -105,7 +105,7 @@ def variables_in(frame: FrameType | None) -> dict[int, str]:
     while frame is not None:
         for variables in (frame.f_locals, frame.f_globals):
             for name, content in list(variables.items()):
-                if not name.startswith("_"):
+                if name.isidentifier() and name[0] != "_":  # tools keep things under other names
                     found.setdefault(id(content), name)
         frame = frame.f_back
     return found
