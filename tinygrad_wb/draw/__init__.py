@@ -69,7 +69,11 @@ def draw(
     for name, choices in CHOICES.items():
         if told[name] not in choices:
             raise ValueError(f"draw({name}={told[name]!r:.60}): one of {', '.join(map(repr, choices))}")
-    for name, least, count in (("max_nodes", 1, max_nodes), ("hops", 0, hops), ("depth", 0, 0 if depth is None else depth)):
+    for name, least, count in (
+        ("max_nodes", 1, max_nodes),
+        ("hops", 0, hops),
+        ("depth", 0, 0 if depth is None else depth),
+    ):
         if not isinstance(count, int) or count < least:
             raise ValueError(f"draw({name}={count!r:.60}): a whole number, at least {least}")
     if isinstance(target, Module) and not example:

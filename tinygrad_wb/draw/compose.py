@@ -81,7 +81,9 @@ class _Composer:
     def described(self, choice: Choice) -> Graph:
         """The description of a choice of items."""
         marked = set(self.items_of(self.wishes.highlight, choice.items))
-        description = Description(choice.items, choice.ends, self.made, self.target.variables, marked, self.target.error)
+        description = Description(
+            choice.items, choice.ends, self.made, self.target.variables, marked, self.target.error
+        )
         return description.graph(choice.caption, self.wishes.by_gradient)
 
     def opened(self, choice: Choice) -> Choice | None:
@@ -185,7 +187,9 @@ class _Composer:
             if not items:
                 raise ValueError(f"path={wishes.path!r:.80}: there is no way from the first back to the second")
             ends = [end]
-            caption.append(f"{count:,} {'way' if count == 1 else 'ways'} from the end to the start; nothing else is drawn.")
+            caption.append(
+                f"{count:,} {'way' if count == 1 else 'ways'} from the end to the start; nothing else is drawn."
+            )
         if wishes.around is not None:
             items = around(items, self.items_of([wishes.around], items), wishes.hops)
             missing = left_out(set(whole) - set(items))

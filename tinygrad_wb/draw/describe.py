@@ -128,7 +128,11 @@ class Description:
         return cropped(f"{title} = {statement(op, arguments, thing.options)}", STATEMENT_LENGTH)
 
     def _message(self) -> Facts:
-        lines = [part for line in self.error.splitlines() for part in textwrap.wrap(line, MESSAGE_WIDTH, drop_whitespace=False)]
+        lines = [
+            part
+            for line in self.error.splitlines()
+            for part in textwrap.wrap(line, MESSAGE_WIDTH, drop_whitespace=False)
+        ]
         return tuple(("", line.rstrip()) for line in lines if line.strip())
 
     def _layer(self, layer: Layer) -> tuple[str, Facts]:

@@ -33,7 +33,8 @@ def dot_text(graph: Graph, direction: str = "LR", theme: str = "light", dpi: int
 
 class _Dot:
     def __init__(self, graph: Graph, direction: str, theme: Theme, dpi: int | None) -> None:
-        self.graph, self.theme = graph, theme
+        self.graph, self.theme, self.upright = graph, theme, direction in ("TB", "BT")
+        self.groups = {group.id: group for group in graph.groups}
         self.dot = graphviz.Digraph(
             graph_attr={
                 "rankdir": direction, "ordering": "in",  # the first input on top
@@ -52,9 +53,9 @@ class _Dot:
             },
         )  # fmt: skip
         self._fill(self.dot, "")
-        kinds = {node.id: node.kind for node in graph.nodes}
+        nodes = {node.id: node for node in graph.nodes}
         for edge in graph.edges:
-            self._edge(edge, kinds[edge.source])
+            self._edge(edge, nodes[edge.source], nodes[edge.target])
 
     def _fill(self, dot: Any, group: str) -> None:
         """The nodes of a group, and the groups in it."""
@@ -95,22 +96,35 @@ class _Dot:
             "color": self.theme.ink if repeat else self.theme.layer_line, "penwidth": "1.1", "fillcolor": self.theme.layer_ground,
         }  # fmt: skip
 
-    def _edge(self, edge: Edge, kind: str) -> None:
+    def _edge(self, edge: Edge, source: Node, target: Node) -> None:
         attributes = {}
-        if kind == "constant" and not self.graph.reverse:
-            attributes["weight"] = "1"  # constants stand aside, so that what depends on one another lies on a straight line
-        if kind == "left out" or edge.again:
+        if source.kind == "constant" and not self.graph.reverse:
+            attributes["weight"] = (
+                "1"  # constants stand aside, so that what depends on one another lies on a straight line
+            )
+        if source.kind == "left out" or edge.again:
             attributes["style"] = "dashed"
         if edge.again:
             attributes |= {"constraint": "false", "color": self.theme.ink}
         if edge.marked:
             attributes |= {"color": self.theme.accent, "penwidth": "2.2"}
-        self.dot.edge(edge.source, edge.target, self._over_the_line(edge), **attributes)
+        in_a_box = self._boxes(source.group) & self._boxes(target.group)
+        ground = self.theme.layer_ground if in_a_box else self.theme.ground
+        self.dot.edge(edge.source, edge.target, self._over_the_line(edge, ground), **attributes)
+
+    def _boxes(self, group: str) -> set[str]:
+        """A group and those around it that have a ground of their own."""
+        found = set()
+        while group:
+            if self.groups[group].kind == "layer":
+                found.add(group)
+            group = self.groups[group].parent
+        return found
 
     # -- labels ----------------------------------------------------------------------------------------------------
 
     def _label(self, node: Node) -> str:
-        rows = [self._heading(node)] + [self._row(word, text) for word, text in node.facts]
+        rows = [self._heading(node)] + [self._row(word, text, node.kind) for word, text in node.facts]
         if node.repeated:
             rows.append(f'<tr><td colspan="2" align="left"><b>{_text(node.repeated)}</b></td></tr>')
         return f"<{TABLE.format(padding=1, rows=''.join(rows))}>"
@@ -135,7 +149,9 @@ class _Dot:
             return f'<tr><td align="left">{title}   </td><td align="right">{sign}</td></tr>'
         return f'<tr><td colspan="2" align="left">{title}</td></tr>'
 
-    def _row(self, word: str, text: str) -> str:
+    def _row(self, word: str, text: str, kind: str) -> str:
+        if kind == "failed":
+            return f'<tr><td colspan="2" align="left">{_text(text)}</td></tr>'
         faint = f'<font color="{self.theme.faint}">'
         indent = "   " if word.startswith("from ") or word == "other passes" else ""
         if not (word and text):
@@ -147,8 +163,8 @@ class _Dot:
             shown = f'<font color="{self.theme.gradient}">{shown}</font>'
         return f'<tr><td align="left">{indent}{faint}{_text(word)}  </font></td><td align="right">{shown}</td></tr>'
 
-    def _over_the_line(self, edge: Edge) -> str:
-        """An edge's label that no line runs through: opaque, on a transparent strip that keeps it off its own."""
+    def _over_the_line(self, edge: Edge, ground: str) -> str:
+        """An edge's label that no line runs through: opaque, beside a transparent strip that keeps it off its own."""
         rows = []
         if edge.label and not edge.formula:
             rows.append(_text(edge.label))
@@ -157,9 +173,9 @@ class _Dot:
         rows += [f'<font color="{self.theme.gradient}">{_text(line)}</font>' for line in lines]
         if not rows:
             return ""
-        ground = self.theme.ground
-        cells = "".join(f'<tr><td bgcolor="{ground}"> {row} </td></tr>' for row in rows)
-        return f"<{TABLE.format(padding=0, rows=cells + STRIP)}>"
+        aside = '<td width="5"></td>' if self.upright else ""
+        cells = "".join(f'<tr>{aside}<td bgcolor="{ground}"> {row} </td></tr>' for row in rows)
+        return f"<{TABLE.format(padding=0, rows=cells + ('' if self.upright else STRIP))}>"
 
     def _caption(self) -> str:
         """What is said of the whole, and the scale of colours."""
@@ -170,7 +186,9 @@ class _Dot:
         ]
         if self.graph.scale is not None:
             low, high = (_text(number(x, 2)) for x in self.graph.scale)
-            cells = "".join(f'<td bgcolor="{color}" width="26" height="12" fixedsize="true"></td>' for color in self.theme.scale)
+            cells = "".join(
+                f'<td bgcolor="{color}" width="26" height="12" fixedsize="true"></td>' for color in self.theme.scale
+            )
             rows.append(f'<tr><td align="right">gradient {low}  </td>{cells}<td align="left">  {high}</td></tr>')
         return f"<{TABLE.format(padding=2, rows=''.join(rows))}>" if rows else ""
 

@@ -16,7 +16,7 @@ from tinygrad_wb.draw.outline import Item, Layer, Turn, behind
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["folded"]
 
@@ -89,7 +89,9 @@ def _likeness(items: Sequence[Item], kinds: dict[Item, int]) -> dict[Item, int]:
         known: dict[Any, int] = {}
         before = found
         found = {
-            item: known.setdefault((kinds[item], *[before[x] if x is not None else -1 for x in item.inputs]), len(known))
+            item: known.setdefault(
+                (kinds[item], *[before[x] if x is not None else -1 for x in item.inputs]), len(known)
+            )
             for item in items
         }
     return found
@@ -119,14 +121,14 @@ def _settings(options: Any) -> tuple[Any, ...]:
     )
 
 
-def _fold_chain(
-    chain: Sequence[Item], places: Sequence[int], kinds: Sequence[int], likeness: dict[Item, int]
-) -> None:
+def _fold_chain(chain: Sequence[Item], places: Sequence[int], kinds: Sequence[int], likeness: dict[Item, int]) -> None:
     """Fold each stretch of ``chain``, from its end backwards, that repeats itself."""
     # What an item does with the one before it in the chain, and with what else.
     known: dict[Any, int] = {}
     labels = [
-        known.setdefault((kind, at, *[likeness[x] for i, x in enumerate(item.inputs) if i != at and x is not None]), len(known))
+        known.setdefault(
+            (kind, at, *[likeness[x] for i, x in enumerate(item.inputs) if i != at and x is not None]), len(known)
+        )
         for item, at, kind in zip(chain, places, kinds, strict=True)
     ]
     start = 0
@@ -160,6 +162,12 @@ def _in_one_box(turn: Sequence[Item]) -> bool:
     return len({tuple(call.start for call in x.calls) for x in turn}) == 1 and all(x.turn is None for x in turn)
 
 
+def _one_module(items: Iterable[Any]) -> bool:
+    """Whether they are calls of one and the same Module."""
+    things = [item.thing for item in items if item is not None]
+    return all(type(x) is Layer for x in things) and len({id(x.call.module()) for x in things}) == 1
+
+
 def _fold_turns(chain: Sequence[Item], places: Sequence[int], length: int, likeness: dict[Item, int]) -> None:
     """Keep the last turn of a stretch of chain, which comes first in it, and let it read what the first turn read."""
     turns = len(chain) // length
@@ -171,10 +179,13 @@ def _fold_turns(chain: Sequence[Item], places: Sequence[int], length: int, liken
         for i, x in enumerate(item.inputs):
             if x is not None and i != places[offset]:
                 different = {other.inputs[i] for other in others}
-                x.more += len(different) - 1
-                same = same and (len(different) == 1 or type(x.thing) in (float, np.ndarray))
+                if len(different) > 1 and _one_module(different):
+                    x.times += len(different) - 1
+                else:
+                    x.more += len(different) - 1
+                    same = same and (len(different) == 1 or type(x.thing) in (float, np.ndarray))
         if type(item.thing) is Layer:
-            same = same and len({other.thing.call.module() for other in others}) == 1
+            same = same and _one_module(others)
     kept[-1].inputs[at] = first
     if length > 1:
         turn = Turn(id(kept[0]), turns, same)

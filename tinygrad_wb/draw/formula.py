@@ -208,7 +208,11 @@ def _softmax_of(x: Value) -> Any:
         e, e_sum = x.inputs
         if _made_by("exp", e) and _made_by("sum", e_sum) and e_sum.inputs[0] is e and _made_by("subtract", e.inputs[0]):
             z, largest = e.inputs[0].inputs
-            if _made_by("max", largest) and largest.inputs[0] is z and largest.options["axis"] == -1 == e_sum.options["axis"]:
+            if (
+                _made_by("max", largest)
+                and largest.inputs[0] is z
+                and largest.options["axis"] == -1 == e_sum.options["axis"]
+            ):
                 return z
     return None
 

@@ -80,7 +80,9 @@ class Graph:
 
 def forward(graph: Graph) -> Graph:
     """The forward pass alone: no gradients, no derivatives."""
-    nodes = tuple(replace(node, facts=tuple(fact for fact in node.facts if not _of_gradient(fact[0]))) for node in graph.nodes)
+    nodes = tuple(
+        replace(node, facts=tuple(fact for fact in node.facts if not _of_gradient(fact[0]))) for node in graph.nodes
+    )
     edges = tuple(replace(edge, formula="", number="") for edge in graph.edges)
     return replace(graph, nodes=nodes, edges=edges)
 
@@ -96,7 +98,16 @@ def backward(graph: Graph) -> Graph:
         facts = tuple(fact for fact in node.facts if _of_gradient(fact[0]))
         title = node.title if node.kind in ("layer", "left out") else f"∂{result}/∂{node.title}"
         statement = node.statement if node.kind == "left out" else f"∂{result}/∂{node.title}"
-        nodes.append(replace(node, title=title, given=True, symbol=node.symbol if node.kind == "layer" else "", facts=facts, statement=statement))
+        nodes.append(
+            replace(
+                node,
+                title=title,
+                given=True,
+                symbol=node.symbol if node.kind == "layer" else "",
+                facts=facts,
+                statement=statement,
+            )
+        )
     kept = {node.id for node in nodes}
     edges = tuple(
         replace(edge, source=edge.target, target=edge.source, label="")

@@ -23,7 +23,7 @@ def mermaid_text(graph: Graph, direction: str = "LR", theme: str = "light") -> s
     for edge in graph.edges:
         words = " = ".join(filter(None, (edge.formula or edge.label, edge.number)))
         arrow = "-.->" if edge.again else "-->"
-        lines.append(f'    {edge.source} {arrow}{f"|{_quoted(words)}|" if words else ""} {edge.target}')
+        lines.append(f"    {edge.source} {arrow}{f'|{_quoted(words)}|' if words else ''} {edge.target}")
     for kind, (fill, line, width) in colors.boxes.items():
         ids = [node.id for node in graph.nodes if node.kind == kind]
         if ids:
@@ -32,7 +32,9 @@ def mermaid_text(graph: Graph, direction: str = "LR", theme: str = "light") -> s
             lines.append(f"    class {','.join(ids)} {name}")
     for group in graph.groups:
         dashes = ",stroke-dasharray:4" if group.kind == "repeat" else ""
-        lines.append(f"    style {group.id} fill:{colors.layer_ground},stroke:{colors.layer_line},color:{colors.faint}{dashes}")
+        lines.append(
+            f"    style {group.id} fill:{colors.layer_ground},stroke:{colors.layer_line},color:{colors.faint}{dashes}"
+        )
     marked = [node.id for node in graph.nodes if node.marked]
     if marked:
         lines.append(f"    classDef marked stroke:{colors.accent},stroke-width:3px")

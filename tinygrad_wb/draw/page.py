@@ -42,7 +42,10 @@ def page_text(drawing: Drawing, timeout: float) -> str:
     for view in views:
         svg = render(dot_text(closed(whole, view), drawing.direction, drawing.theme), "svg", timeout).decode()
         svgs.append(embeddable(svg, "").replace(FONT, ""))
-    pictures = "\n".join(f'<template data-open="{" ".join(sorted(view))}">{svg}</template>' for view, svg in zip(views, svgs, strict=True))
+    pictures = "\n".join(
+        f'<template data-open="{" ".join(sorted(view))}">{svg}</template>'
+        for view, svg in zip(views, svgs, strict=True)
+    )
     title = next((node.statement for node in reversed(drawing.graph.nodes)), "")
     script = _asset("page.js")
     # Nothing runs but this script, whatever a name may try.
@@ -92,7 +95,9 @@ def _standing_open(whole: Graph, drawn: Graph) -> frozenset[str]:
         return frozenset(group.id for group in whole.groups if group.closed is not None)
     parents = [group for group in whole.groups if group.closed is not None]
     open_titles = {group.title for group in drawn.groups}
-    return frozenset(group.id for group in parents if group.title in open_titles and _above_is_open(group, whole, open_titles))
+    return frozenset(
+        group.id for group in parents if group.title in open_titles and _above_is_open(group, whole, open_titles)
+    )
 
 
 def _above_is_open(group: Any, whole: Graph, titles: set[str]) -> bool:

@@ -13,4 +13,9 @@ def embeddable(svg: str, prefix: str) -> str:
     svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<title>[^<]*</title>\n?", "", svg)  # Graphviz's own names of nodes, as tooltips
     svg = re.sub(r'\sid="', f' id="{prefix}', svg)
-    return re.sub(r'<svg width="([\d.]+)pt"\s+height="[\d.]+pt"', r'<svg style="max-width:100%;height:auto" width="\1pt"', svg, count=1)
+    return re.sub(
+        r'<svg width="([\d.]+)pt"\s+height="[\d.]+pt"',
+        r'<svg style="max-width:100%;height:auto" width="\1pt"',
+        svg,
+        count=1,
+    )

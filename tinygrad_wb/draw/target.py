@@ -54,7 +54,9 @@ def _values(x: Any) -> Iterator[Value]:
 def _called(function: Any, example: tuple[Any, ...], variables: Mapping[int, str]) -> Target:
     """The graph of one call; of a compiled function, what it does and not that it is one operation."""
     if not callable(function):
-        raise TypeError(f"draw({type(function).__name__}, …): an example is for a model or a function to be called with")
+        raise TypeError(
+            f"draw({type(function).__name__}, …): an example is for a model or a function to be called with"
+        )
     function = getattr(function, "function", function) if not isinstance(function, Module) else function
     with recording(True), source_lines(), _generators_as_before(function):
         try:
@@ -77,7 +79,9 @@ def _called(function: Any, example: tuple[Any, ...], variables: Mapping[int, str
 def _generators_as_before(function: Any) -> Iterator[None]:
     """Layers that draw random numbers go on, after the block, from where they stood."""
     modules = [module for _, module in function.named_modules()] if isinstance(function, Module) else []
-    states = [(module.rng.bit_generator, module.rng.bit_generator.state) for module in modules if hasattr(module, "rng")]
+    states = [
+        (module.rng.bit_generator, module.rng.bit_generator.state) for module in modules if hasattr(module, "rng")
+    ]
     try:
         yield
     finally:

@@ -64,7 +64,9 @@ def _rows(
         edges = inputs[name]
         for i, e in reversed(list(enumerate(edges))):
             last = i == len(edges) - 1
-            ahead.append((e.source, e, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  "), depth + 1))
+            ahead.append(
+                (e.source, e, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  "), depth + 1)
+            )
 
 
 def _is_number(node: Node) -> bool:
