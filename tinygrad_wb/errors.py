@@ -29,7 +29,7 @@ class GradientError(AssertionError):
 
 
 class Failed(NamedTuple):
-    """The operation that an error comes from; the error has it as ``failed``, so that the graph behind it can be drawn."""
+    """The operation that an error comes from, which has it as ``failed``: so the graph behind it can be drawn."""
 
     op: Operation
     inputs: tuple[Any, ...]

@@ -46,13 +46,14 @@ def draw(
     """A drawing of how ``target`` was computed: every value, every gradient, and on each edge the local derivative.
 
     ``target`` is a Value (or a list of them), a model or function, compiled or not, with an ``example`` of what it is
-    called with, or an error that an operation raised: then what led to it is drawn. A model alone is drawn as its layers.
+    called with, or an error that an operation raised: then what led to it is drawn. A model alone is drawn as its
+    layers.
 
-    Each layer is one node, unless ``depth`` says how many levels of layers stand open; ``show`` picks the forward or the
-    backward pass. ``around`` keeps what is within ``hops`` edges of a Value, a name or a layer; ``path=(loss, w)`` only the
-    ways between two. ``highlight`` makes some stand out, ``color="gradient"`` shades all by the size of their gradients
-    (root mean square). Beyond ``max_nodes``, layers are closed, then repeats folded (×N, "+N more"), then the farthest left
-    out, and the caption says so.
+    Each layer is one node, unless ``depth`` says how many levels of layers stand open; ``show`` picks the forward or
+    the backward pass. ``around`` keeps what is within ``hops`` edges of a Value, a name or a layer; ``path=(loss,
+    w)`` only the ways between two. ``highlight`` makes some stand out, ``color="gradient"`` shades all by the size of
+    their gradients (root mean square). Beyond ``max_nodes``, layers are closed, then repeats folded (×N, "+N more"),
+    then the farthest left out, and the caption says so.
 
     >>> import tinygrad_wb as wb
     >>> x, w = wb.Value(2.0, name="x"), wb.Value(-3.0, name="w")
@@ -81,8 +82,8 @@ def draw(
         return Drawing(graph, graph, direction, theme)
     asked = target_of(target, example, sys._getframe(1))
     view = VIEWS[show]
-    graphs = composed(asked, Wishes(depth, around, hops, path, highlight, color == "gradient", max_nodes))
-    return Drawing(*map(view, graphs), direction, theme)
+    graph, opened = composed(asked, Wishes(depth, around, hops, path, highlight, color == "gradient", max_nodes))
+    return Drawing(view(graph), view(opened), direction, theme)
 
 
 class _CallablePackage(ModuleType):

@@ -1,4 +1,4 @@
-"""From a target to the description of a picture: what is opened, what is chosen, and what gives way if it is too much."""
+"""From a target to the description of a picture: what is opened, what is chosen, what gives way if it is too much."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def without_collection() -> Iterator[None]:
 
 
 def composed(target: Target, wishes: Wishes) -> tuple[Graph, Graph]:
-    """The description of a target, of `max_nodes` nodes at most; and the same with every layer open, if that fits too."""
+    """The description of a target, in `max_nodes` nodes at most; and with every layer open, if that fits too."""
     with without_collection():
         values = [x for end in target.ends for x in ([end] if type(end) is Value else end.inputs) if type(x) is Value]
         made = in_order(values)
@@ -104,8 +104,7 @@ class _Composer:
             return [thing]
         if not isinstance(thing, str):
             raise TypeError(f"around, path and highlight take names and Values, got {thing!r:.60}")
-        found = [x for x in self.values if name_of(x, self.target.variables) == thing]
-        return found
+        return [x for x in self.values if name_of(x, self.target.variables) == thing]
 
     def _closed_around(self) -> set[int]:
         """The calls that must be opened for the Values that were asked for to be seen."""

@@ -18,7 +18,14 @@ from tinygrad_wb.draw.naming import Called
 from tinygrad_wb.draw.notation import argument_names, statement, symbol, told_options
 from tinygrad_wb.draw.outline import Item, Layer, LeftOut
 from tinygrad_wb.draw.wording import (
-    NOT_COMPUTED, amount, cropped, in_full, number, printable, shape_text, value_text,
+    NOT_COMPUTED,
+    amount,
+    cropped,
+    in_full,
+    number,
+    printable,
+    shape_text,
+    value_text,
 )  # fmt: skip
 from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.module import size_text
@@ -93,9 +100,11 @@ class Description:
 
     def _node(self, item: Item, group: str, scale: tuple[float, float] | None) -> Node:
         thing = item.thing
-        title, given, details = self.called(thing), id(thing) in self.called.given, ()
+        title, given = self.called(thing), id(thing) in self.called.given
         kind: Kind
-        sign, code, facts = "", title, ()
+        sign, code = "", title
+        facts: Facts = ()
+        details: Facts = ()
         if type(thing) is LeftOut:
             kind, title, code = "left out", thing, thing
         elif type(thing) is Layer:

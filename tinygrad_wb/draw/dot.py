@@ -93,7 +93,8 @@ class _Dot:
             "label": f"<{_text(group.title)}>", "id": group.id, "class": group.kind, "labelloc": "t", "labeljust": "l",
             "style": "rounded,dashed" if repeat else "rounded,filled", "fontsize": "10.5", "margin": "12",
             "fontcolor": self.theme.ink if repeat else self.theme.faint, "tooltip": " ",
-            "color": self.theme.ink if repeat else self.theme.layer_line, "penwidth": "1.1", "fillcolor": self.theme.layer_ground,
+            "color": self.theme.ink if repeat else self.theme.layer_line, "penwidth": "1.1",
+            "fillcolor": self.theme.layer_ground,
         }  # fmt: skip
 
     def _edge(self, edge: Edge, source: Node, target: Node) -> None:
@@ -138,10 +139,9 @@ class _Dot:
         elif node.kind != "left out":
             title = f'<font color="{self.theme.faint}">{title}</font>'
         if node.kind == "layer":
-            return (
-                f'<tr><td colspan="2" align="left"><b>{_text(node.symbol)}</b></td></tr>'
-                f'<tr><td colspan="2" align="left"><font color="{self.theme.faint}">{_text(node.title)}</font></td></tr>'
-            )
+            row = '<tr><td colspan="2" align="left">{}</td></tr>'
+            name = f'<font color="{self.theme.faint}">{_text(node.title)}</font>'
+            return row.format(f"<b>{_text(node.symbol)}</b>") + row.format(name)
         if node.symbol and (node.given or not node.symbol.isidentifier()):
             size = 12 if node.symbol.isidentifier() else 15
             shown = node.symbol if node.symbol == "**" else node.symbol.translate(OPERATORS)

@@ -57,8 +57,8 @@ class Drawing:
     def save(self, path: str | os.PathLike[str], timeout: float = PATIENCE) -> Path:
         """Write the drawing as its suffix says (.svg .png .pdf .dot .gv .mmd .txt .html) and return the path.
 
-        Where nothing can render, or a layout takes longer than ``timeout`` seconds, the DOT text is kept beside it, and the
-        error (``RendererNotFoundError``, ``LayoutTimeoutError``) says where.
+        Where nothing can render, or a layout takes longer than ``timeout`` seconds, the DOT text is kept beside it,
+        and the error (``RendererNotFoundError``, ``LayoutTimeoutError``) says where.
         """
         path = Path(path)
         format = path.suffix[1:].lower()

@@ -1,9 +1,9 @@
 """Folding: what is repeated is drawn once, with how often.
 
-A *chain* follows, from an item back through its inputs, the longest way. Where a chain repeats itself, such as the cell of
-a recurrent network or a sum over a hundred samples, one turn of it stands for all. What fed only the other turns is then
-not needed any more, and what is left may repeat itself again, until nothing does: a network of sixty thousand operations on
-scalars comes down to a few neurons.
+A *chain* follows, from an item back through its inputs, the longest way. Where a chain repeats itself, such as the
+cell of a recurrent network or a sum over a hundred samples, one turn of it stands for all. What fed only the other
+turns is then not needed any more, and what is left may repeat itself again, until nothing does: a network of sixty
+thousand operations on scalars comes down to a few neurons.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The local derivative on an edge, printed from the partial itself: there is no second table of formulas.
 
-For y = f(a, …) the partial computes g · ∂y/∂a, with g = ∂Loss/∂y. It is run once on Values, so that it records, and what
-it recorded is printed. Where g is a factor of that, the rest is ∂y/∂a; otherwise (in a product of matrices) the whole
-product is shown, with the letter g in it.
+For y = f(a, …) the partial computes g · ∂y/∂a, with g = ∂Loss/∂y. It is run once on Values, so that it records, and
+what it recorded is printed. Where g is a factor of that, the rest is ∂y/∂a; otherwise (in a product of matrices) the
+whole product is shown, with the letter g in it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ UNSEEN = {"astype", "broadcast_to", "positive"}
 class Partial(NamedTuple):
     """One derivative of an operation with respect to one input.
 
-    ``formula`` is ∂y/∂x if ``local``, else what the partial makes of g; "" if there is none to show. ``number`` is ∂y/∂x
-    where both are scalars. ``contribution`` is what x gets of the result's gradient, None if that was not computed.
+    ``formula`` is ∂y/∂x if ``local``, else what the partial makes of g; "" if there is none to show. ``number`` is
+    ∂y/∂x where both are scalars. ``contribution`` is what x gets of the result's gradient, None if that was not
+    computed.
     """
 
     formula: str
@@ -170,9 +171,8 @@ class _Writer:
         if name in ("add", "subtract") and all(having):
             sign = "+" if name == "add" else "-"
             return filled(f"{{a}} {sign} {{b}}", {"a": rests[0] or ("", 0), "b": rests[1] or ("", 0)})
-        if name == "where" and not having[0]:
-            if all(has or _is_zero(part) for has, part in zip(having[1:], inputs[1:], strict=True)):
-                return _applied(x, [self.text(inputs[0]), *[rest or ("0", ATOM) for rest in rests[1:]]])
+        if name == "where" and all(has or _is_zero(x) for has, x in zip(having[1:], inputs[1:], strict=True)):
+            return _applied(x, [self.text(inputs[0]), *[rest or ("0", ATOM) for rest in rests[1:]]])
         return None
 
     def _has_g(self, x: Any) -> bool:
@@ -203,7 +203,7 @@ def _besides(node: Value, number_: float) -> Any:
 
 
 def _softmax_of(x: Value) -> Any:
-    """z, where x is exp(z - max(z)) / sum(exp(z - max(z))), the last axis each time: written out it would fill a page."""
+    """z, where x is exp(z - max(z)) / sum(exp(z - max(z))) along the last axis, which would fill a page."""
     if x.op is REGISTRY["divide"]:
         e, e_sum = x.inputs
         if _made_by("exp", e) and _made_by("sum", e_sum) and e_sum.inputs[0] is e and _made_by("subtract", e.inputs[0]):

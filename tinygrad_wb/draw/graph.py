@@ -88,7 +88,7 @@ def forward(graph: Graph) -> Graph:
 
 
 def backward(graph: Graph) -> Graph:
-    """The backward pass alone: a node for each gradient, and edges from ∂result/∂y to ∂result/∂x, for each input x of y."""
+    """The backward pass alone: a node for each gradient, and edges from ∂result/∂y to ∂result/∂x for an input x of y."""
     results = [node.title for node in graph.nodes if node.kind == "result"]
     result = results[0] if len(results) == 1 else "Loss"
     nodes = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tinygrad_wb.draw.describe import layer_text, parameter_text
@@ -54,7 +55,7 @@ class _Structure:
                 done.append(name)
                 ends.append(self._add(part, f"{path}.{name}" if path else name, own))
         if isinstance(module, Sequential):
-            self.edges += [Edge(a[1], b[0]) for a, b in zip(ends, ends[1:], strict=False)]
+            self.edges += [Edge(a[1], b[0]) for a, b in pairwise(ends)]
         elif len(ends) > 1:
             self.flows = False
         return [ends[0][0], ends[-1][1]]

@@ -24,10 +24,11 @@ NAME_LENGTH = 32
 
 
 class Called:
-    """The names of items, and of the Values and arrays in them; ``given`` has the identities of those that a user named.
+    """The names of items, and of the Values and arrays in them; ``given`` has the identities of those that a user
+    named.
 
-    A name is ``name=``, a parameter's path, or a variable; else what the thing is, with a number. Of several of one name,
-    the second is ``h_2``, as in a program.
+    A name is ``name=``, a parameter's path, or a variable; else what the thing is, with a number. Of several of one
+    name, the second is ``h_2``, as in a program.
     """
 
     def __init__(self, items: Sequence[Item], variables: Mapping[int, str]) -> None:

@@ -38,8 +38,8 @@ class Item:
     """Something to draw.
 
     ``inputs`` are what it reads: of an operation, one for each of its inputs. None stands for one that is not drawn.
-    ``calls`` are the open layers around it. ``times`` is how many like it, one after another, it stands for; ``more`` how
-    many beside it; ``turn`` what it is repeated together with.
+    ``calls`` are the open layers around it. ``times`` is how many like it, one after another, it stands for; ``more``
+    how many beside it; ``turn`` what it is repeated together with.
     """
 
     __slots__ = ("calls", "inputs", "more", "thing", "times", "turn")
@@ -187,10 +187,10 @@ class _Leaves:
             found = Item(x, calls)
             self._new.append(found)
             return found
-        found = self.by_identity.get(id(x))
-        if found is None:
-            found = self.by_identity[id(x)] = Item(x)
-            self._new.append(found)
+        if id(x) not in self.by_identity:
+            self.by_identity[id(x)] = Item(x)
+            self._new.append(self.by_identity[id(x)])
+        found = self.by_identity[id(x)]
         self.readers.setdefault(id(x), []).append(calls)
         return found
 

@@ -1,7 +1,7 @@
 """A drawing as one HTML file: pan, zoom, open and close layers, click a node to read all that is known of it.
 
-It needs no network and no server; without JavaScript it is the picture and its text. Each way that layers can stand open is
-laid out beforehand, because a browser has no Graphviz.
+It needs no network and no server; without JavaScript it is the picture and its text. Each way that layers can stand
+open is laid out beforehand, because a browser has no Graphviz.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ TEMPLATE = """<!doctype html>
 </header>
 <main>
 <figure id="picture">{first}</figure>
-<aside id="details" aria-live="polite"><p class="hint">Click a box, or reach it with Tab, to read all that is known of it.</p></aside>
+<aside id="details" aria-live="polite">
+<p class="hint">Click a box, or reach it with Tab, to read all that is known of it.</p>
+</aside>
 </main>
 <details id="text"><summary>As text</summary><pre>{text}</pre></details>
 {pictures}

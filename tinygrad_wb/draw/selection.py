@@ -72,7 +72,7 @@ KINDS = {
 def left_out(missing: Iterable[Item]) -> str:
     """What is missing, counted in words: "2 operations, 1 leaf"; "" for nothing."""
     counts = Counter(_kind(item.thing) for item in missing)
-    return ", ".join(f"{counts[kind]:,} {one if counts[kind] == 1 else many}" for kind, (one, many) in KINDS.items() if counts[kind])  # fmt: skip
+    return ", ".join(f"{n:,} {words[n > 1]}" for kind, words in KINDS.items() if (n := counts[kind]))
 
 
 def _kind(thing: Any) -> str:

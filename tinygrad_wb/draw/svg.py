@@ -8,7 +8,7 @@ __all__ = ["embeddable"]
 
 
 def embeddable(svg: str, prefix: str) -> str:
-    """The ``<svg>`` element of an SVG document, with ``prefix`` before every id, so that several can stand in one page."""
+    """The ``<svg>`` element of an SVG document; ``prefix`` before every id lets several stand in one page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<title>[^<]*</title>\n?", "", svg)  # Graphviz's own names of nodes, as tooltips

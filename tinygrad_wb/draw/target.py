@@ -1,4 +1,4 @@
-"""What can be drawn: a Value, several of them, a model or function with an example, an error that an operation raised."""
+"""What can be drawn: Values, a model or function with an example, an error that an operation raised."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Target", "target_of"]
 
 
 class Target(NamedTuple):
-    """The ends of what is to be drawn (Values, or an operation that failed), its variables, and the error if it failed."""
+    """The ends of what is to be drawn (Values, or an operation that failed), its variables, and the error if any."""
 
     ends: list[Any]
     variables: Mapping[int, str]

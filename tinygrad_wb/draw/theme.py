@@ -1,7 +1,7 @@
 """The colours of pictures, light and dark: told apart by lightness and outline as well as by hue.
 
-The hues are Okabe and Ito's (2008), for the colour-blind; the scale for gradients grows darker (in the dark theme: lighter)
-from end to end, so that it reads in grey too.
+The hues are Okabe and Ito's (2008), for the colour-blind; the scale for gradients grows darker (in the dark theme:
+lighter) from end to end, so that it reads in grey too.
 """
 
 from __future__ import annotations

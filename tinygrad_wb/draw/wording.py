@@ -9,7 +9,18 @@ import numpy as np
 
 from tinygrad_wb.value import raw
 
-__all__ = ["NOT_COMPUTED", "amount", "constant_text", "cropped", "in_full", "number", "option_text", "printable", "shape_text", "value_text"]  # fmt: skip
+__all__ = [
+    "NOT_COMPUTED",
+    "amount",
+    "constant_text",
+    "cropped",
+    "in_full",
+    "number",
+    "option_text",
+    "printable",
+    "shape_text",
+    "value_text",
+]
 
 NOT_COMPUTED = "not computed"
 
