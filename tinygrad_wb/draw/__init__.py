@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tinygrad_wb.draw.compose import Wishes, composed
 from tinygrad_wb.draw.drawing import Drawing
-from tinygrad_wb.draw.graph import Edge, Graph, Group, Node, backward, forward
+from tinygrad_wb.draw.graph import Edge, Graph, Group, Node, backward, forward, with_remarks
 from tinygrad_wb.draw.model import structure
 from tinygrad_wb.draw.render import LayoutTimeoutError, RendererNotFoundError
 from tinygrad_wb.draw.target import target_of
@@ -83,7 +83,7 @@ def draw(
     asked = target_of(target, example, sys._getframe(1))
     view = VIEWS[show]
     graph, opened = composed(asked, Wishes(depth, around, hops, path, highlight, color == "gradient", max_nodes))
-    return Drawing(view(graph), view(opened), direction, theme)
+    return Drawing(with_remarks(view(graph)), with_remarks(view(opened)), direction, theme)
 
 
 class _CallablePackage(ModuleType):

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_wb.backprop import latest
 from tinygrad_wb.draw.formula import Partial, partials, typeset
-from tinygrad_wb.draw.graph import Edge, Facts, Graph, Group, Kind, Node
+from tinygrad_wb.draw.graph import OLD, Edge, Facts, Graph, Group, Kind, Node
 from tinygrad_wb.draw.naming import Called
 from tinygrad_wb.draw.notation import argument_names, statement, symbol, told_options
 from tinygrad_wb.draw.outline import Item, Layer, LeftOut
@@ -81,12 +81,7 @@ class Description:
         scale = self._scale() if by_gradient else None
         nodes = tuple(self._node(item, group_of.get(item, ""), scale) for item in self.items)
         edges = (*(edge for item in self.items for edge in self._edges(item)), *self._turns())
-        remarks = list(caption)
-        if any(text.endswith(OLD) for node in nodes for _, text in node.facts):
-            remarks.append(f"{OLD.strip()} of a gradient: it is from before the last update of the parameters.")
-        if any(not partial.local and partial.formula for found in self.partials.values() for partial in found.values()):
-            remarks.append("g is the gradient of an operation's own result.")
-        return Graph(nodes, edges, groups, tuple(remarks), scale)
+        return Graph(nodes, edges, groups, tuple(caption), scale)
 
     def _use(self, node: Value, at: int) -> str:
         """What an operation is called as the reader of one of its inputs."""
@@ -137,12 +132,10 @@ class Description:
         return cropped(f"{title} = {statement(op, arguments, thing.options)}", STATEMENT_LENGTH)
 
     def _message(self) -> Facts:
-        lines = [
-            part
-            for line in self.error.splitlines()
-            for part in textwrap.wrap(line, MESSAGE_WIDTH, drop_whitespace=False)
-        ]
-        return tuple(("", line.rstrip()) for line in lines if line.strip())
+        lines: list[str] = []
+        for line in self.error.splitlines():
+            lines += textwrap.wrap(line, MESSAGE_WIDTH) if len(line) > MESSAGE_WIDTH else [line]
+        return tuple(("", line) for line in lines if line.strip())
 
     def _layer(self, layer: Layer) -> tuple[str, Facts]:
         result = layer.made[-1]
@@ -234,7 +227,8 @@ class Description:
             if typeset(shown) == formula:
                 shown = ""
             both = item in self.marked and x in self.marked
-            edges.append(Edge(self.ids[x], own, name, formula, shown, marked=both))
+            local = partial is None or partial.local or formula == "…"
+            edges.append(Edge(self.ids[x], own, name, formula, shown, local, marked=both))
         return edges
 
     def _turns(self) -> list[Edge]:
@@ -274,9 +268,6 @@ class Description:
         what, facts = self._layer(Layer(call, results))
         title = self.called(results[-1])  # which formulas know it by
         return Node(name, "layer", title, False, what, f"{title} = {what}", facts, self._details(results[-1]))
-
-
-OLD = " (old)"
 
 
 def _array_facts(data: Any) -> Facts:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["dot_text"]
 
-FONT = "Helvetica,Arial,sans-serif"
+FONT, FIXED = "Helvetica,Arial,sans-serif", "Menlo,Consolas,monospace"
 CAPTION_WIDTH, FORMULA_WIDTH = 90, 32  # letters
 TABLE = '<table border="0" cellborder="0" cellspacing="0" cellpadding="{padding}">{rows}</table>'
 
@@ -151,7 +151,8 @@ class _Dot:
 
     def _row(self, word: str, text: str, kind: str) -> str:
         if kind == "failed":
-            return f'<tr><td colspan="2" align="left">{_text(text)}</td></tr>'
+            fixed = _text(text).replace(" ", "\u00a0")  # shapes stand under one another
+            return f'<tr><td colspan="2" align="left"><font face="{FIXED}" point-size="10">{fixed}</font></td></tr>'
         faint = f'<font color="{self.theme.faint}">'
         indent = "   " if word.startswith("from ") or word == "other passes" else ""
         if not (word and text):

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-__all__ = ["Edge", "Graph", "Group", "Kind", "Node", "backward", "closed", "forward"]
+__all__ = ["OLD", "Edge", "Graph", "Group", "Kind", "Node", "backward", "closed", "forward", "with_remarks"]
 
 Kind = Literal["leaf", "constant", "operation", "result", "layer", "failed", "left out"]
 Facts = tuple[tuple[str, str], ...]  # (word, text), such as ("gradient", "0.5")
@@ -47,6 +47,7 @@ class Edge:
     label: str = ""  # as which input
     formula: str = ""  # the local derivative: ∂target/∂source, or what becomes of the gradient g
     number: str = ""  # the local derivative, of numbers
+    local: bool = True  # whether the formula is the derivative alone, without g
     again: bool = False  # from the end of a turn to its beginning
     marked: bool = False
 
@@ -78,6 +79,23 @@ class Graph:
     reverse: bool = field(default=False)  # the edges go from a result's gradient to its inputs'
 
 
+OLD = " (old)"  # after a gradient that is older than the last update
+
+REMARKS: dict[str, Callable[[Graph], bool]] = {
+    f"{OLD.strip()} of a gradient: it is from before the last update of the parameters.": lambda graph: any(
+        text.endswith(OLD) for node in graph.nodes for _, text in node.facts
+    ),
+    "g is the gradient of an operation's own result.": lambda graph: any(
+        edge.formula and not edge.local for edge in graph.edges
+    ),
+}
+
+
+def with_remarks(graph: Graph) -> Graph:
+    """The graph with what must be said of the signs in it."""
+    return replace(graph, caption=(*graph.caption, *(text for text, applies in REMARKS.items() if applies(graph))))
+
+
 def forward(graph: Graph) -> Graph:
     """The forward pass alone: no gradients, no derivatives."""
     nodes = tuple(
@@ -88,7 +106,7 @@ def forward(graph: Graph) -> Graph:
 
 
 def backward(graph: Graph) -> Graph:
-    """The backward pass alone: a node for each gradient, and edges from ∂result/∂y to ∂result/∂x for an input x of y."""
+    """The backward pass alone: a node for each gradient, and edges from ∂result/∂y to ∂result/∂x, for an input x."""
     results = [node.title for node in graph.nodes if node.kind == "result"]
     result = results[0] if len(results) == 1 else "Loss"
     nodes = []

@@ -41,7 +41,7 @@ def told_options(op: Operation, options: Mapping[str, Any]) -> Iterable[tuple[st
         return
     for name, default in op.defaults.items():
         text = option_text(options.get(name, default))
-        if text != option_text(default):
+        if text != option_text(default) and text[0] != "<":  # an object of ours, which tells nothing
             yield name, cropped(text, OPTION_LENGTH)
 
 
