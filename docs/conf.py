@@ -1,6 +1,11 @@
 """Sphinx: `python -m sphinx -W docs docs/_build`."""
 
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
 import tinygrad_wb
+
+lexers["mermaid"] = TextLexer()  # GitHub draws such blocks; here they stand as text
 
 project = "tinygrad_wb"
 author = "the tinygrad_wb founders"
