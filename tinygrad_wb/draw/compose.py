@@ -114,7 +114,7 @@ class _Composer:
         opened: set[int] = set()
         for value in self.made:
             if id(value) in self.wanted:
-                returned = {noted[2] for noted in getattr(value, "calls", ())}
+                returned = {noted[2] for noted in value.calls}
                 opened.update(call.start for call in calls.get(value, ()) if call.start not in returned)
             for x in value.inputs:
                 if type(x) is Value and not x.inputs and id(x) in self.wanted:

@@ -261,8 +261,8 @@ class Description:
 
     def _closed(self, call: Call, name: str) -> Node | None:
         """The node that an open layer is when it is closed."""
-        values = [item.thing for item in self.items if type(item.thing) is Value]
-        results = [x for x in values if any(noted[2] == call.start for noted in getattr(x, "calls", ()))]
+        values = [item.thing for item in self.items if type(item.thing) is Value and item.thing.inputs]
+        results = [x for x in values if any(noted[2] == call.start for noted in x.calls)]
         if not results:
             return None
         what, facts = self._layer(Layer(call, results))

@@ -31,8 +31,8 @@ class Call(NamedTuple):
 def note(result: Any, call: tuple[Any, ...]) -> None:
     """Leave the note of a `Call`, as a plain tuple, on the Values that it made."""
     if type(result) is Value:
-        if result.inputs and result.tick > call[2]:
-            result.calls = (*getattr(result, "calls", ()), call)
+        if result.tick > call[2] and result.inputs:
+            result.calls += (call,)
     elif type(result) in (tuple, list):
         for part in result:
             note(part, call)
@@ -48,7 +48,7 @@ def calls_around(made: Sequence[Value]) -> dict[Value, tuple[Call, ...]]:
     """
     ends: dict[int, tuple[int, Call]] = {}  # by the tick at which a call began, which no other has
     for value in made:
-        for noted in getattr(value, "calls", ()):
+        for noted in value.calls:
             ends[noted[2]] = (value.tick, Call._make(noted))  # the last counts, where a call returned several
     around: dict[Value, tuple[Call, ...]] = {}
     # Calls begin and end like brackets: of two that share an operation, one lies within the other.

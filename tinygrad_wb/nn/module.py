@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from tinygrad_wb.nn.calls import note
 from tinygrad_wb.value import Value, next_tick
@@ -43,7 +43,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         start = next_tick()
         result = self.forward(*args, **kwargs)
-        note(result, (weakref.ref(self), self._path, start, args))
+        note(result, (ref(self), self._path, start, args))
         return result
 
     # -- what it is made of -------------------------------------------------------------------------------------
