@@ -160,6 +160,36 @@ def test_recording_distributions_needs_no_matplotlib():
     assert done.stdout == "False\n"
 
 
+@pytest.mark.parametrize(
+    "name", ["$x", "a$b$c", r"$\frac{$", "two\nlines", "long " * 2000, "_", "%s {} \\"], ids=range(7)
+)
+def test_hostile_names(name):
+    class Hostile(wb.Module):
+        def __init__(self):
+            self.parts = {name: wb.Dense(2, 2, "relu", seed=0)}
+            self.weight = wb.Value(np.ones((2, 2)), name=name)
+
+        def forward(self, x):
+            return self.parts[name](x) @ self.weight
+
+    def measure(prediction, y):
+        return 1.0
+
+    measure.__name__ = name
+    model, record, history = learnt(Hostile(), metrics=[measure])
+    path = next(path for path, _ in model.named_parameters() if path.endswith("weight"))
+    for ax in (
+        wb.plot.training_curve(history),
+        wb.plot.weights(model.weight),
+        wb.plot.distributions(record, path, of="gradient"),
+        wb.plot.activations(model, X),
+    ):
+        ax.figure.canvas.draw()
+        box = ax.figure.get_tightbbox()
+        assert box.x0 > -0.01
+        assert box.x1 < ax.figure.get_figwidth() + 0.01
+
+
 # -- the training curve -------------------------------------------------------------------------------------------------
 
 
@@ -447,7 +477,7 @@ def test_a_few_large_weights_do_not_make_the_rest_pale():
 
 
 @pytest.mark.parametrize(
-    "weight", [np.zeros((3, 2)), np.eye(50), np.full((3, 2), np.nan)], ids=["0", "nearly 0", "nan"]
+    "weight", [np.zeros((3, 2)), np.eye(500), np.full((3, 2), np.nan)], ids=["0", "nearly 0", "nan"]
 )
 def test_weights_with_little_to_see(weight):
     ax = wb.plot.weights(weight)
@@ -744,6 +774,18 @@ def test_lost_outputs_are_counted():
     ax = wb.plot.activations(model, X)
     assert captions(ax) == ["0\n50.0% nan or inf", "1\n100.0% nan or inf"]
     ax.figure.canvas.draw()
+
+
+def test_layers_are_heard_as_they_are_in_use_and_nothing_is_recorded():
+    seen = []
+
+    class Watching(wb.Module):
+        def forward(self, x):
+            seen.append((self.training, (wb.Value(1.0) * 2.0).op))
+            return x * 2.0
+
+    wb.plot.activations(Watching(), X)
+    assert seen == [(False, None)]
 
 
 def test_nothing_is_left_in_the_layers_even_if_one_raises():

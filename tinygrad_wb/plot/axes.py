@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["COLORS", "INK", "MARKED", "SMALL_LEGEND", "axes_for", "scale"]
+__all__ = ["COLORS", "INK", "MARKED", "SMALL_LEGEND", "axes_for", "scale", "shown"]
 
 # A colour-blind reader can tell them apart (Okabe and Ito, 2008): blue, vermilion, green, purple, orange, sky blue.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKED = COLORS[1]  # for what a reader should look at
 INK = "#222222"
+LONGEST = 32  # letters of a name
 
 SMALL_LEGEND = {"fontsize": "small", "framealpha": 0.9, "handlelength": 1.5, "borderpad": 0.3, "labelspacing": 0.3}
 
@@ -26,6 +27,12 @@ def axes_for(ax: Any, width: float = 7.0, height: float = 4.0) -> Any:
     if not isinstance(ax, Axes):
         raise TypeError(f"wb.plot: ax takes one matplotlib axes, such as plt.subplots()[1], got {type(ax).__name__}")
     return ax
+
+
+def shown(name: str) -> str:
+    """A name that a user gave, as matplotlib shows it: on one line, not too long, and its $ begin no formula."""
+    name = " ".join(name.split())
+    return (name if len(name) <= LONGEST else name[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
 def scale(ax: Any, image: Any, label: str, extend: str = "neither") -> Any:

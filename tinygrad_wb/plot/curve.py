@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_wb.plot.axes import COLORS, axes_for
+from tinygrad_wb.plot.axes import COLORS, axes_for, shown
 
 if TYPE_CHECKING:
     from tinygrad_wb.training.history import History
@@ -30,13 +30,13 @@ def training_curve(history: History, ax: Any = None) -> Any:
         color = COLORS[things.index(name.removeprefix("val_")) % len(COLORS)]
         style = "--" if name.startswith("val_") else "-"
         dot = "o" if len(numbers) == 1 else None
-        lines += side.plot(range(1, len(numbers) + 1), numbers, style, color=color, marker=dot, label=name)
+        lines += side.plot(range(1, len(numbers) + 1), numbers, style, color=color, marker=dot, label=shown(name))
     ax.set(xlabel="epoch", ylabel="loss")
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.spines[["top"]].set_visible(False)
     if right is not None:
-        right.set_ylabel(", ".join(dict.fromkeys(name.removeprefix("val_") for name in metrics)))
+        right.set_ylabel(", ".join(dict.fromkeys(shown(name.removeprefix("val_")) for name in metrics)))
         right.spines[["top"]].set_visible(False)
     if lines:
         ax.legend(handles=lines, frameon=False, loc="center right")

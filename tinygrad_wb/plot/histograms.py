@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.names import named
-from tinygrad_wb.plot.axes import MARKED, SMALL_LEGEND, axes_for, scale
+from tinygrad_wb.plot.axes import MARKED, SMALL_LEGEND, axes_for, scale, shown
 from tinygrad_wb.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def distributions(
     dot = "o" if len(epochs) == 1 else None
     ax.plot(epochs, table[:, 50], "-", color=MARKED, marker=dot, label="median")
     ax.plot(epochs, table[:, [5, 95]], "--", color=MARKED, marker=dot, label=["5 %, 95 %", "_"])
-    ax.set(xlabel="epoch", ylabel=name if of == "parameter" else f"∂Loss/∂{name}")
+    ax.set(xlabel="epoch", ylabel=shown(name) if of == "parameter" else f"∂Loss/∂{shown(name)}")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.legend(loc="best", **SMALL_LEGEND)
     return ax

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.nn.module import Module
-from tinygrad_wb.plot.axes import axes_for, scale
+from tinygrad_wb.plot.axes import axes_for, scale, shown
 from tinygrad_wb.value import Value, raw
 
 __all__ = ["weights"]
@@ -79,7 +79,7 @@ def _weight(layer: Any) -> tuple[str, Any]:
         raise ShapeError(
             f"weights: an image has two axes (inputs, neurons), got shape {array.shape}; reshape, or choose a part"
         )
-    return getattr(weight, "name", None) or "weight", array.astype(float)
+    return shown(getattr(weight, "name", None) or "weight"), array.astype(float)
 
 
 def _mosaic(weight: Any, shape: tuple[int, int], wide: float) -> tuple[Any, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.nn.module import Module, in_mode
-from tinygrad_wb.plot.axes import COLORS, INK, MARKED, SMALL_LEGEND, axes_for
+from tinygrad_wb.plot.axes import COLORS, INK, MARKED, SMALL_LEGEND, axes_for, shown
 from tinygrad_wb.recording import no_grad
 from tinygrad_wb.value import raw
 
@@ -47,7 +47,7 @@ def activations(model: Module, x: Any, ax: Any = None) -> Any:
         marked, words = MARKS.get(function, _unmarked)(y)
         finite = np.isfinite(y)
         lost = "" if finite.all() else f"{1.0 - finite.mean():.1%} nan or inf"
-        captions.append("\n".join(filter(None, (f"{name} {function}".strip(), words, lost))))
+        captions.append("\n".join(filter(None, (shown(f"{name} {function}"), words, lost))))
         if finite.any():
             key |= _row(ax, row, y[finite], marked[finite], edges)
     legend_room = min(0.5 * ax.figure.dpi / ax.bbox.height, 0.5)  # half an inch, of the whole height
