@@ -59,6 +59,7 @@ PICTURES = {
     "distributions": lambda ax: wb.plot.distributions(RECORD, "0.weight", ax=ax),
     "distributions of gradients": lambda ax: wb.plot.distributions(RECORD, "2.bias", of="gradient", ax=ax),
     "activations": lambda ax: wb.plot.activations(MODEL, X, ax=ax),
+    "activations of many layers": lambda ax: wb.plot.activations(wb.MLP(2, [4] * 9, 1, seed=0), X, ax=ax),
 }
 
 

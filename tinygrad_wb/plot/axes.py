@@ -10,7 +10,7 @@ __all__ = ["COLORS", "INK", "MARKED", "SMALL_LEGEND", "axes_for", "scale", "show
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKED = COLORS[1]  # for what a reader should look at
 INK = "#222222"
-LONGEST = 32  # letters of a name
+LONGEST = 28  # letters of a name
 
 SMALL_LEGEND = {"fontsize": "small", "framealpha": 0.9, "handlelength": 1.5, "borderpad": 0.3, "labelspacing": 0.3}
 
@@ -30,9 +30,9 @@ def axes_for(ax: Any, width: float = 7.0, height: float = 4.0) -> Any:
 
 
 def shown(name: str) -> str:
-    """A name that a user gave, as matplotlib shows it: on one line, not too long, and its $ begin no formula."""
+    """A name that a user gave, for matplotlib: on one line, of a long one the end, and its $ begin no formula."""
     name = " ".join(name.split())
-    return (name if len(name) <= LONGEST else name[: LONGEST - 1] + "…").replace("$", r"\$")
+    return (name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]).replace("$", r"\$")
 
 
 def scale(ax: Any, image: Any, label: str, extend: str = "neither") -> Any:

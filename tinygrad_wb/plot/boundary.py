@@ -59,7 +59,7 @@ def decision_boundary(model: Callable[[Any], Any], x: Any, y: Any, ax: Any = Non
             edgecolors="white", linewidths=0.6, label=f"label {label:g}", zorder=3,
         )  # fmt: skip
     ax.set(xlabel="first input", ylabel="second input", xlim=across[[0, -1]], ylim=up[[0, -1]])
-    ax.legend(loc="best", **SMALL_LEGEND)
+    ax.legend(loc="best", ncols=-(-len(np.unique(labels)) // 6), columnspacing=0.8, **SMALL_LEGEND)
     return ax
 
 

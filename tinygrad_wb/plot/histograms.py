@@ -116,7 +116,9 @@ def distributions(
     scale(ax, shading, f"% in each of {BINS} bins", "max")
     dot = "o" if len(epochs) == 1 else None
     ax.plot(epochs, table[:, 50], "-", color=MARKED, marker=dot, label="median")
-    ax.plot(epochs, table[:, [5, 95]], "--", color=MARKED, marker=dot, label=["5 %, 95 %", "_"])
+    ax.plot(
+        epochs, table[:, [5, 95]], "--", color=MARKED, marker=dot, markerfacecolor="white", label=["5 %, 95 %", "_"]
+    )
     ax.set(xlabel="epoch", ylabel=shown(name) if of == "parameter" else f"∂Loss/∂{shown(name)}")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.legend(loc="best", **SMALL_LEGEND)

@@ -20,6 +20,7 @@ __all__ = ["activations"]
 BINS = 100
 TALL = 0.42  # half the height of the highest bar in a row; rows are 1 apart
 KEY = ("outputs", "dead or saturated", "middle half", "median")
+TWO_LINES = 27.0  # points that they need
 FLAT = 0.05  # saturated: where the slope is below this share of the steepest
 
 
@@ -47,20 +48,17 @@ def activations(model: Module, x: Any, ax: Any = None) -> Any:
         marked, words = MARKS.get(function, _unmarked)(y)
         finite = np.isfinite(y)
         lost = "" if finite.all() else f"{1.0 - finite.mean():.1%} nan or inf"
-        captions.append("\n".join(filter(None, (shown(f"{name} {function}"), words, lost))))
+        captions.append([text for text in (f"{shown(name)} {shown(function)}".strip(), words, lost) if text])
         if finite.any():
             key |= _row(ax, row, y[finite], marked[finite], edges)
-    legend_room = min(0.5 * ax.figure.dpi / ax.bbox.height, 0.5)  # half an inch, of the whole height
-    ax.set_ylim(len(rows) - 0.5, -0.5 - len(rows) * legend_room / (1.0 - legend_room))
-    ax.set_yticks(range(len(rows)), captions)
+    key = {name: handle for name, handle in key.items() if handle is not None}
+    ax.legend(key.values(), key, loc="upper right", ncols=2, **SMALL_LEGEND | {"frameon": False})
+    _name_rows(ax, captions)
     ax.set_xscale("symlog", linthresh=1.0)
     ax.set_xlim(edges[0], edges[-1])
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.tick_params(axis="y", length=0)
     ax.spines[["left", "right", "top"]].set_visible(False)
     ax.set(xlabel="output", ylabel="layer")
-    key = {name: handle for name, handle in key.items() if handle is not None}
-    ax.legend(key.values(), key, loc="upper right", ncols=2, **SMALL_LEGEND | {"frameon": False})
     return ax
 
 
@@ -115,6 +113,17 @@ def _row(ax: Any, row: int, y: Any, marked: Any, edges: Any) -> dict[str, Any]:
     (drawn["middle half"],) = ax.plot([quarter, three_quarters], [row, row], color=INK, lw=3.0, solid_capstyle="butt")
     (drawn["median"],) = ax.plot([median], [row], "o", color="white", markeredgecolor=INK, markersize=5.0)
     return drawn
+
+
+def _name_rows(ax: Any, captions: list[list[str]]) -> None:
+    """The rows from top to bottom, each with its words in letters that fit, below room for the legend."""
+    height = ax.bbox.height * 72.0 / ax.figure.dpi  # in points, as letters are
+    for_legend = min(36.0, 0.5 * height)
+    each = (height - for_legend) / len(captions)
+    ax.set_ylim(len(captions) - 0.5, -0.5 - for_legend / each)
+    texts = [("\n" if each > TWO_LINES else ", ").join(words) for words in captions]
+    ax.set_yticks(range(len(captions)), texts, fontsize=float(np.clip(0.8 * each, 4.0, 10.0)))
+    ax.tick_params(axis="y", length=0)
 
 
 # -- hearing what each layer gives ------------------------------------------------------------------------------------
