@@ -53,8 +53,10 @@ def main(folder):
     print(f"Read {accuracy:.1%} of the digits that it had not seen ({len(wrong)} of {len(y_test)} wrong)")
 
     folder.mkdir(parents=True, exist_ok=True)
-    training_curve(history, folder / "training_curve.png")
-    first_layer(model[1].weight, folder / "first_layer.png")
+    keep(wb.plot.training_curve(history), "Learning to read digits", folder / "training_curve.png")
+    # Each neuron's 64 weights where its pixels are: blue says "ink here speaks for it", red against.
+    looks_for = "What each of the 128 neurons of the first layer looks for"
+    keep(wb.plot.weights(model[1], shape=(8, 8)), looks_for, folder / "first_layer.png")
     wrong_digits(x_test, y_test, read, wrong, folder / "wrong_digits.png")
     loss = wb.cross_entropy(model(x_train[:BATCH]), y_train[:BATCH])
     loss.name = "loss"
@@ -64,24 +66,10 @@ def main(folder):
     return accuracy
 
 
-def training_curve(history, path):
-    ax = history.plot()
-    ax.set_title("Learning to read digits")
-    ax.figure.savefig(path, dpi=150)
+def keep(ax, title, path):
+    ax.set_title(title)
+    ax.figure.savefig(path, dpi=200)
     plt.close(ax.figure)
-
-
-def first_layer(weight, path):
-    """Each neuron's 64 weights where its pixels are: blue says "ink here speaks for it", red against."""
-    figure, axes = plt.subplots(8, 16, figsize=(10, 5.6), layout="constrained")
-    limit = np.percentile(np.abs(weight.data), 99.5)  # a few large weights would make the rest pale
-    for neuron, ax in enumerate(axes.flat):
-        picture = ax.imshow(weight.data[:, neuron].reshape(8, 8), cmap="RdBu", vmin=-limit, vmax=limit)
-        ax.set_axis_off()
-    figure.colorbar(picture, ax=axes, label="weight", shrink=0.8, extend="both")
-    figure.suptitle("What each of the 128 neurons of the first layer looks for")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def wrong_digits(x, y, read, wrong, path):

@@ -26,12 +26,14 @@ from tinygrad_wb.value import Value
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tinygrad_wb import plot
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
 
-# Programs and drawing are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Programs and pictures are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
+    "plot": "tinygrad_wb.plot",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 
@@ -41,7 +43,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    found = globals()[name] = getattr(importlib.import_module(_ON_USE[name]), name)
+    room = importlib.import_module(_ON_USE[name])
+    found = globals()[name] = getattr(room, name, room)  # `plot` is the room itself
     return found
 
 

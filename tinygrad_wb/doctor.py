@@ -317,7 +317,7 @@ class Part(NamedTuple):
 PARTS = (
     Part("dot", "draws pictures (Graphviz itself)"),
     Part("pygraphviz", "draws pictures where there is no dot", "draw"),
-    Part("matplotlib", "plots what training measured", "plot"),
+    Part("matplotlib", "draws pictures of learning", "plot"),
     Part("tqdm", "shows the progress of training"),
     Part("debugpy", "lets an editor step through programs"),
 )

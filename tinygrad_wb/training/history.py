@@ -9,9 +9,6 @@ if TYPE_CHECKING:
 
 __all__ = ["History"]
 
-# One for each thing measured, dashed for validation; a colour-blind reader can tell them apart (Okabe and Ito, 2008).
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-
 
 class History:
     """What `fit` measured: ``history["loss"]`` is a list with one number for each finished epoch.
@@ -52,34 +49,10 @@ class History:
         return f"<History of {len(self)} epochs{last}{', interrupted' if self.interrupted else ''}>"
 
     def plot(self, ax: Any = None) -> Any:
-        """The training curve: one line for each thing measured, losses on the left axis, metrics on the right.
+        """The training curve, as `wb.plot.training_curve` draws it: losses on the left axis, metrics on the right.
 
         Returns the matplotlib axes with the losses; draws on ``ax`` if given. Needs ``[plot]``.
         """
-        try:
-            from matplotlib import pyplot as plt
-            from matplotlib.ticker import MaxNLocator
-        except ImportError as error:
-            raise ImportError('History.plot needs matplotlib: python -m pip install "tinygrad_wb[plot]"') from error
-        if ax is None:
-            _, ax = plt.subplots(figsize=(7.0, 4.0), layout="constrained")
-        metrics = {name: numbers for name, numbers in self.epochs.items() if not name.endswith("loss")}
-        right: Any = ax.twinx() if metrics else None
-        lines = []
-        things = list(dict.fromkeys(name.removeprefix("val_") for name in self.epochs))
-        for name, numbers in self.epochs.items():
-            side = right if name in metrics else ax
-            color = COLORS[things.index(name.removeprefix("val_")) % len(COLORS)]
-            style = "--" if name.startswith("val_") else "-"
-            dot = "o" if len(numbers) == 1 else None
-            lines += side.plot(range(1, len(numbers) + 1), numbers, style, color=color, marker=dot, label=name)
-        ax.set(xlabel="epoch", ylabel="loss")
-        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        ax.spines[["top"]].set_visible(False)
-        if right is not None:
-            right.set_ylabel(", ".join(dict.fromkeys(name.removeprefix("val_") for name in metrics)))
-            right.spines[["top"]].set_visible(False)
-        if lines:
-            ax.legend(handles=lines, frameon=False, loc="center right")
-        return ax
+        from tinygrad_wb.plot import training_curve  # loaded on use
+
+        return training_curve(self, ax)
