@@ -33,10 +33,10 @@ def note(result: Any, call: tuple[Any, ...]) -> None:
     if type(result) is Value:
         if result.tick > call[2] and result.inputs:
             result.calls += (call,)
-    elif type(result) in (tuple, list):
+    elif isinstance(result, (tuple, list)):
         for part in result:
             note(part, call)
-    elif type(result) is dict:
+    elif isinstance(result, dict):
         for part in result.values():
             note(part, call)
 
