@@ -134,6 +134,8 @@ def test_scalars_never_hold_numpy_numbers(name):
         "matmul",
         "affine",
         "cross_entropy",
+        "sort",
+        "argsort",
     ):
         return
     try:

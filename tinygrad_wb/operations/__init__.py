@@ -62,9 +62,9 @@ METHODS |= {"__and__": comparisons.logical_and, "__rand__": _reflected(compariso
 for _name, _method in METHODS.items():
     setattr(Value, _name, _method)
 
-_WORDS = """arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort astype broadcast_to cbrt ceil clip cos cosh cumprod
-cumsum elu erf exp expm1 floor gelu hard_tanh hypot leaky_relu log log10 log1p log2 log_softmax logaddexp logsumexp
-max maximum mean median min minimum mish prod ptp reciprocal relu rint round selu sigmoid sign silu sin sinh softmax
-softplus softsign sort sqrt square std sum tan tanh trunc var"""
+_WORDS = """arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort astype broadcast_to cbrt ceil clip cos cosh
+cumprod cumsum elu erf exp expm1 floor gelu hard_tanh hypot leaky_relu log log10 log1p log2 log_softmax logaddexp
+logsumexp max maximum mean median min minimum mish prod ptp reciprocal relu rint round selu sigmoid sign silu sin sinh
+softmax softplus softsign sort sqrt square std sum tan tanh trunc var"""
 for _name in _WORDS.split():
     setattr(Value, _name, REGISTRY[_name].function)

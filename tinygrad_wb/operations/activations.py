@@ -36,7 +36,7 @@ def leaky_relu(a: Any, slope: float = 0.01) -> Any:
 
 @operation(da=lambda g, y, a, alpha: where(a > 0.0, g, g * (y + alpha)))
 def elu(a: Any, alpha: float = 1.0) -> Any:
-    """a where it is positive, ``alpha`` · (exp(a) - 1) elsewhere (Clevert et al., 2015); the slope at 0 is ``alpha``."""
+    """a where it is positive, ``alpha`` · (exp(a) - 1) elsewhere (Clevert et al., 2015); its slope at 0 is alpha."""
     return where(a > 0.0, a, alpha * expm1(minimum(a, 0.0)))
 
 

@@ -1,4 +1,4 @@
-"""The table of exponentials, logarithms, roots and powers. A line has: name, on floats, on arrays, partial, what it is."""
+"""The table of exponentials, logarithms, roots, powers: name, on floats, on arrays, partial, what it is."""
 
 from __future__ import annotations
 

@@ -46,28 +46,33 @@ def count(a: Any, axis: Any) -> int:
     return math.prod(shape[i] for i in reduced_axes(len(shape), axis))
 
 
-def _rest(ndim: int, axis: Any) -> tuple[int, ...]:
-    """The axes that are not reduced."""
-    return tuple(i for i in range(ndim) if i not in reduced_axes(ndim, axis))
+def _order(ndim: int, axis: Any) -> tuple[int, ...]:
+    """All axes, those that are reduced at the end."""
+    axes = reduced_axes(ndim, axis)
+    return (*[i for i in range(ndim) if i not in axes], *axes)
 
 
 def in_rows(a: Any, axis: Any) -> Any:
     """The numbers that go into each result, side by side along one last axis."""
     shape = shape_of(a)
-    if len(shape) == 1 and axis != ():
-        return a
-    rest = _rest(len(shape), axis)
-    rows = transpose(a, rest + reduced_axes(len(shape), axis))
-    return reshape(rows, (*[shape[i] for i in rest], count(a, axis)))
+    order = _order(len(shape), axis)
+    stay = order[: len(order) - len(reduced_axes(len(shape), axis))]
+    return _shaped(_transposed(a, order), (*[shape[i] for i in stay], count(a, axis)))
 
 
 def out_of_rows(rows: Any, a: Any, axis: Any) -> Any:
     """``rows`` laid out as ``a`` is: `in_rows` undone."""
     shape = shape_of(a)
-    if len(shape) == 1 and axis != ():
-        return rows
-    order = _rest(len(shape), axis) + reduced_axes(len(shape), axis)
-    return transpose(reshape(rows, tuple(shape[i] for i in order)), tuple(map(order.index, range(len(shape)))))
+    order = _order(len(shape), axis)
+    return _transposed(_shaped(rows, tuple(shape[i] for i in order)), tuple(map(order.index, range(len(order)))))
+
+
+def _transposed(a: Any, order: tuple[int, ...]) -> Any:
+    return a if order == tuple(range(len(order))) else transpose(a, order)  # what changes nothing is not recorded
+
+
+def _shaped(a: Any, shape: tuple[int, ...]) -> Any:
+    return a if shape_of(a) == shape else reshape(a, shape)
 
 
 def _numpy(name: str) -> str:
@@ -105,10 +110,14 @@ def mean(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return plain(np.mean(a, axis=axis, keepdims=keepdims))
 
 
-def _extreme_da(g: Any, y: Any, a: Any, axis: Any, keepdims: bool) -> Any:
+def _shared(g: Any, y: Any, a: Any, axis: Any) -> Any:
     # Equals share the gradient. The mask is a constant: where the extreme stands does not change smoothly.
-    mask = a == kept(y, a, axis, keepdims)
-    return kept(g, a, axis, keepdims) * mask / _add_up(mask, axis=axis, keepdims=True)
+    mask = a == y
+    return g * mask / _add_up(mask, axis=axis, keepdims=True)
+
+
+def _extreme_da(g: Any, y: Any, a: Any, axis: Any, keepdims: bool) -> Any:
+    return _shared(kept(g, a, axis, keepdims), kept(y, a, axis, keepdims), a, axis)
 
 
 @operation(numpy=_numpy("max"), da=_extreme_da)
@@ -137,11 +146,11 @@ def ptp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def _median_da(g: Any, y: Any, a: Any, axis: Any, keepdims: bool) -> Any:
     # The mean of the two in the middle, which are one and the same if there is an odd number.
-    n, rows = count(a, axis), sort(in_rows(a, axis))
+    n, rows, g = count(a, axis), sort(in_rows(a, axis)), kept(g * 0.5, a, axis, keepdims)
     if not n:
-        return kept(g, a, axis, keepdims)  # to nobody
-    low, high = (reshape(rows[..., i], shape_of(y)) for i in ((n - 1) // 2, n // 2))
-    return _extreme_da(g * 0.5, low, a, axis, keepdims) + _extreme_da(g * 0.5, high, a, axis, keepdims)
+        return g  # to nobody
+    low, high = (kept(rows[..., i], a, axis, False) for i in ((n - 1) // 2, n // 2))
+    return _shared(g, low, a, axis) + _shared(g, high, a, axis)
 
 
 @operation(numpy=_numpy("median"), da=_median_da)
@@ -188,8 +197,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, keepdims: bool = Fals
                 f"average(a, axis={axis}, weights): a has shape {shape} and weights {given}; give a weight for each "
                 "number of a, or name the axis and give one for each place along it"
             )
-        if axes != tuple(sorted(axes)):
-            weights = transpose(weights, tuple(np.argsort(axes).tolist()))
+        weights = _transposed(weights, tuple(np.argsort(axes).tolist()))
         weights = reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(shape)))
     return sum(multiply(a, weights), axis, keepdims) / sum(weights, axis, keepdims)
 

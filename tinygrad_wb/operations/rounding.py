@@ -1,4 +1,4 @@
-"""The table of rounding and remainders: flat steps, whose derivative is 0 wherever there is one, and at the steps too."""
+"""The table of rounding and remainders: flat steps, whose derivative is 0 (at the steps, where there is none, too)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of angles and hyperbolic functions. A line has: name, on floats, on arrays, partial, what it is."""
+"""The table of angles and hyperbolic functions: name, on floats, on arrays, partial, what it is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ arctan    = _row("arctan", math.atan, np.arctan, lambda g, y, a: g / (1.0 + a * 
 sinh      = _row("sinh", math.sinh, np.sinh, lambda g, y, a: g * cosh(a), "(exp(a) - exp(-a)) / 2.")
 cosh: Any = _row("cosh", math.cosh, np.cosh, lambda g, y, a: g * sinh(a), "(exp(a) + exp(-a)) / 2.")
 tanh      = _row("tanh", math.tanh, np.tanh, lambda g, y, a: g * (1.0 - y * y), "Squashes to (-1, 1).")
-arcsinh   = _row("arcsinh", math.asinh, np.arcsinh, lambda g, y, a: g / sqrt(a * a + 1.0), "The number whose sinh is a.")
+arcsinh   = _row("arcsinh", math.asinh, np.arcsinh, lambda g, y, a: g / sqrt(a * a + 1.0),
+                 "The number whose sinh is a.")
 arccosh   = _row("arccosh", math.acosh, np.arccosh, lambda g, y, a: g / sqrt((a - 1.0) * (a + 1.0)),
                  "The number, not negative, whose cosh is a; nan below 1.")
 arctanh   = _row("arctanh", math.atanh, np.arctanh, lambda g, y, a: g / ((1.0 - a) * (1.0 + a)),
@@ -58,17 +59,22 @@ def hypot(a: Any, b: Any) -> Any:
 
 
 def _radius(a: Any, b: Any) -> Any:
-    # No direction leads away from the origin more than another: derivatives there are 0, not 0/0.
+    # At the origin no direction is steeper than another: derivatives are 0 there, not 0/0.
     r = hypot(a, b)
     return where(r == 0.0, math.inf, r)
 
 
-@operation(
-    numpy="np.arctan2({a}, {b})",
-    scalar="math.atan2({a}, {b})",
-    da=lambda g, y, a, b: g * (b / _radius(a, b)) / _radius(a, b),
-    db=lambda g, y, a, b: -g * (a / _radius(a, b)) / _radius(a, b),
-)
+def _arctan2_da(g: Any, y: Any, a: Any, b: Any) -> Any:
+    r = _radius(a, b)
+    return g * (b / r) / r
+
+
+def _arctan2_db(g: Any, y: Any, a: Any, b: Any) -> Any:
+    r = _radius(a, b)
+    return -g * (a / r) / r
+
+
+@operation(numpy="np.arctan2({a}, {b})", scalar="math.atan2({a}, {b})", da=_arctan2_da, db=_arctan2_db)
 def arctan2(a: Any, b: Any) -> Any:
     """The angle, from -π to π, of the point that is a high and b to the right; at (0, 0) the derivatives are 0."""
     return math.atan2(a, b) if type(a) is float and type(b) is float else np.arctan2(a, b)
