@@ -204,15 +204,12 @@ DIFFERENT = {
     "selu": {(nan,): "as elu"},
     "softsign": {(x,): "1/∞ here, ∞/∞ there" for x in (inf, -inf)},
     "hard_tanh": {(nan,): "nan is not inside: slope 0 here, 1 there"},
-    "prod": {
-        x: "the product of the others here, y / a there"
-        for x in ((nan,), (inf, 2.0), (nan, 2.0), (HUGE, HUGE, TINY), (TINY, TINY, HUGE))
-    },
+    "prod": dict.fromkeys(((nan,), (inf, 2.0), (nan, 2.0), (HUGE, HUGE, TINY), (TINY, TINY, HUGE)), "the product of the others here, y / a there"),
     "median": {
         (2.0, 2.0, 2.0): "equals share here", (1.0, 1.0, 2.0, 3.0): "equals share here", (nan, 1.0): "slope nan here",
         (nan,): "slope nan here", (inf,): "∞ - ∞ there",
     },
-    "cumprod": {x: "nothing is divided here" for x in ((inf, 2.0), (nan, 2.0), (HUGE, HUGE))},
+    "cumprod": dict.fromkeys(((inf, 2.0), (nan, 2.0), (HUGE, HUGE)), "nothing is divided here"),
 }  # fmt: skip
 OF_A_KIND = {"nan": lambda x: x != x, "tiny": lambda x: 0.0 < abs(x) < 1e-150}
 
