@@ -567,7 +567,7 @@ def test_no_name_is_too_strange(name, tmp_path):
 @given(names=st.lists(st.text() | st.sampled_from(HOSTILE), min_size=6, max_size=6))
 def test_whatever_the_names_the_source_is_plain_arithmetic(names):
     program = one_with_everything(names).program()
-    is_well_formed(program, helpers=["erf_of_array", "added_at", "names_each_once", "recurrence_of"])
+    is_well_formed(program, helpers=["erf_places", "erf_of_array", "added_at", "names_each_once", "recurrence_of"])
     program.check()
 
 
@@ -732,7 +732,7 @@ def test_of_two_things_with_one_name_only_one_can_be_pasted():
 
 def test_helpers_are_pasted_once_below_what_they_call():
     texts = list(pasted([REGISTRY["put"].helper, REGISTRY["erf"].helper, REGISTRY["put"].helper]))
-    assert texts == ["names_each_once", "added_at", "erf_of_array"]
+    assert texts == ["names_each_once", "added_at", "erf_places", "erf_of_array"]
 
 
 # == it computes what the engine does ====================================================================================
@@ -759,7 +759,7 @@ def test_every_operation_has_a_program(name, case, dtype):
     y = call(op, given, case.options)
     loss = loss_of(y, given)
     program = loss.program()
-    is_well_formed(program, helpers=["erf_of_array", "added_at", "names_each_once", "recurrence_of"])
+    is_well_formed(program, helpers=["erf_places", "erf_of_array", "added_at", "names_each_once", "recurrence_of"])
     program.check()
     value, gradients = program.run()
     same(value, loss.data) if dtype is np.float64 else np.testing.assert_allclose(value, loss.data, rtol=1e-4)

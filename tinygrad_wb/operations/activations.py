@@ -83,7 +83,7 @@ def _gelu_da(g: Any, y: Any, a: Any, approximate: bool) -> Any:
 def gelu(a: Any, approximate: bool = False) -> Any:
     """a · Φ(a), Φ the normal distribution function (Hendrycks and Gimpel, 2016).
 
-    ``approximate`` uses the paper's tanh form, which is much quicker on large arrays.
+    ``approximate`` uses the paper's tanh form, which is quicker on arrays.
     """
     if approximate:
         return 0.5 * a * (1.0 + tanh((a + _CUBIC * a * a * a) * (2.0 / _SQRT_2PI)))

@@ -38,11 +38,29 @@ def _softplus_array(a: Any) -> Any:
     return np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a)))
 
 
-def erf_of_array(a: Any) -> Any:
-    # NumPy has no erf; `math` has, one number at a time.
-    a = np.asarray(a)
-    dtype = a.dtype if a.dtype.kind == "f" else np.dtype(np.float64)
-    return np.fromiter(map(math.erf, a.ravel().tolist()), dtype, a.size).reshape(a.shape)
+def erf_places() -> Any:
+    # erf and its slope at 0, 1/1024, 2/1024, … 6, from where on erf is 1 to the last digit.
+    c = np.arange(6 * 1024 + 1) / 1024.0
+    return np.array(list(map(math.erf, c.tolist()))), 2.0 / math.sqrt(math.pi) * np.exp(-c * c)
+
+
+def erf_of_array(a: Any, places: Any = erf_places()) -> Any:  # noqa: B008 - made once, and nothing writes to it
+    # NumPy has no erf. This is Taylor's series at c, the nearest place, with h = |x| - c, to a relative 4e-16:
+    # erf(c + h) = erf(c) + erf'(c) · (h - c h² + (2c² - 1) h³/3 - (2c³ - 3c) h⁴/6 + (4c⁴ - 12c² + 3) h⁵/30)
+    a = a if a.dtype.kind == "f" else a.astype(np.float64)
+    y, (value, slope) = np.empty(a.shape, a.dtype), places
+    flat, out, block = a.ravel(), y.reshape(-1), 1 << 15  # as many as the processor's cache holds
+    for start in range(0, flat.size, block):
+        x = flat[start : start + block]
+        t = np.minimum(np.abs(x), 6.0)
+        nearest = np.rint(np.fmin(t, 6.0) * 1024.0)  # fmin: also for nan, which t brings in again
+        c = nearest / 1024.0
+        h, u = t - c, c * c
+        h5 = ((4.0 * u - 12.0) * u + 3.0) / 30.0
+        series = 1.0 - h * (c - h * ((2.0 * u - 1.0) / 3.0 - h * (c * (2.0 * u - 3.0) / 6.0 - h * h5)))
+        i = nearest.astype(np.intp)
+        out[start : start + block] = np.copysign(value[i] + slope[i] * (h * series), x)
+    return y
 
 
 # fmt: off
