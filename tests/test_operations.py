@@ -1326,3 +1326,109 @@ def test_large_scores_do_not_overflow_on_the_way(name, dtype):
 def test_a_squared_error_neither_wraps_nor_overflows_in_small_numbers():
     assert wb.mean_squared_error(np.array([0], np.uint8), np.array([20], np.uint8)) == 400.0
     assert wb.mean_squared_error(wb.Value(np.full(2000, 10.0, np.float16)), np.zeros(2000, np.float16)).data == 100.0
+
+
+# -- products with zeros ------------------------------------------------------------------------------------------------
+
+
+def slope_of_products(a, which):
+    """∂(a₀ · a₁ · …)/∂aᵢ∂aⱼ… for each choice of ``which`` many: the product of all others, 0 where one is chosen twice."""
+    out = np.zeros((len(a),) * which)
+    for chosen in np.ndindex(*out.shape):
+        if len(set(chosen)) == which:
+            out[chosen] = math.prod(x for k, x in enumerate(a) if k not in chosen)
+    return out
+
+
+@pytest.mark.parametrize("zeros", range(16))
+def test_derivatives_of_products_are_exact_wherever_there_are_zeros(zeros):
+    """For each way of setting some of four numbers to zero, up to the third order."""
+    a = np.array([2.0, -3.0, 5.0, 7.0]) * [not zeros >> i & 1 for i in range(4)]
+    products = [
+        wb.prod,
+        lambda v: wb.cumprod(v)[3],
+        lambda v: wb.prod(v.reshape(2, 2)),
+        lambda v: v.reshape(2, 2).prod(axis=1).prod(),
+    ]
+    for f in products:
+        np.testing.assert_array_equal(wb.grad(f)(a), slope_of_products(a, 1))
+        np.testing.assert_array_equal(wb.hessian(f)(a), slope_of_products(a, 2))
+        np.testing.assert_array_equal(wb.jacobian(wb.hessian(f))(a), slope_of_products(a, 3))
+
+    partial_products = wb.hessian(lambda v: wb.sum(wb.cumprod(v) * [1.0, 2.0, 4.0, 8.0]))(a)
+    expected = np.zeros((4, 4))
+    for n in (1, 2, 3, 4):
+        expected[:n, :n] += 2.0 ** (n - 1) * slope_of_products(a[:n], 2)
+    np.testing.assert_array_equal(partial_products, expected)
+
+
+# -- average --------------------------------------------------------------------------------------------------------------
+
+AVERAGES = [
+    ((2, 3), {}), ((2, 3), {"axis": 1}), ((2, 3), {"axis": (0, 1), "keepdims": True}), ((), {}),
+    ((2, 3), {"weights": (2, 3)}), ((2, 3), {"weights": (2, 3), "axis": 0}), ((2, 3), {"weights": (3,), "axis": 1}),
+    ((2, 3), {"weights": (3,), "axis": -1, "keepdims": True}), ((2, 3, 4), {"weights": (2,), "axis": 0}), ((), {"weights": ()}),
+    ((2, 3, 4), {"weights": (3, 4), "axis": (1, 2)}), ((2, 3, 4), {"weights": (4, 2), "axis": (2, 0)}),
+    ((2, 2, 2), {"weights": (2, 2), "axis": (2, 0)}), ((2, 3, 4), {"weights": (2, 3, 4), "axis": (2, 0), "keepdims": True}), ((3,), {"weights": (3,)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "options"), AVERAGES)
+def test_average_is_numpys_and_has_derivatives_by_the_weights_too(shape, options):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=shape)
+    options = dict(options)
+    weighted = "weights" in options
+    w = rng.uniform(0.5, 2.0, options.pop("weights", ()))
+
+    def f(a, w):
+        return wb.average(a, weights=w, **options) if weighted else wb.average(a, **options) * w
+
+    expected = np.average(a, weights=w if weighted else None, **options)
+    agree(f(wb.Value(a), wb.Value(w)).data / (1.0 if weighted else w), expected)
+    agree(f(wb.Value(a), w.tolist() if weighted else w).data / (1.0 if weighted else w), expected)
+    agree(wb.average(a.tolist(), weights=w if weighted else None, **options), expected)
+    wb.check_gradients(f, a, w, order=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights", "axis"), [((2, 3), (3,), None), ((2, 3), (2,), 1), ((2, 3), (3, 2), (0, 1)), ((2, 3), (), 0)]
+)
+def test_weights_of_another_shape_are_refused_with_a_remedy(shape, weights, axis):
+    with pytest.raises(wb.ShapeError, match=r"average.*a has shape \(2, 3\) and weights .*give a weight for each"):
+        wb.average(wb.Value(np.ones(shape)), axis, np.ones(weights))
+
+
+def test_weights_that_add_up_to_nothing_divide_by_zero():
+    assert math.isnan(wb.average(wb.Value(3.0), weights=0.0).data)
+    np.testing.assert_array_equal(wb.average(wb.Value([1.0, 3.0]), weights=[1.0, -1.0]).data, -inf)
+
+
+# -- sorting --------------------------------------------------------------------------------------------------------------
+
+
+def test_equals_keep_their_order_and_the_order_is_plain():
+    v = wb.Value([2.0, 1.0, 2.0, 1.0] * 50)  # NumPy's quickest sort would mix up equals among so many
+    for order in (v.argsort(), wb.argsort(v), np.argsort(v)):
+        assert type(order) is np.ndarray
+        assert order.dtype == np.intp
+    np.testing.assert_array_equal(v.argsort(), [*range(1, 200, 2), *range(0, 200, 2)])
+    (wb.sort(v) * np.arange(200.0)).sum().backward()
+    slopes, v.grad = v.grad, None
+    (v[v.argsort()] * np.arange(200.0)).sum().backward()
+    np.testing.assert_array_equal(slopes, v.grad)
+    np.testing.assert_array_equal(slopes[1::2], np.arange(100.0))
+
+
+# -- erf ------------------------------------------------------------------------------------------------------------------
+
+
+def test_erf_of_arrays_is_maths_to_the_last_digits():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([np.linspace(-7.0, 7.0, 20_001), np.logspace(-308, 1, 5_000), rng.normal(size=50_000) * 0.01])
+    exact = np.array([math.erf(v) for v in x])
+    np.testing.assert_allclose(wb.erf(x), exact, rtol=8e-16)
+    np.testing.assert_allclose(wb.erf(x.astype(np.float32)), exact, rtol=3e-7, atol=1e-38)
+    for shape in [(3, 25_000), (75_000, 1)]:  # more than a block, and not contiguous
+        a = rng.normal(size=shape[::-1]).T
+        agree(wb.erf(a), np.reshape([math.erf(v) for v in a.ravel()], shape), 1e-15)
