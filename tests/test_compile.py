@@ -1601,7 +1601,7 @@ def test_rows_by_a_single_traced_number():
     "f",
     [
         lambda w, x: wb.sort(w) * x,
-        lambda w, x: w[np.argsort(x)] * wb.sort(x) * 2.0,
+        lambda w, x: w[np.argsort(x, kind="stable")] * wb.sort(x) * 2.0,
         lambda w, x: wb.median(w * x) + w[wb.argsort(x)[0]] * wb.ptp(x),
         lambda w, x: np.cumprod(np.sort(w * x)) + np.std(x) * w % 0.7,
     ],

@@ -44,6 +44,7 @@ RECORDED = {
     "median": lambda v: np.median(v, axis=1), "median all": np.median, "cumsum": lambda v: np.cumsum(v, axis=0), "cumsum flat": np.cumsum,
     "cumprod": lambda v: np.cumprod(v, 1), "add.accumulate": np.add.accumulate, "multiply.accumulate": lambda v: np.multiply.accumulate(v, axis=1),
     "sort": np.sort, "sort axis": lambda v: np.sort(v, axis=0), "sort flat": lambda v: np.sort(v, None),
+    "sort stable": lambda v: np.sort(v, axis=1, kind="stable"), "sort by method": lambda v: np.sort(v, stable=True),
     "argsort": lambda v: v[:, np.argsort(X[0])] * v[:, np.argsort(v)[1]],
     "average": np.average, "average axis": lambda v: np.average(v, 1), "average weights": lambda v: np.average(v, weights=X[::-1]),
     "average by": lambda v: np.average(X, axis=0, weights=v), "average row": lambda v: np.average(v, axis=1, weights=[1.0, 2.0, 0.5], keepdims=True),

@@ -70,7 +70,7 @@ def _over_the_line(label: str) -> str:
 
 
 def _heading(node: Node) -> str:
-    sign = node.symbol if node.symbol == "**" else node.symbol.translate(OPERATORS)
+    sign = node.symbol if node.symbol in ("**", "//") else node.symbol.translate(OPERATORS)
     sign = f'<font point-size="{12 if node.symbol.isidentifier() else 15}">{_text(sign)}</font>'
     if node.symbol and node.title:
         return f'<tr><td align="left"><b>{_text(node.title)}</b>  </td><td align="right">{sign}</td></tr>'

@@ -23,6 +23,8 @@ OURS = {"remainder": "mod", "around": "round", "amax": "max", "amin": "min"}  # 
 
 COMPOSED = {np.average: average}  # written with operations, not one itself
 
+HINTS = {"kind", "stable"}  # how to sort, which changes nothing: ours is stable anyway
+
 METHODS: dict[str, dict[Any, str]] = {  # np.add.reduce is sum, …
     "reduce": {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min"},
     "accumulate": {np.add: "cumsum", np.multiply: "cumprod"},
@@ -52,6 +54,7 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
         )
     # NumPy passes on what was left at its default: None, or a marker of its own
     given = {k: v for k, v in keywords.items() if v is not np._NoValue and (v is not None or k in op.defaults)}
+    given = {k: v for k, v in given.items() if k not in HINTS}
     return op.function(*inputs, **given)
 
 

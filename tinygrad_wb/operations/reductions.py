@@ -181,7 +181,7 @@ def std(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     return plain(np.std(a, axis=axis, ddof=ddof, keepdims=keepdims))
 
 
-def average(a: Any, axis: Any = None, weights: Any = None, keepdims: bool = False) -> Any:
+def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
     """Mean over ``axis`` in which each number counts by its weight: sum(a · weights) / sum(weights).
 
     ``weights`` has the shape of a, or one weight for each place along ``axis``; they need not add up to 1. Both have

@@ -15,13 +15,16 @@ _ORDER = "np.argsort({a}, axis={axis}, kind='stable')"
 
 @operation(numpy=_ORDER, da=None)
 def argsort(a: Any, axis: int | None = -1) -> Any:
-    """Where in ``a`` each number of its sorted order stands: plain whole numbers, to index with."""
+    """Where in a each number of its sorted order stands: plain whole numbers, to index with. Equals keep their order."""
     return np.argsort(a, axis, kind="stable")
 
 
 @operation(numpy="np.sort({a}, axis={axis})", da=lambda g, y, a, axis: unsort(g, a, axis))
 def sort(a: Any, axis: int | None = -1) -> Any:
-    """a in rising order along ``axis``, flat if it is None; each number's gradient goes back to where it stood."""
+    """a in rising order along ``axis``, flat if it is None; each number's gradient goes back to where it stood.
+
+    Equals keep their order, also in that; nan comes last.
+    """
     return np.sort(a, axis)
 
 

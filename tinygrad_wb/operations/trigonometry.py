@@ -76,5 +76,8 @@ def _arctan2_db(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 @operation(numpy="np.arctan2({a}, {b})", scalar="math.atan2({a}, {b})", da=_arctan2_da, db=_arctan2_db)
 def arctan2(a: Any, b: Any) -> Any:
-    """The angle, from -π to π, of the point that is a high and b to the right; at (0, 0) the derivatives are 0."""
+    """The angle, from -π to π, of the point that is a high and b to the right.
+
+    At (0, 0) the derivatives are 0, as in PyTorch.
+    """
     return math.atan2(a, b) if type(a) is float and type(b) is float else np.arctan2(a, b)
