@@ -15,7 +15,7 @@ _ORDER = "np.argsort({a}, axis={axis}, kind='stable')"
 
 @operation(numpy=_ORDER, da=None)
 def argsort(a: Any, axis: int | None = -1) -> Any:
-    """Where in a each number of its sorted order stands: plain whole numbers, to index with. Equals keep their order."""
+    """Where in a each number of its sorted order stands, as plain whole numbers; equals keep their order."""
     return np.argsort(a, axis, kind="stable")
 
 
