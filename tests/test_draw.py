@@ -144,8 +144,8 @@ def test_signs_come_from_the_operations_templates(make, sign, labels):
 
 def test_operators_are_typeset_in_the_picture():
     a, b = wb.Value(2.0), wb.Value(3.0)
-    dot = draw(a * b / (a - 7.0) ** 2).dot
-    for sign in (">×<", ">÷<", ">−<", ">**<", ">−5<"):
+    dot = draw(a * b / (a - 7.0) ** 2 % 3.0 // b).dot
+    for sign in (">×<", ">÷<", ">−<", ">**<", ">%<", ">//<", ">−5<"):
         assert sign in dot
 
 

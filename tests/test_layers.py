@@ -72,6 +72,11 @@ ACTIVATIONS = {
     "softplus": lambda x: np.log1p(np.exp(x)),
     "silu": lambda x: x / (1.0 + np.exp(-x)),
     "gelu": gelu,
+    "elu": lambda x: np.where(x > 0, x, np.exp(x) - 1.0),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1.0)),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "softsign": lambda x: x / (1.0 + np.abs(x)),
+    "hard_tanh": lambda x: np.minimum(np.maximum(x, -1.0), 1.0),
     "sin": np.sin,
     "softmax": softmax,
     "log_softmax": lambda x: np.log(softmax(x)),
@@ -161,7 +166,7 @@ UNKNOWN = {
     "ReLU": "did you mean 'relu'",
     "soft_max": "did you mean 'softmax'",
     "sigmoyd": "did you mean 'sigmoid'",
-    "zzzz": "unknown activation 'zzzz': There are: gelu, ",
+    "zzzz": "unknown activation 'zzzz': There are: elu, gelu, ",
 }
 
 

@@ -31,6 +31,24 @@ RECORDED = {
     "array + v": lambda v: X + v, "array - v": lambda v: X - v, "array * v": lambda v: X * v, "array / v": lambda v: X / v,
     "array ** v": lambda v: X**v, "array @ v": lambda v: X.T @ v, "v @ array": lambda v: v @ X.T, "float64 * v": lambda v: np.float64(2) * v,
     "float32 + v": lambda v: np.float32(2) + v, "int64 - v": lambda v: np.int64(2) - v, "float64 / v": lambda v: np.float64(2) / v,
+    # -- more arithmetic, functions, reductions
+    "reciprocal": np.reciprocal, "logaddexp": lambda v: np.logaddexp(v, X), "arctan2": lambda v: np.arctan2(X, v), "hypot": lambda v: np.hypot(v, 2.0),
+    "mod": lambda v: np.mod(v, 0.37), "remainder": lambda v: np.remainder(7.3, v), "array % v": lambda v: X * 5.1 % v, "v % number": lambda v: v % 0.37,
+    "array // v": lambda v: X * 5.1 // v, "floor_divide": lambda v: np.floor_divide(v, 0.37), "expm1": np.expm1, "log2": np.log2, "log10": np.log10,
+    "cbrt": np.cbrt, "tan": np.tan, "arcsin": lambda v: np.arcsin(v / 2.0), "arccos": lambda v: np.arccos(v / 2.0), "arctan": np.arctan,
+    "acos": lambda v: np.acos(v / 2.0), "sinh": np.sinh, "cosh": np.cosh, "arcsinh": np.arcsinh, "arccosh": lambda v: np.arccosh(v + 1.0),
+    "arctanh": lambda v: np.arctanh(v / 2.0), "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "round": np.round,
+    "round decimals": lambda v: np.round(v * 1.02, 1), "around": lambda v: np.around(v * 1.02, decimals=1),
+    "prod": np.prod, "prod axis": lambda v: np.prod(v, axis=1, keepdims=True), "multiply.reduce": np.multiply.reduce,
+    "std": lambda v: np.std(v, axis=0, ddof=1), "ptp": lambda v: np.ptp(v, axis=1), "amax": lambda v: np.amax(v, axis=0), "amin": np.amin,
+    "median": lambda v: np.median(v, axis=1), "median all": np.median, "cumsum": lambda v: np.cumsum(v, axis=0), "cumsum flat": np.cumsum,
+    "cumprod": lambda v: np.cumprod(v, 1), "add.accumulate": np.add.accumulate, "multiply.accumulate": lambda v: np.multiply.accumulate(v, axis=1),
+    "sort": np.sort, "sort axis": lambda v: np.sort(v, axis=0), "sort flat": lambda v: np.sort(v, None),
+    "sort stable": lambda v: np.sort(v, axis=1, kind="stable"), "sort by method": lambda v: np.sort(v, stable=True),
+    "argsort": lambda v: v[:, np.argsort(X[0])] * v[:, np.argsort(v)[1]],
+    "average": np.average, "average axis": lambda v: np.average(v, 1), "average weights": lambda v: np.average(v, weights=X[::-1]),
+    "average by": lambda v: np.average(X, axis=0, weights=v), "average row": lambda v: np.average(v, axis=1, weights=[1.0, 2.0, 0.5], keepdims=True),
+    # --
     "concatenate flat": lambda v: np.concatenate([v, X], axis=None),
 }  # fmt: skip
 
@@ -59,11 +77,11 @@ def test_every_ufunc_and_function_with_a_row_is_reached():
 
 
 REFUSED = {
-    "cumsum": np.cumsum, "linalg.norm": np.linalg.norm, "dot": lambda v: np.dot(v, v), "std": np.std,
-    "floor": np.floor, "arctan": np.arctan, "sort": np.sort, "einsum": lambda v: np.einsum("ij->i", v),
-    "median": np.median, "hypot": lambda v: np.hypot(v, v), "logaddexp": lambda v: np.logaddexp(v, 1.0),
-    "fft.fft": np.fft.fft, "remainder": lambda v: X % v,
-    "multiply.reduce": np.multiply.reduce, "add.accumulate": np.add.accumulate,
+    "nancumsum": np.nancumsum, "linalg.norm": np.linalg.norm, "dot": lambda v: np.dot(v, v), "nanstd": np.nanstd,
+    "modf": np.modf, "i0": np.i0, "partition": lambda v: np.partition(v, 1), "einsum": lambda v: np.einsum("ij->i", v),
+    "nanmedian": np.nanmedian, "nextafter": lambda v: np.nextafter(v, v), "logaddexp2": lambda v: np.logaddexp2(v, 1.0),
+    "fft.fft": np.fft.fft, "fmod": lambda v: np.fmod(X, v),
+    "divide.reduce": np.divide.reduce, "subtract.accumulate": np.subtract.accumulate,
     "multiply.outer": lambda v: np.multiply.outer(v, v),
 }  # fmt: skip
 
@@ -113,6 +131,7 @@ def test_unknown_keywords_are_refused_by_name():
     for call, word in [
         (lambda v: np.sum(v, dtype=np.float32), "dtype"), (lambda v: np.exp(v, where=MASK), "where"), (lambda v: np.sum(v, initial=1.0), "initial"),
         (lambda v: np.add(v, v, dtype=np.float32), "dtype"), (lambda v: np.var(v, correction=1), "correction"),
+        (lambda v: np.average(v, returned=True), "returned"), (lambda v: np.cumsum(v, dtype=np.float32), "dtype"), (lambda v: np.std(v, correction=1), "correction"),
     ]:  # fmt: skip
         with pytest.raises(TypeError, match=word):
             call(V(X))

@@ -40,6 +40,33 @@ def not_one(rng, shape):
     return rng.choice([-1.0, 1.0], shape) * rng.choice([0.5, 1.5], shape) * rng.uniform(0.9, 1.1, shape)
 
 
+def below_one(rng, shape):
+    """Where sine and tanh have an inverse."""
+    return spread(rng, shape, 0.1, 0.8)
+
+
+def above_one(rng, shape):
+    return rng.uniform(1.2, 3.0, shape)
+
+
+def between_steps(rng, shape):
+    """Away from whole numbers and halves, and from what lies in the middle between two tenths."""
+    return rng.integers(-3, 4, shape) + rng.choice([0.2, 0.3, 0.7, 0.8], shape) + rng.uniform(-0.02, 0.02, shape)
+
+
+def dividend(rng, shape):
+    """Never near a multiple of a `divisor`."""
+    return rng.choice([-1.0, 1.0], shape) * rng.choice([0.4, 1.4, 2.4], shape) * rng.uniform(0.95, 1.05, shape)
+
+
+def divisor(rng, shape):
+    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.95, 1.05, shape)
+
+
+def with_zeros(rng, shape):
+    return spread(rng, shape) * (rng.random(shape) > 0.3)
+
+
 # == the table of samples =============================================================================================
 
 
@@ -131,6 +158,27 @@ def cross_entropy(logits, labels):
 def put(a, index, shape):
     y = np.zeros(shape)
     np.add.at(y, index, a)
+    return y
+
+
+def recurrence(a, b, axis):
+    """The same by matrices: yᵢ is the sum of all bₖ, each times every a between k and i."""
+    a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
+    terms = [[b[k] * np.prod(a[k:i], axis=0) for k in range(i + 1)] for i in range(len(b))]
+    return np.moveaxis(np.array([np.sum(row, axis=0) for row in terms]), 0, axis)
+
+
+def elu(a, alpha=1.0):
+    return np.where(a > 0, a, alpha * (np.exp(a) - 1))
+
+
+def sort_by(x, a, axis):
+    return np.take_along_axis(x, np.argsort(a, axis), axis)
+
+
+def unsort(x, a, axis):
+    y = np.empty(np.shape(x))
+    np.put_along_axis(y, np.argsort(a, axis), x, axis)
     return y
 
 
@@ -279,6 +327,71 @@ ROWS = {
         lambda a, labels: a[np.arange(len(a)), labels],
         sample((4, 3), np.array([0, 2, 2, 1])), sample((1, 2), np.array([1])), sample((0, 3), np.array([], int)), sample((2, 1), np.array([0, 0], np.uint8)),
     ),
+    # -- more arithmetic, functions, reductions
+    "reciprocal": unary(np.reciprocal),
+    "logaddexp": binary(lambda a, b: np.log(np.exp(a) + np.exp(b))),
+    "hypot": binary(lambda a, b: np.sqrt(a * a + b * b)),
+    "arctan2": binary(np.arctan2),
+    "mod": binary(np.mod, dividend, divisor),
+    "floor_divide": binary(np.floor_divide, dividend, divisor),
+    "expm1": unary(lambda a: np.exp(a) - 1),
+    "log2": unary(np.log2, above_zero),
+    "log10": unary(np.log10, above_zero),
+    "cbrt": unary(np.cbrt),
+    "tan": unary(np.tan, below_one),
+    "arcsin": unary(np.arcsin, below_one),
+    "arccos": unary(np.arccos, below_one),
+    "arctan": unary(np.arctan),
+    "sinh": unary(np.sinh),
+    "cosh": unary(np.cosh),
+    "arcsinh": unary(np.arcsinh),
+    "arccosh": unary(np.arccosh, above_one),
+    "arctanh": unary(np.arctanh, below_one),
+    "elu": unary(elu, options=({}, {"alpha": 0.3})),
+    "selu": unary(lambda a: 1.0507009873554805 * elu(a, 1.6732632423543772)),
+    "mish": unary(lambda a: a * np.tanh(np.log(1 + np.exp(a)))),
+    "softsign": unary(lambda a: a / (1 + np.abs(a))),
+    "hard_tanh": unary(lambda a: clip(a, -1.0, 1.0), not_one),
+    "floor": unary(np.floor, between_steps),
+    "ceil": unary(np.ceil, between_steps),
+    "trunc": unary(np.trunc, between_steps),
+    "rint": unary(np.rint, between_steps),
+    "round": unary(np.round, between_steps, options=({}, {"decimals": 1}, {"decimals": -1})),
+    "prod": general(
+        np.prod, *REDUCTION_CASES, sample((4,)), sample((3, 4), axis=1), sample((0,)), sample((0, 3), axis=0), sample((0, 3), axis=1),
+        sample((2, 2, 2, 2), axis=(3, 1)), sample((4, 2), axis=0), scalars=True, draw=(with_zeros,),
+    ),
+    "std": general(np.std, *REDUCTION_CASES, sample((2, 3), axis=1, ddof=1), sample((4,), ddof=2), scalars=True),
+    "ptp": general(lambda a, axis=None, keepdims=False: np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims),
+                   *REDUCTION_CASES, sample((0, 3), axis=1), scalars=True),
+    "median": general(
+        np.median, *(case for case in REDUCTION_CASES if case.options != {"axis": ()}), sample((4,)), sample((5, 4), axis=1),
+        sample((2, 2, 2, 3), axis=(3, 1)), sample((0, 3), axis=1), scalars=True,
+    ),
+    "cumsum": general(
+        np.cumsum, sample(()), sample((3,)), sample((2, 3)), sample((2, 3), axis=0), sample((2, 3), axis=-1), sample((2, 3, 2), axis=1),
+        sample((0,)), sample((0, 3), axis=0), sample((2, 0), axis=1), sample((1, 1), axis=0),
+    ),
+    "cumprod": general(
+        np.cumprod, sample(()), sample((3,)), sample((5,), axis=0), sample((2, 3)), sample((2, 3), axis=0), sample((2, 4), axis=-1),
+        sample((2, 4, 2), axis=1), sample((0,)), sample((0, 3), axis=0), sample((2, 0), axis=1), sample((1, 1), axis=0), draw=(with_zeros,),
+    ),
+    "recurrence": general(
+        recurrence, sample((2,), (3,), axis=0), sample((4, 2), (5, 2), axis=0), sample((2, 4), (2, 5), axis=1),
+        sample((2, 2, 3), (2, 3, 3), axis=1), sample((0,), (1,), axis=0), sample((0, 2), (1, 2), axis=0),
+    ),
+    "sort": general(
+        np.sort, sample((3,)), sample((2, 3)), sample((4, 3), axis=0), sample((4, 3), axis=None), sample((2, 4, 2), axis=1), sample((0, 3)),
+        sample((2, 0)), sample((), axis=None), sample((1,)),
+    ),
+    "sort_by": general(
+        sort_by, sample((4,), (4,), axis=0), sample((2, 4), (2, 4), axis=1), sample((4, 2), (4, 2), axis=0), sample((6,), (2, 3), axis=None),
+        sample((0, 3), (0, 3), axis=1),
+    ),
+    "unsort": general(
+        unsort, sample((4,), (4,), axis=0), sample((2, 4), (2, 4), axis=1), sample((4, 2), (4, 2), axis=0), sample((6,), (2, 3), axis=None),
+        sample((0, 3), (0, 3), axis=1),
+    ),
 }  # fmt: skip
 
 # Those without any derivative: what NumPy says, and inputs for which an array and each of its numbers are tried.
@@ -288,10 +401,11 @@ WITHOUT_DERIVATIVE = {
     "less_equal": (np.less_equal, NASTY_PAIRS), "equal": (np.equal, NASTY_PAIRS), "not_equal": (np.not_equal, NASTY_PAIRS),
     "logical_and": (np.logical_and, NASTY_PAIRS), "isfinite": (np.isfinite, NASTY_PAIRS[:1]),
     "one_hot": (lambda labels, classes: np.eye(classes)[np.asarray(labels, int)], [np.array([0.0, 2.0, 1.0, 2.0])], {"classes": 3}),
+    "argsort": (lambda a: np.argsort(a, kind="stable"), NASTY_PAIRS[:1]),
 }  # fmt: skip
-INTERNAL = {"getitem", "put", "take", "scatter", "pick"} | (
-    WITHOUT_DERIVATIVE.keys() - {"one_hot"}
-)  # operators of Values
+INTERNAL = {"getitem", "put", "take", "scatter", "pick", "recurrence", "sort_by", "unsort"} | (
+    WITHOUT_DERIVATIVE.keys() - {"one_hot", "argsort"}
+)  # operators of Values, and what partials are made of
 COMPILED = {
     "compiled"
 }  # a whole function as one operation; it is registered when `wb.compile` is loaded, and has tests of its own
@@ -557,6 +671,196 @@ NASTY = {
     + passes_on([], np.array([], int), gives=[0.0, 0.0], slopes=([],), shape=(2,)),
     "pick": passes_on([[inf, 1.0], [nan, -0.0]], [1, 0], gives=[1.0, nan], slopes=([[0.0, 1.0], [2.0, 0.0]],))
     + passes_on(np.zeros((0, 2)), np.zeros(0, int), gives=[], slopes=(np.zeros((0, 2)),)),
+    # -- more arithmetic, functions, reductions
+    "reciprocal": points(
+        (0.0, inf, -inf), (-0.0, -inf, -inf), (inf, 0.0, 0.0), (-inf, 0.0, 0.0), (nan, nan, nan), (HUGE, TINY, 0.0), (TINY, HUGE, -inf),
+        (-2.0, -0.5, -0.25),
+    ),
+    "logaddexp": pairs(
+        (0.0, 0.0, math.log(2), 0.5, 0.5), (1000.0, 1000.0, 1000.0 + math.log(2), 0.5, 0.5), (-1000.0, 0.0, 0.0, 0.0, 1.0),
+        (inf, 1.0, inf, 1.0, 0.0), (-inf, 1.0, 1.0, 0.0, 1.0), (inf, inf, inf, nan, nan), (-inf, -inf, -inf, nan, nan),
+        (inf, -inf, inf, 1.0, 0.0), (nan, 1.0, nan, nan, nan), (HUGE, -HUGE, HUGE, 1.0, 0.0), (TINY, TINY, math.log(2), 0.5, 0.5),
+    ),
+    "hypot": pairs(
+        (3.0, -4.0, 5.0, 0.6, -0.8), (0.0, 0.0, 0.0, nan, nan), (0.0, 2.0, 2.0, 0.0, 1.0), (inf, 1.0, inf, nan, 0.0), (inf, -inf, inf, nan, nan),
+        (nan, 1.0, nan, nan, nan), (inf, nan, inf, nan, nan), (HUGE, HUGE, math.sqrt(2) * HUGE, math.sqrt(0.5), math.sqrt(0.5)),
+        (TINY, 0.0, TINY, 1.0, 0.0),
+    ),
+    "arctan2": pairs(
+        (0.0, 0.0, 0.0, 0.0, 0.0), (0.0, -0.0, math.pi, 0.0, 0.0), (-0.0, -1.0, -math.pi, -1.0, 0.0), (0.0, -1.0, math.pi, -1.0, 0.0),
+        (1.0, 0.0, math.pi / 2, 0.0, -1.0), (-2.0, 0.0, -math.pi / 2, 0.0, 0.5), (1.0, inf, 0.0, nan, 0.0), (inf, 1.0, math.pi / 2, 0.0, nan),
+        (inf, -inf, 0.75 * math.pi, nan, nan), (nan, 1.0, nan, nan, nan), (HUGE, HUGE, math.pi / 4, TINY / 2, -TINY / 2),
+        (TINY, 0.0, math.pi / 2, 0.0, -HUGE),
+    ),
+    "mod": pairs(
+        (5.0, 3.0, 2.0, 1.0, -1.0), (-5.0, 3.0, 1.0, 1.0, 2.0), (5.0, -3.0, -1.0, 1.0, 2.0), (-5.0, -3.0, -2.0, 1.0, -1.0),
+        (6.0, 3.0, 0.0, 1.0, -2.0), (1.0, 0.0, nan, 1.0, -inf), (0.0, 0.0, nan, 1.0, nan), (1.0, inf, 1.0, 1.0, 0.0),
+        (-1.0, inf, inf, 1.0, 1.0), (inf, 2.0, nan, 1.0, nan), (nan, 1.0, nan, 1.0, nan), (1.0, nan, nan, 1.0, nan), (TINY, HUGE, TINY, 1.0, 0.0),
+        (-TINY, 1.0, 1.0, 1.0, 1.0),
+    ),
+    "floor_divide": pairs(
+        (5.0, 3.0, 1.0, 0.0, 0.0), (-5.0, 3.0, -2.0, 0.0, 0.0), (6.0, -3.0, -2.0, 0.0, 0.0), (1.0, 0.0, inf, 0.0, 0.0), (-1.0, 0.0, -inf, 0.0, 0.0),
+        (0.0, 0.0, nan, 0.0, 0.0), (1.0, inf, 0.0, 0.0, 0.0), (-1.0, inf, -1.0, 0.0, 0.0), (inf, 2.0, nan, 0.0, 0.0), (nan, 1.0, nan, 0.0, 0.0),
+        (HUGE, TINY, inf, 0.0, 0.0), (TINY, HUGE, 0.0, 0.0, 0.0),
+    ),
+    "expm1": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (inf, inf, inf), (-inf, -1.0, 0.0), (nan, nan, nan), (1000.0, inf, inf), (-1000.0, -1.0, 0.0),
+        (TINY, TINY, 1.0),
+    ),
+    "log2": points(
+        (0.0, -inf, inf), (-0.0, -inf, -inf), (8.0, 3.0, 0.125 / math.log(2)), (inf, inf, 0.0), (-inf, nan, 0.0), (-1.0, nan, -1 / math.log(2)),
+        (nan, nan, nan), (2.0**-1000, -1000.0, 2.0**1000 / math.log(2)), (HUGE, 300 * math.log2(10), TINY / math.log(2)),
+    ),
+    "log10": points(
+        (0.0, -inf, inf), (-0.0, -inf, -inf), (1000.0, 3.0, 0.001 / math.log(10)), (inf, inf, 0.0), (-inf, nan, 0.0),
+        (-1.0, nan, -1 / math.log(10)), (nan, nan, nan), (HUGE, 300.0, TINY / math.log(10)), (TINY, -300.0, HUGE / math.log(10)),
+    ),
+    "cbrt": points(
+        (0.0, 0.0, inf), (-0.0, -0.0, inf), (8.0, 2.0, 1 / 12), (-27.0, -3.0, 1 / 27), (inf, inf, 0.0), (-inf, -inf, 0.0), (nan, nan, nan),
+        (HUGE, 1e100, 1e-200 / 3), (TINY, 1e-100, 1e200 / 3),
+    ),
+    "tan": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (math.pi / 4, 1.0, 2.0), (inf, nan, nan), (-inf, nan, nan), (nan, nan, nan), (TINY, TINY, 1.0)
+    ),
+    "arcsin": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (1.0, math.pi / 2, inf), (-1.0, -math.pi / 2, inf), (1.5, nan, nan), (inf, nan, nan), (-inf, nan, nan),
+        (nan, nan, nan), (-HUGE, nan, nan), (TINY, TINY, 1.0),
+    ),
+    "arccos": points(
+        (0.0, math.pi / 2, -1.0), (1.0, 0.0, -inf), (-1.0, math.pi, -inf), (-1.5, nan, nan), (inf, nan, nan), (-inf, nan, nan), (nan, nan, nan),
+        (HUGE, nan, nan), (TINY, math.pi / 2, -1.0),
+    ),
+    "arctan": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (1.0, math.pi / 4, 0.5), (inf, math.pi / 2, 0.0), (-inf, -math.pi / 2, 0.0), (nan, nan, nan),
+        (HUGE, math.pi / 2, 0.0), (TINY, TINY, 1.0),
+    ),
+    "sinh": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (inf, inf, inf), (-inf, -inf, inf), (nan, nan, nan), (1000.0, inf, inf), (-1000.0, -inf, inf),
+        (TINY, TINY, 1.0),
+    ),
+    "cosh": points(
+        (0.0, 1.0, 0.0), (-0.0, 1.0, 0.0), (inf, inf, inf), (-inf, inf, -inf), (nan, nan, nan), (1000.0, inf, inf), (-1000.0, inf, -inf),
+        (TINY, 1.0, TINY),
+    ),
+    "arcsinh": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (inf, inf, 0.0), (-inf, -inf, 0.0), (nan, nan, nan), (HUGE, math.log(2) + 300 * math.log(10), 0.0),
+        (TINY, TINY, 1.0),
+    ),
+    "arccosh": points(
+        (1.0, 0.0, inf), (0.0, nan, nan), (0.5, nan, nan), (-2.0, nan, 1 / math.sqrt(3)), (inf, inf, 0.0), (nan, nan, nan),
+        (HUGE, math.log(2) + 300 * math.log(10), 0.0), (1.25, math.log(2), 4 / 3),
+    ),
+    "arctanh": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (1.0, inf, inf), (-1.0, -inf, inf), (2.0, nan, -1 / 3), (inf, nan, 0.0), (-inf, nan, 0.0), (nan, nan, nan),
+        (TINY, TINY, 1.0),
+    ),
+    "elu": [
+        *points(
+            (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (inf, inf, 1.0), (-inf, -1.0, 0.0), (nan, nan, nan), (1000.0, 1000.0, 1.0), (-1000.0, -1.0, 0.0),
+            (HUGE, HUGE, 1.0), (-TINY, -TINY, 1.0),
+        ),
+        at(0.0, gives=0.0, slopes=(0.3,), alpha=0.3), at(-inf, gives=-0.3, slopes=(0.0,), alpha=0.3), at(2.0, gives=2.0, slopes=(1.0,), alpha=0.3),
+    ],
+    "selu": points(
+        (0.0, 0.0, 1.7580993408473766), (-0.0, -0.0, 1.7580993408473766), (inf, inf, 1.0507009873554805), (-inf, -1.7580993408473766, 0.0),
+        (nan, nan, nan), (1000.0, 1050.7009873554805, 1.0507009873554805), (-1000.0, -1.7580993408473766, 0.0),
+    ),
+    "mish": points(
+        (0.0, 0.0, 0.6), (-0.0, -0.0, 0.6), (inf, inf, nan), (-inf, nan, nan), (nan, nan, nan), (1000.0, 1000.0, 1.0), (-1000.0, 0.0, 0.0),
+        (HUGE, HUGE, 1.0), (-HUGE, 0.0, 0.0), (TINY, 0.6 * TINY, 0.6),
+    ),
+    "softsign": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (inf, nan, 0.0), (-inf, nan, 0.0), (nan, nan, nan), (1.0, 0.5, 0.25), (HUGE, 1.0, 0.0),
+        (-HUGE, -1.0, 0.0), (TINY, TINY, 1.0),
+    ),
+    "hard_tanh": points(
+        (0.0, 0.0, 1.0), (-0.0, -0.0, 1.0), (1.0, 1.0, 0.0), (-1.0, -1.0, 0.0), (inf, 1.0, 0.0), (-inf, -1.0, 0.0), (nan, nan, 0.0), (HUGE, 1.0, 0.0),
+        (-TINY, -TINY, 1.0),
+    ),
+    "floor": points(
+        (0.0, 0.0, 0.0), (-0.0, -0.0, 0.0), (2.0, 2.0, 0.0), (-0.5, -1.0, 0.0), (inf, inf, 0.0), (-inf, -inf, 0.0), (nan, nan, 0.0), (HUGE, HUGE, 0.0),
+        (TINY, 0.0, 0.0), (-TINY, -1.0, 0.0),
+    ),
+    "ceil": points(
+        (0.0, 0.0, 0.0), (-0.0, -0.0, 0.0), (2.0, 2.0, 0.0), (-0.5, 0.0, 0.0), (inf, inf, 0.0), (-inf, -inf, 0.0), (nan, nan, 0.0), (HUGE, HUGE, 0.0),
+        (TINY, 1.0, 0.0), (-TINY, 0.0, 0.0),
+    ),
+    "trunc": points(
+        (0.0, 0.0, 0.0), (1.7, 1.0, 0.0), (-1.7, -1.0, 0.0), (inf, inf, 0.0), (-inf, -inf, 0.0), (nan, nan, 0.0), (-HUGE, -HUGE, 0.0), (TINY, 0.0, 0.0)
+    ),
+    "rint": points(
+        (0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (1.5, 2.0, 0.0), (-2.5, -2.0, 0.0), (inf, inf, 0.0), (-inf, -inf, 0.0), (nan, nan, 0.0), (HUGE, HUGE, 0.0),
+        (TINY, 0.0, 0.0),
+    ),
+    "round": [
+        *points(
+            (0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (1.5, 2.0, 0.0), (-2.5, -2.0, 0.0), (inf, inf, 0.0), (nan, nan, 0.0), (HUGE, HUGE, 0.0), (TINY, 0.0, 0.0)
+        ),
+        at(1.25, gives=1.2, slopes=(0.0,), decimals=1), at(-15.0, gives=-20.0, slopes=(0.0,), decimals=-1),
+        at([inf, nan, 0.125], gives=[inf, nan, 0.12], slopes=([0.0] * 3,), decimals=2),
+    ],
+    "prod": [
+        at([2.0, 0.0, 3.0], gives=0.0, slopes=([0.0, 6.0, 0.0],)), at([0.0, 0.0, 3.0], gives=0.0, slopes=([0.0, 0.0, 0.0],)),
+        at([-0.0, 5.0], gives=-0.0, slopes=([5.0, 0.0],)), at([0.0], gives=0.0, slopes=([1.0],)), at(nan, gives=nan, slopes=(1.0,)),
+        at([inf, 2.0], gives=inf, slopes=([2.0, inf],)), at([inf, 0.0], gives=nan, slopes=([0.0, inf],)),
+        at([nan, 2.0], gives=nan, slopes=([2.0, nan],)), at([HUGE, HUGE, TINY], gives=inf, slopes=([1.0, 1.0, inf],)),
+        at([TINY, TINY, HUGE], gives=0.0, slopes=([1.0, 1.0, 0.0],)), at([], gives=1.0, slopes=([],)),
+        at(np.zeros((0, 2)), gives=[1.0, 1.0], slopes=(np.zeros((0, 2)),), axis=0), at(np.zeros((0, 2)), gives=[], slopes=(np.zeros((0, 2)),), axis=1),
+        at([[0.0, 2.0], [3.0, 0.0]], gives=[0.0, 0.0], slopes=([[3.0, 0.0], [0.0, 4.0]],), axis=0),
+    ],
+    "std": [
+        at([3.0, 3.0], gives=0.0, slopes=([0.0, 0.0],)), at(5.0, gives=0.0, slopes=(0.0,)), at([1.0, 3.0], gives=1.0, slopes=([-0.5, 0.5],)),
+        at([inf, 1.0], gives=nan, slopes=([nan, nan],)), at([nan, 1.0], gives=nan, slopes=([nan, nan],)), at([], gives=nan, slopes=([],)),
+        at([3.0], gives=nan, slopes=([nan],), ddof=1), at([1e-200, -1e-200], gives=0.0, slopes=([0.0, 0.0],)),
+        at([[1.0, 3.0], [2.0, 2.0]], gives=[1.0, 0.0], slopes=([[-0.5, 0.5], [0.0, 0.0]],), axis=1),
+    ],
+    "ptp": [
+        at([2.0, 2.0, 2.0], gives=0.0, slopes=([0.0] * 3,)), at([1.0, 3.0, 3.0], gives=2.0, slopes=([-1.0, 0.5, 0.5],)),
+        at([inf, 1.0], gives=inf, slopes=([1.0, -1.0],)), at([inf, inf], gives=nan, slopes=([0.0, 0.0],)),
+        at([nan, 1.0], gives=nan, slopes=([nan, nan],)), at([HUGE, -HUGE], gives=2 * HUGE, slopes=([1.0, -1.0],)), at([], gives=wb.ShapeError),
+        at(4.0, gives=0.0, slopes=(0.0,)), at(np.zeros((0, 2)), gives=[], slopes=(np.zeros((0, 2)),), axis=1),
+    ],
+    "median": [
+        at([3.0, 1.0, 2.0], gives=2.0, slopes=([0.0, 0.0, 1.0],)), at([4.0, 1.0, 3.0, 2.0], gives=2.5, slopes=([0.0, 0.0, 0.5, 0.5],)),
+        at([2.0, 2.0, 2.0], gives=2.0, slopes=([1 / 3] * 3,)), at([1.0, 2.0, 2.0, 3.0], gives=2.0, slopes=([0.0, 0.5, 0.5, 0.0],)),
+        at([0.0, -0.0], gives=0.0, slopes=([0.5, 0.5],)), at([1.0, 1.0, 2.0, 3.0], gives=1.5, slopes=([0.25, 0.25, 0.5, 0.0],)),
+        at([-inf, 0.0, inf], gives=0.0, slopes=([0.0, 1.0, 0.0],)), at([inf, -inf], gives=nan, slopes=([0.5, 0.5],)),
+        at([nan, 1.0], gives=nan, slopes=([nan, nan],)), at(nan, gives=nan, slopes=(nan,)), at(inf, gives=inf, slopes=(1.0,)),
+        at([TINY, HUGE, 1.0], gives=1.0, slopes=([0.0, 0.0, 1.0],)), at([], gives=nan, slopes=([],)),
+        at(np.zeros((2, 0)), gives=[nan, nan], slopes=(np.zeros((2, 0)),), axis=1), at(np.zeros((0, 2)), gives=[], slopes=(np.zeros((0, 2)),), axis=1),
+    ],
+    "cumsum": [
+        at([inf, -inf, 1.0], gives=[inf, nan, nan], slopes=([6.0, 5.0, 3.0],)), at([nan, 1.0], gives=[nan, nan], slopes=([3.0, 2.0],)),
+        at([1e308, 1e308], gives=[1e308, inf], slopes=([3.0, 2.0],)), at([-0.0, 0.0], gives=[-0.0, 0.0], slopes=([3.0, 2.0],)),
+        at([1.0, TINY], gives=[1.0, 1.0], slopes=([3.0, 2.0],)), at([], gives=[], slopes=([],)), at(inf, gives=[inf], slopes=(1.0,)),
+        at([[1.0, 2.0], [3.0, 4.0]], gives=[1.0, 3.0, 6.0, 10.0], slopes=([[10.0, 9.0], [7.0, 4.0]],)),
+        at(np.zeros((0, 2)), gives=np.zeros((0, 2)), slopes=(np.zeros((0, 2)),), axis=1), at(1.0, gives=[1.0], slopes=(1.0,), axis=0),
+        at([1.0], gives=IndexError, axis=1),
+    ],
+    "cumprod": [
+        at([2.0, 0.0, 3.0], gives=[2.0, 0.0, 0.0], slopes=([1.0, 4.0 + 18.0, 0.0],)), at([0.0, 0.0, 3.0], gives=[0.0] * 3, slopes=([1.0, 0.0, 0.0],)),
+        at([0.0, 5.0], gives=[0.0, 0.0], slopes=([11.0, 0.0],)), at([inf, 0.0], gives=[inf, nan], slopes=([1.0, inf],)),
+        at([inf, 2.0], gives=[inf, inf], slopes=([5.0, inf],)), at([nan, 2.0], gives=[nan, nan], slopes=([5.0, nan],)),
+        at([HUGE, HUGE], gives=[HUGE, inf], slopes=([2 * HUGE, 2 * HUGE],)), at([TINY, TINY], gives=[TINY, 0.0], slopes=([1.0, 2 * TINY],)),
+        at([], gives=[], slopes=([],)), at(0.0, gives=[0.0], slopes=(1.0,)), at([1.0], gives=IndexError, axis=1),
+        at([[0.0, 2.0], [3.0, 0.0]], gives=[[0.0, 2.0], [0.0, 0.0]], slopes=([[10.0, 2.0], [0.0, 8.0]],), axis=0),
+    ],
+    "recurrence": [
+        at([0.0, 2.0], [1.0, 0.0, 3.0], gives=[1.0, 0.0, 3.0], slopes=([8.0, 0.0], [1.0, 8.0, 3.0]), axis=0),
+        at([inf], [0.0, 1.0], gives=[0.0, nan], slopes=([0.0], [inf, 2.0]), axis=0), at([nan], [1.0, 1.0], gives=[1.0, nan], slopes=([2.0], [nan, 2.0]), axis=0),
+        at([HUGE], [HUGE, 1.0], gives=[HUGE, inf], slopes=([2 * HUGE], [2 * HUGE, 2.0]), axis=0), at([], [7.0], gives=[7.0], slopes=([], [1.0]), axis=0),
+        at([], [], gives=[], slopes=([], []), axis=0),
+    ],
+    "sort": [
+        at([nan, inf, -inf, 1.0], gives=[-inf, 1.0, inf, nan], slopes=([4.0, 3.0, 1.0, 2.0],)), at([2.0, 1.0, 2.0], gives=[1.0, 2.0, 2.0], slopes=([2.0, 1.0, 3.0],)),
+        at([HUGE, TINY, -HUGE], gives=[-HUGE, TINY, HUGE], slopes=([3.0, 2.0, 1.0],)), at([0.0, -0.0], gives=[0.0, 0.0], slopes=([1.0, 2.0],)),
+        at([], gives=[], slopes=([],)), at(np.zeros((0, 2)), gives=np.zeros((0, 2)), slopes=(np.zeros((0, 2)),), axis=0), at(1.0, gives=IndexError),
+        at([[3.0, 1.0], [2.0, nan]], gives=[1.0, 2.0, 3.0, nan], slopes=([[3.0, 1.0], [2.0, 4.0]],), axis=None),
+    ],
+    "sort_by": passes_on(REARRANGED, [3.0, nan, 1.0, 3.0], gives=[nan, inf, -0.0, -inf], slopes=([2.0, 4.0, 1.0, 3.0],), axis=0)
+    + passes_on([], [], gives=[], slopes=([],), axis=0),
+    "unsort": passes_on(REARRANGED, [3.0, nan, 1.0, 3.0], gives=[-inf, -0.0, inf, nan], slopes=([3.0, 1.0, 4.0, 2.0],), axis=0)
+    + passes_on([], [], gives=[], slopes=([],), axis=0),
 }  # fmt: skip
 
 each_point = pytest.mark.parametrize(
@@ -823,6 +1127,7 @@ def test_template_is_python_that_gives_the_same_result(name, case):
         "put": REGISTRY["put"].function,
         "scatter": REGISTRY["scatter"].function,
         "pick": REGISTRY["pick"].function,
+        **{name: REGISTRY[name].function for name in ("recurrence", "sort_by", "unsort")},
         **dict(zip(names, values, strict=True)),
     }
     again = eval(text, {"__builtins__": {"slice": slice, "Ellipsis": Ellipsis}}, names_known)
@@ -845,6 +1150,8 @@ def test_options_by_position_equal_options_by_name(name, case):
 
 METHODS = """absolute abs astype broadcast_to clip cos erf exp gelu leaky_relu log log1p log_softmax logsumexp max maximum
 mean min minimum relu reshape sigmoid silu sin softmax softplus sqrt square sum tanh transpose var""".split()
+METHODS += """arccos arccosh arcsin arcsinh arctan arctan2 arctanh cbrt ceil cosh cumprod cumsum elu expm1 floor hard_tanh hypot
+log10 log2 logaddexp median mish prod ptp reciprocal rint round selu sign sinh softsign sort std tan trunc""".split()
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -868,7 +1175,7 @@ def test_methods_equal_functions(name):
 
 OPERATORS = {
     operator.add: "add", operator.sub: "subtract", operator.mul: "multiply", operator.truediv: "divide", operator.pow: "power",
-    operator.matmul: "matmul",
+    operator.matmul: "matmul", operator.mod: "mod", operator.floordiv: "floor_divide",
 }  # fmt: skip
 
 
@@ -991,6 +1298,12 @@ STABLE = {
     "tanh": wb.tanh,
     "silu": wb.silu,
     "gelu": wb.gelu,
+    "elu": wb.elu,
+    "selu": wb.selu,
+    "mish": wb.mish,
+    "softsign": wb.softsign,
+    "hard_tanh": wb.hard_tanh,
+    "logaddexp": lambda v: wb.logaddexp(v, 0.5) + wb.logaddexp(v, v),
     "softmax": lambda v: wb.softmax(v) if v.shape else v,
     "log_softmax": lambda v: wb.log_softmax(v) if v.shape else v,
     "logsumexp": wb.logsumexp,
@@ -1013,3 +1326,109 @@ def test_large_scores_do_not_overflow_on_the_way(name, dtype):
 def test_a_squared_error_neither_wraps_nor_overflows_in_small_numbers():
     assert wb.mean_squared_error(np.array([0], np.uint8), np.array([20], np.uint8)) == 400.0
     assert wb.mean_squared_error(wb.Value(np.full(2000, 10.0, np.float16)), np.zeros(2000, np.float16)).data == 100.0
+
+
+# -- products with zeros ------------------------------------------------------------------------------------------------
+
+
+def slope_of_products(a, which):
+    """∂(a₀ · a₁ · …)/∂aᵢ∂aⱼ… for each choice of ``which`` many: the product of all others, 0 where one is chosen twice."""
+    out = np.zeros((len(a),) * which)
+    for chosen in np.ndindex(*out.shape):
+        if len(set(chosen)) == which:
+            out[chosen] = math.prod(x for k, x in enumerate(a) if k not in chosen)
+    return out
+
+
+@pytest.mark.parametrize("zeros", range(16))
+def test_derivatives_of_products_are_exact_wherever_there_are_zeros(zeros):
+    """For each way of setting some of four numbers to zero, up to the third order."""
+    a = np.array([2.0, -3.0, 5.0, 7.0]) * [not zeros >> i & 1 for i in range(4)]
+    products = [
+        wb.prod,
+        lambda v: wb.cumprod(v)[3],
+        lambda v: wb.prod(v.reshape(2, 2)),
+        lambda v: v.reshape(2, 2).prod(axis=1).prod(),
+    ]
+    for f in products:
+        np.testing.assert_array_equal(wb.grad(f)(a), slope_of_products(a, 1))
+        np.testing.assert_array_equal(wb.hessian(f)(a), slope_of_products(a, 2))
+        np.testing.assert_array_equal(wb.jacobian(wb.hessian(f))(a), slope_of_products(a, 3))
+
+    partial_products = wb.hessian(lambda v: wb.sum(wb.cumprod(v) * [1.0, 2.0, 4.0, 8.0]))(a)
+    expected = np.zeros((4, 4))
+    for n in (1, 2, 3, 4):
+        expected[:n, :n] += 2.0 ** (n - 1) * slope_of_products(a[:n], 2)
+    np.testing.assert_array_equal(partial_products, expected)
+
+
+# -- average --------------------------------------------------------------------------------------------------------------
+
+AVERAGES = [
+    ((2, 3), {}), ((2, 3), {"axis": 1}), ((2, 3), {"axis": (0, 1), "keepdims": True}), ((), {}),
+    ((2, 3), {"weights": (2, 3)}), ((2, 3), {"weights": (2, 3), "axis": 0}), ((2, 3), {"weights": (3,), "axis": 1}),
+    ((2, 3), {"weights": (3,), "axis": -1, "keepdims": True}), ((2, 3, 4), {"weights": (2,), "axis": 0}), ((), {"weights": ()}),
+    ((2, 3, 4), {"weights": (3, 4), "axis": (1, 2)}), ((2, 3, 4), {"weights": (4, 2), "axis": (2, 0)}),
+    ((2, 2, 2), {"weights": (2, 2), "axis": (2, 0)}), ((2, 3, 4), {"weights": (2, 3, 4), "axis": (2, 0), "keepdims": True}), ((3,), {"weights": (3,)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "options"), AVERAGES)
+def test_average_is_numpys_and_has_derivatives_by_the_weights_too(shape, options):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=shape)
+    options = dict(options)
+    weighted = "weights" in options
+    w = rng.uniform(0.5, 2.0, options.pop("weights", ()))
+
+    def f(a, w):
+        return wb.average(a, weights=w, **options) if weighted else wb.average(a, **options) * w
+
+    expected = np.average(a, weights=w if weighted else None, **options)
+    agree(f(wb.Value(a), wb.Value(w)).data / (1.0 if weighted else w), expected)
+    agree(f(wb.Value(a), w.tolist() if weighted else w).data / (1.0 if weighted else w), expected)
+    agree(wb.average(a.tolist(), weights=w if weighted else None, **options), expected)
+    wb.check_gradients(f, a, w, order=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights", "axis"), [((2, 3), (3,), None), ((2, 3), (2,), 1), ((2, 3), (3, 2), (0, 1)), ((2, 3), (), 0)]
+)
+def test_weights_of_another_shape_are_refused_with_a_remedy(shape, weights, axis):
+    with pytest.raises(wb.ShapeError, match=r"average.*a has shape \(2, 3\) and weights .*give a weight for each"):
+        wb.average(wb.Value(np.ones(shape)), axis, np.ones(weights))
+
+
+def test_weights_that_add_up_to_nothing_divide_by_zero():
+    assert math.isnan(wb.average(wb.Value(3.0), weights=0.0).data)
+    np.testing.assert_array_equal(wb.average(wb.Value([1.0, 3.0]), weights=[1.0, -1.0]).data, -inf)
+
+
+# -- sorting --------------------------------------------------------------------------------------------------------------
+
+
+def test_equals_keep_their_order_and_the_order_is_plain():
+    v = wb.Value([2.0, 1.0, 2.0, 1.0] * 50)  # NumPy's quickest sort would mix up equals among so many
+    for order in (v.argsort(), wb.argsort(v), np.argsort(v)):
+        assert type(order) is np.ndarray
+        assert order.dtype == np.intp
+    np.testing.assert_array_equal(v.argsort(), [*range(1, 200, 2), *range(0, 200, 2)])
+    (wb.sort(v) * np.arange(200.0)).sum().backward()
+    slopes, v.grad = v.grad, None
+    (v[v.argsort()] * np.arange(200.0)).sum().backward()
+    np.testing.assert_array_equal(slopes, v.grad)
+    np.testing.assert_array_equal(slopes[1::2], np.arange(100.0))
+
+
+# -- erf ------------------------------------------------------------------------------------------------------------------
+
+
+def test_erf_of_arrays_is_maths_to_the_last_digits():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([np.linspace(-7.0, 7.0, 20_001), np.logspace(-308, 1, 5_000), rng.normal(size=50_000) * 0.01])
+    exact = np.array([math.erf(v) for v in x])
+    np.testing.assert_allclose(wb.erf(x), exact, rtol=8e-16)
+    np.testing.assert_allclose(wb.erf(x.astype(np.float32)), exact, rtol=3e-7, atol=1e-38)
+    for shape in [(3, 25_000), (75_000, 1)]:  # more than a block, and not contiguous
+        a = rng.normal(size=shape[::-1]).T
+        agree(wb.erf(a), np.reshape([math.erf(v) for v in a.ravel()], shape), 1e-15)

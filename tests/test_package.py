@@ -242,6 +242,11 @@ abs add affine binary_cross_entropy broadcast_to clip concatenate cos cross_entr
 log log1p log_softmax logsumexp matmul max maximum mean mean_squared_error min minimum multiply negative one_hot power relu
 reshape sigmoid silu sin softmax softplus sqrt square stack subtract sum tanh transpose var where
 """.split()
+OPERATIONS += """
+arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort average cbrt ceil cosh cumprod cumsum elu erf expm1 floor
+floor_divide hard_tanh hypot log10 log2 logaddexp median mish mod prod ptp reciprocal rint round selu sign sinh softsign sort
+std tan trunc
+""".split()
 OTHERS = """
 Activation Callback CosineDecay EarlyStopping GradientError History Module Optimizer ShapeError StaleGraphError StepDecay
 WarmUp datasets draw evaluate plot
@@ -262,6 +267,10 @@ def test_attributes_of_a_value(name):
 METHODS = """
 abs backward clip cos exp gelu item leaky_relu log log1p log_softmax logsumexp max maximum mean min minimum relu reshape
 sigmoid silu sin softmax softplus sqrt square sum tanh transpose var
+""".split()
+METHODS += """
+arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort cbrt ceil cosh cumprod cumsum elu erf expm1 floor hard_tanh hypot
+log10 log2 logaddexp median mish prod ptp reciprocal rint round selu sign sinh softsign sort std tan trunc
 """.split()
 
 

@@ -310,7 +310,7 @@ def test_lines_are_not_too_long():
 
 def test_a_long_program_has_a_function_for_each_module():
     model, loss = network(sizes=(3, [4] * 6, 2), activation="gelu")
-    program = equals_backward(loss, model.parameters(), helpers=["erf_of_array"])
+    program = equals_backward(loss, model.parameters(), helpers=["erf_places", "erf_of_array"])
     functions = functions_of(program.source)
     assert {f"layer_{i}_{way}" for i in range(6) for way in ("forward", "backward")} < functions.keys()
     assert all(len(function.body) <= 12 for name, function in functions.items() if name.startswith("layer_"))
@@ -531,7 +531,7 @@ def test_equal_numbers_do_not_lend_each_other_their_names():
 HOSTILE = [
     "∂", "class", "match", "print", "None", "self", "x; import os", "x\nimport os", "x'", 'x"""', "\\", "", " ", "x" * 10_000, "שלום", "مرحبا", "🙂",
     "x🙂", "ﬁ", "𝐜𝐥𝐚𝐬𝐬", "ª", "²", "٣", "x٣", "0.weight", "np", "math", "numpy", "d_w", "forward_and_backward", "gradients", "gradient",
-    "value", "name", "__import__", "__builtins__", "_", "erf_of_array", "added_at", "names_each_once", "float", "tanh_1", "loss", "d_loss",
+    "value", "name", "__import__", "__builtins__", "_", "erf_places", "erf_of_array", "added_at", "names_each_once", "float", "tanh_1", "loss", "d_loss",
     "w_1", "d_w_1", "{x}", "%s", "#", "a.b.c", "\x00", "\ud800", "\u202e", "\u200b", "e\u0301", "\u0345", "\u1e9b\u0323", "layer_0_weight",
 ]  # fmt: skip
 
@@ -551,7 +551,7 @@ def one_with_everything(names):
 
 @pytest.mark.parametrize("name", HOSTILE, ids=[ascii(n[:12]) for n in HOSTILE])
 def test_no_name_is_too_strange(name, tmp_path):
-    helpers = ["erf_of_array", "added_at", "names_each_once"]
+    helpers = ["erf_places", "erf_of_array", "added_at", "names_each_once"]
     for names in ([name] * 6, [name, "w", "w", "w", name, "loss"], ["w", "loss", name, "d_w", "d_loss", name]):
         program = equals_backward(one_with_everything(names), helpers=helpers)
         script = program.save(tmp_path / "saved.py")
@@ -567,7 +567,7 @@ def test_no_name_is_too_strange(name, tmp_path):
 @given(names=st.lists(st.text() | st.sampled_from(HOSTILE), min_size=6, max_size=6))
 def test_whatever_the_names_the_source_is_plain_arithmetic(names):
     program = one_with_everything(names).program()
-    is_well_formed(program, helpers=["erf_of_array", "added_at", "names_each_once"])
+    is_well_formed(program, helpers=["erf_places", "erf_of_array", "added_at", "names_each_once", "recurrence_of"])
     program.check()
 
 
@@ -732,7 +732,7 @@ def test_of_two_things_with_one_name_only_one_can_be_pasted():
 
 def test_helpers_are_pasted_once_below_what_they_call():
     texts = list(pasted([REGISTRY["put"].helper, REGISTRY["erf"].helper, REGISTRY["put"].helper]))
-    assert texts == ["names_each_once", "added_at", "erf_of_array"]
+    assert texts == ["names_each_once", "added_at", "erf_places", "erf_of_array"]
 
 
 # == it computes what the engine does ====================================================================================
@@ -759,7 +759,7 @@ def test_every_operation_has_a_program(name, case, dtype):
     y = call(op, given, case.options)
     loss = loss_of(y, given)
     program = loss.program()
-    is_well_formed(program, helpers=["erf_of_array", "added_at", "names_each_once"])
+    is_well_formed(program, helpers=["erf_places", "erf_of_array", "added_at", "names_each_once", "recurrence_of"])
     program.check()
     value, gradients = program.run()
     same(value, loss.data) if dtype is np.float64 else np.testing.assert_allclose(value, loss.data, rtol=1e-4)
@@ -844,7 +844,7 @@ def test_networks(loss_name, activation, dtype):
 
 def equals_backward_in(dtype, loss, model):
     program = loss.program()
-    is_well_formed(program, helpers=["erf_of_array"])
+    is_well_formed(program, helpers=["erf_places", "erf_of_array"])
     program.check()
     _, gradients = program.run()
     model.zero_grad()

@@ -11,12 +11,17 @@ from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
 from tinygrad_wb.nn import MLP, Activation, Dense, Dropout, Module, Sequential
+from tinygrad_wb.operations.activations import *
 from tinygrad_wb.operations.arithmetic import *
 from tinygrad_wb.operations.functions import *
 from tinygrad_wb.operations.linear_algebra import *
 from tinygrad_wb.operations.neural import *
 from tinygrad_wb.operations.reductions import *
+from tinygrad_wb.operations.rounding import *
+from tinygrad_wb.operations.scans import *
 from tinygrad_wb.operations.shaping import *
+from tinygrad_wb.operations.sorting import *
+from tinygrad_wb.operations.trigonometry import *
 from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from tinygrad_wb.recording import no_grad, source_lines
 from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp

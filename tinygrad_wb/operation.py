@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     Text = str | Callable[..., str]
 
-__all__ = ["ALL_AT_ONCE", "REGISTRY", "Operation", "elementwise", "ones", "operation", "plain"]
+__all__ = ["ALL_AT_ONCE", "REGISTRY", "Operation", "elementwise", "of_one_number", "ones", "operation", "plain"]
 
 ALL_AT_ONCE = -1  # the arity of a compiled function, which has all its gradients ready, in arrays that it gives away
 
@@ -292,6 +293,28 @@ def elementwise(scalar: Callable[[float], float], array: Callable[..., Any]) -> 
         return array(a)
 
     return forward
+
+
+def of_one_number(
+    module: str,
+    name: str,
+    scalar: Callable[[float], float],
+    array: Callable[..., Any],
+    da: Callable[..., Any],
+    about: str,
+    helper: Callable[..., Any] | None = None,
+) -> Any:
+    """The row of a function of one number, in one line: name, on floats, on arrays, partial, what it is."""
+    forward = elementwise(scalar, array)
+    forward.__name__, forward.__doc__, forward.__module__ = name, about, module
+    word = f"np.{name}" if isinstance(array, np.ufunc) else helper and helper.__name__  # or else it is a formula
+    own = scalar.__name__  # `math` calls NumPy's arcsin asin
+    return operation(
+        numpy=f"{word}({{a}})" if word else None,
+        scalar=f"math.{own}({{a}})" if getattr(math, own, None) is scalar else None,
+        helper=helper,
+        da=da,
+    )(forward)
 
 
 @functools.lru_cache(maxsize=64)

@@ -214,6 +214,10 @@ class Value:
         def __rmul__(self, other: Any) -> Value: ...
         def __truediv__(self, other: Any) -> Value: ...
         def __rtruediv__(self, other: Any) -> Value: ...
+        def __floordiv__(self, other: Any) -> Value: ...
+        def __rfloordiv__(self, other: Any) -> Value: ...
+        def __mod__(self, other: Any) -> Value: ...
+        def __rmod__(self, other: Any) -> Value: ...
         def __pow__(self, other: Any) -> Value: ...
         def __rpow__(self, other: Any) -> Value: ...
         def __matmul__(self, other: Any) -> Value: ...
@@ -228,33 +232,69 @@ class Value:
         def transpose(self, *axes: Any) -> Value: ...
 
         abs: Callable[..., Value]
+        arccos: Callable[..., Value]
+        arccosh: Callable[..., Value]
+        arcsin: Callable[..., Value]
+        arcsinh: Callable[..., Value]
+        arctan: Callable[..., Value]
+        arctan2: Callable[..., Value]
+        arctanh: Callable[..., Value]
+        argsort: Callable[..., Any]
         astype: Callable[..., Value]
         broadcast_to: Callable[..., Value]
+        cbrt: Callable[..., Value]
+        ceil: Callable[..., Value]
         clip: Callable[..., Value]
         cos: Callable[..., Value]
+        cosh: Callable[..., Value]
+        cumprod: Callable[..., Value]
+        cumsum: Callable[..., Value]
+        elu: Callable[..., Value]
         erf: Callable[..., Value]
         exp: Callable[..., Value]
+        expm1: Callable[..., Value]
+        floor: Callable[..., Value]
         gelu: Callable[..., Value]
+        hard_tanh: Callable[..., Value]
+        hypot: Callable[..., Value]
         leaky_relu: Callable[..., Value]
         log: Callable[..., Value]
+        log10: Callable[..., Value]
         log1p: Callable[..., Value]
+        log2: Callable[..., Value]
         log_softmax: Callable[..., Value]
+        logaddexp: Callable[..., Value]
         logsumexp: Callable[..., Value]
         max: Callable[..., Value]
         maximum: Callable[..., Value]
         mean: Callable[..., Value]
+        median: Callable[..., Value]
         min: Callable[..., Value]
         minimum: Callable[..., Value]
+        mish: Callable[..., Value]
+        prod: Callable[..., Value]
+        ptp: Callable[..., Value]
+        reciprocal: Callable[..., Value]
         relu: Callable[..., Value]
+        rint: Callable[..., Value]
+        round: Callable[..., Value]
+        selu: Callable[..., Value]
         sigmoid: Callable[..., Value]
+        sign: Callable[..., Value]
         silu: Callable[..., Value]
         sin: Callable[..., Value]
+        sinh: Callable[..., Value]
         softmax: Callable[..., Value]
         softplus: Callable[..., Value]
+        softsign: Callable[..., Value]
+        sort: Callable[..., Value]
         sqrt: Callable[..., Value]
         square: Callable[..., Value]
+        std: Callable[..., Value]
         sum: Callable[..., Value]
+        tan: Callable[..., Value]
         tanh: Callable[..., Value]
+        trunc: Callable[..., Value]
         var: Callable[..., Value]
 
 

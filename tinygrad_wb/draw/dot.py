@@ -144,7 +144,7 @@ class _Dot:
             return row.format(f"<b>{_text(node.symbol)}</b>") + row.format(name)
         if node.symbol and (node.given or not node.symbol.isidentifier()):
             size = 12 if node.symbol.isidentifier() else 15
-            shown = node.symbol if node.symbol == "**" else node.symbol.translate(OPERATORS)
+            shown = node.symbol if node.symbol in ("**", "//") else node.symbol.translate(OPERATORS)
             sign = f'<font point-size="{size}">{_text(shown)}</font>'
             return f'<tr><td align="left">{title}   </td><td align="right">{sign}</td></tr>'
         return f'<tr><td colspan="2" align="left">{title}</td></tr>'

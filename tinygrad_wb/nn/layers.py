@@ -11,7 +11,7 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.nn.initializers import INITIALIZERS
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.names import named
-from tinygrad_wb.operations import functions, neural
+from tinygrad_wb.operations import activations, functions, neural, trigonometry
 from tinygrad_wb.operations.linear_algebra import affine, matmul
 from tinygrad_wb.operations.shaping import shape_of
 from tinygrad_wb.recording import drawn
@@ -25,8 +25,9 @@ __all__ = ["MLP", "Activation", "Dense", "Dropout", "Sequential"]
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     function.__name__: function
     for function in (
-        functions.relu, functions.leaky_relu, functions.gelu, functions.silu, functions.tanh, functions.sigmoid,
-        functions.softplus, functions.sin, neural.softmax, neural.log_softmax,
+        activations.relu, activations.leaky_relu, activations.elu, activations.selu, activations.gelu, activations.silu,
+        activations.mish, activations.softsign, activations.hard_tanh, trigonometry.tanh, trigonometry.sin,
+        functions.sigmoid, functions.softplus, neural.softmax, neural.log_softmax,
     )
 }  # fmt: skip
 

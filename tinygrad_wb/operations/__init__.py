@@ -6,6 +6,7 @@ from typing import Any
 
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.operations import (
+    activations,
     arithmetic,
     comparisons,
     functions,
@@ -13,7 +14,11 @@ from tinygrad_wb.operations import (
     neural,
     numpy_protocol,
     reductions,
+    rounding,
+    scans,
     shaping,
+    sorting,
+    trigonometry,
 )  # fmt: skip
 from tinygrad_wb.value import Value
 
@@ -38,7 +43,7 @@ def _in_place(sign: str, function: Any) -> Any:
 
 OPERATORS = {
     "add": arithmetic.add, "sub": arithmetic.subtract, "mul": arithmetic.multiply, "truediv": arithmetic.divide,
-    "pow": functions.power, "matmul": linear_algebra.matmul,
+    "floordiv": rounding.floor_divide, "mod": rounding.mod, "pow": functions.power, "matmul": linear_algebra.matmul,
 }  # fmt: skip
 for _name, _function in OPERATORS.items():
     setattr(Value, f"__{_name}__", _function)
@@ -57,7 +62,9 @@ METHODS |= {"__and__": comparisons.logical_and, "__rand__": _reflected(compariso
 for _name, _method in METHODS.items():
     setattr(Value, _name, _method)
 
-_WORDS = """astype broadcast_to clip cos erf exp gelu leaky_relu log log1p log_softmax logsumexp max maximum mean min
-minimum relu sigmoid silu sin softmax softplus sqrt square sum tanh var"""
+_WORDS = """arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort astype broadcast_to cbrt ceil clip cos cosh
+cumprod cumsum elu erf exp expm1 floor gelu hard_tanh hypot leaky_relu log log10 log1p log2 log_softmax logaddexp
+logsumexp max maximum mean median min minimum mish prod ptp reciprocal relu rint round selu sigmoid sign silu sin sinh
+softmax softplus softsign sort sqrt square std sum tan tanh trunc var"""
 for _name in _WORDS.split():
     setattr(Value, _name, REGISTRY[_name].function)

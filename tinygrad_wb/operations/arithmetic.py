@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "abs", "absolute", "add", "clip", "divide", "maximum", "minimum", "multiply", "negative", "positive",
-    "sign", "square", "subtract", "where",
+    "reciprocal", "sign", "square", "subtract", "where",
 ]  # fmt: skip
 
 
@@ -43,6 +43,12 @@ def divide(a: Any, b: Any) -> Any:
         return a / b
     except ZeroDivisionError:  # only floats raise it
         return float(np.divide(a, b))
+
+
+@operation("1.0 / {a}", da=lambda g, y, a: -g * (y * y))
+def reciprocal(a: Any) -> Any:
+    """1 / a; inf at 0, as in NumPy."""
+    return divide(1.0, a)
 
 
 @operation("-{a}", da=lambda g, y, a: -g)

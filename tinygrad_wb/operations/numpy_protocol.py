@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.operation import REGISTRY
+from tinygrad_wb.operations.reductions import average
 from tinygrad_wb.recording import recorder, replayable
 from tinygrad_wb.value import Value, raw
 
@@ -18,7 +19,16 @@ PLAIN = SHAPES | {
     np.logical_and, np.logical_not, np.logical_or, np.nonzero, np.not_equal, np.signbit, np.array_repr, np.array_str,
 }  # fmt: skip
 
-REDUCING = {np.add: "sum", np.maximum: "max", np.minimum: "min"}  # np.add.reduce is sum, …
+OURS = {"remainder": "mod", "around": "round", "amax": "max", "amin": "min"}  # where NumPy's name is another
+
+COMPOSED = {np.average: average}  # written with operations, not one itself
+
+HINTS = {"kind", "stable"}  # how to sort, which changes nothing: ours is stable anyway
+
+METHODS: dict[str, dict[Any, str]] = {  # np.add.reduce is sum, …
+    "reduce": {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min"},
+    "accumulate": {np.add: "cumsum", np.multiply: "cumprod"},
+}
 
 
 def _raw_deep(x: Any) -> Any:
@@ -33,7 +43,9 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
         if function not in SHAPES:
             replayable(f"np.{name}(…)", "use it outside the function")
         return function(*map(_raw_deep, inputs), **{k: _raw_deep(x) for k, x in keywords.items()})
-    op = REGISTRY.get(name)
+    if function in COMPOSED:
+        return COMPOSED[function](*inputs, **keywords)
+    op = REGISTRY.get(OURS.get(name, name))
     if op is None or getattr(np, name, None) is not function:
         where = getattr(function, "__module__", "numpy").replace("numpy", "np", 1)
         raise TypeError(
@@ -42,13 +54,13 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
         )
     # NumPy passes on what was left at its default: None, or a marker of its own
     given = {k: v for k, v in keywords.items() if v is not np._NoValue and (v is not None or k in op.defaults)}
+    given = {k: v for k, v in given.items() if k not in HINTS}
     return op.function(*inputs, **given)
 
 
 def array_ufunc(self: Value, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
     """NumPy's hook for ufuncs (NEP 13)."""
-    if method == "reduce" and ufunc in REDUCING:
-        name = REDUCING[ufunc]
+    if name := METHODS.get(method, {}).get(ufunc):
         return _call(getattr(np, name), name, inputs, {"axis": 0, **keywords})
     if method != "__call__":
         raise TypeError(f"np.{ufunc.__name__}.{method} has no derivative here: take v.data for plain numbers")

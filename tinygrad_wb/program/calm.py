@@ -26,11 +26,11 @@ def _calm(name: str, array: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-MATH = SimpleNamespace(
-    **vars(math)
-    | {name: _calm(name, getattr(np, name)) for name in ("exp", "log", "log1p", "sqrt", "sin", "cos", "tanh")}
-    | {"pow": _calm("pow", np.power)}
-)
+BOTH = (  # what NumPy has under the same name
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "exp", "expm1", "hypot", "log",
+    "log10", "log1p", "log2", "pow", "sin", "sinh", "sqrt", "tan", "tanh",
+)  # fmt: skip
+MATH = SimpleNamespace(**vars(math) | {name: _calm(name, getattr(np, name)) for name in BOTH})
 
 
 def evaluated(text: str, namespace: dict[str, Any]) -> Any:

@@ -22,9 +22,11 @@ SHORT = 1 << 12  # elements up to which BLAS adds up as well as NumPy does, and 
 NARROW = 64  # columns up to which the largest of each row is found quicker in a transposed copy
 
 ELEMENTWISE = {
-    "absolute", "add", "cos", "divide", "equal", "exp", "greater", "greater_equal", "isfinite", "less", "less_equal",
-    "log", "log1p", "logical_and", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "sign", "sin",
-    "sqrt", "square", "subtract", "tanh",
+    "absolute", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "ceil", "cos",
+    "cosh", "divide", "equal", "exp", "expm1", "floor", "floor_divide", "greater", "greater_equal", "hypot", "isfinite",
+    "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "maximum", "minimum", "mod",
+    "multiply", "negative", "not_equal", "power", "reciprocal", "rint", "sign", "sin", "sinh", "sqrt", "square",
+    "subtract", "tan", "tanh", "trunc",
 }  # fmt: skip
 VIEWS = {"broadcast_to", "getitem", "reshape", "transpose"}
 VDOT = SimpleNamespace(name="vdot", numpy="np.vdot({a}, {b})", scalar=None)
@@ -212,6 +214,7 @@ ARRAYS: dict[str, Callable[[FastForm, Step], bool]] = {
     "mean": _mean,
     "max": functools.partial(_reduce, ufunc="maximum"),
     "min": functools.partial(_reduce, ufunc="minimum"),
+    "prod": functools.partial(_reduce, ufunc="multiply"),
     "one_hot": _one_hot,
     "pick": _pick,
 }

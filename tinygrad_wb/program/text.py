@@ -19,8 +19,8 @@ __all__ = ["ATOM", "Text", "filled", "literal", "repeated", "without_defaults"]
 ATOM, UNARY, POWER = 20, 14, 15
 BINDING: dict[type, int] = {
     ast.IfExp: 1, ast.Or: 2, ast.And: 3, ast.Not: 4, ast.Compare: 6, ast.BitOr: 7, ast.BitXor: 8, ast.BitAnd: 9,
-    ast.Add: 12, ast.Sub: 12, ast.Mult: 13, ast.Div: 13, ast.MatMult: 13, ast.USub: UNARY, ast.UAdd: UNARY,
-    ast.Pow: POWER,
+    ast.Add: 12, ast.Sub: 12, ast.Mult: 13, ast.Div: 13, ast.FloorDiv: 13, ast.Mod: 13,
+    ast.MatMult: 13, ast.USub: UNARY, ast.UAdd: UNARY, ast.Pow: POWER,
 }  # fmt: skip
 
 Text = tuple[str, int]  # an expression, and how tightly its outermost operator binds
