@@ -28,6 +28,15 @@ class GradientError(AssertionError):
     """``check_gradients`` found a derivative that finite differences contradict."""
 
 
+REMEDIES = {  # for what NumPy's linear algebra says
+    "Singular matrix": "; it has no inverse: use pinv, or add a small multiple of np.eye(n)",
+    "not positive definite": "; add a multiple of np.eye(n) that is larger than what is missing",
+    "did not converge": "; look for nan and inf in it",
+    "must be square": "; the last two lengths must be equal",
+    "at least two-dimensional": "; a matrix has two axes",
+}
+
+
 def explained(
     error: Exception, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any] = NO_OPTIONS
 ) -> Exception:
@@ -38,6 +47,9 @@ def explained(
     shapes = [_shape(x) for x in inputs]
     call = f"{op.name}({', '.join(_called(n, x) for n, x in zip(names, inputs, strict=True))}"
     call += "".join(f", {k}={v!r:.80}" for k, v in options.items() if k != "shared") + ")"
+    if isinstance(error, np.linalg.LinAlgError):
+        remedy = next((remedy for words, remedy in REMEDIES.items() if words in str(error)), "")
+        return np.linalg.LinAlgError(f"{call}: {error}{remedy}")
     if isinstance(error, TypeError):
         return TypeError(f"{call}: {error}")
     if isinstance(error, IndexError):

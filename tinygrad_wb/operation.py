@@ -162,9 +162,9 @@ def _unary(op: Operation) -> Callable[..., Any]:
     forward = op.forward
 
     def call(a: Any) -> Any:
-        if type(a) is Value:
-            return record(op, (a,), forward(a._data))
         try:
+            if type(a) is Value:
+                return record(op, (a,), forward(a._data))
             return forward(constant(a))
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a,)) from None

@@ -160,8 +160,8 @@ class Value:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
-            "a Value can't be changed in place: build a new one with wb.where(condition, new, old), "
-            "or assign a leaf's .data"
+            "a Value can't be changed in place: build a new one with wb.set_at(v, index, new) or "
+            "wb.where(condition, new, old), or assign a leaf's .data"
         )
 
     # Values hash by identity, though == compares their data (operations/comparisons.py).
@@ -225,18 +225,21 @@ class Value:
         def T(self) -> Value: ...  # noqa: N802
         def reshape(self, *shape: Any) -> Value: ...
         def transpose(self, *axes: Any) -> Value: ...
+        def flatten(self) -> Value: ...
 
         abs: Callable[..., Value]
         astype: Callable[..., Value]
         broadcast_to: Callable[..., Value]
         clip: Callable[..., Value]
         cos: Callable[..., Value]
+        diagonal: Callable[..., Value]
+        dot: Callable[..., Value]
         erf: Callable[..., Value]
         exp: Callable[..., Value]
         gelu: Callable[..., Value]
         leaky_relu: Callable[..., Value]
-        log: Callable[..., Value]
         log1p: Callable[..., Value]
+        log: Callable[..., Value]
         log_softmax: Callable[..., Value]
         logsumexp: Callable[..., Value]
         max: Callable[..., Value]
@@ -244,7 +247,9 @@ class Value:
         mean: Callable[..., Value]
         min: Callable[..., Value]
         minimum: Callable[..., Value]
+        ravel: Callable[..., Value]
         relu: Callable[..., Value]
+        repeat: Callable[..., Value]
         sigmoid: Callable[..., Value]
         silu: Callable[..., Value]
         sin: Callable[..., Value]
@@ -252,8 +257,12 @@ class Value:
         softplus: Callable[..., Value]
         sqrt: Callable[..., Value]
         square: Callable[..., Value]
+        squeeze: Callable[..., Value]
         sum: Callable[..., Value]
+        swapaxes: Callable[..., Value]
+        take: Callable[..., Value]
         tanh: Callable[..., Value]
+        trace: Callable[..., Value]
         var: Callable[..., Value]
 
 

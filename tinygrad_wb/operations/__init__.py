@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.operations import (
     arithmetic,
+    arranging,
     comparisons,
+    decompositions,
+    einsum,
     functions,
+    indexing,
+    joining,
     linear_algebra,
+    matrices,
     neural,
+    norms,
     numpy_protocol,
     reductions,
     shaping,
@@ -47,7 +56,9 @@ for _name, _function in OPERATORS.items():
 METHODS = {
     "__iadd__": _in_place("+", arithmetic.add), "__isub__": _in_place("-", arithmetic.subtract),
     "__neg__": arithmetic.negative, "__pos__": arithmetic.positive, "__abs__": arithmetic.absolute,
-    "__getitem__": shaping._getitem, "abs": arithmetic.absolute, "T": property(shaping.transpose),
+    "__getitem__": indexing._getitem, "abs": arithmetic.absolute, "T": property(shaping.transpose),
+    "dot": linear_algebra.dot, "trace": linear_algebra.trace, "swapaxes": shaping.swapaxes, "squeeze": shaping.squeeze,
+    "ravel": shaping.ravel, "flatten": shaping.ravel,
     "reshape": lambda v, *shape: shaping.reshape(v, shape[0] if len(shape) == 1 else shape),
     "transpose": lambda v, *axes: shaping.transpose(v, axes[0] if len(axes) == 1 else axes or None),
     "__array_ufunc__": numpy_protocol.array_ufunc, "__array_function__": numpy_protocol.array_function,
@@ -57,7 +68,16 @@ METHODS |= {"__and__": comparisons.logical_and, "__rand__": _reflected(compariso
 for _name, _method in METHODS.items():
     setattr(Value, _name, _method)
 
-_WORDS = """astype broadcast_to clip cos erf exp gelu leaky_relu log log1p log_softmax logsumexp max maximum mean min
-minimum relu sigmoid silu sin softmax softplus sqrt square sum tanh var"""
+_WORDS = """astype broadcast_to clip cos diagonal erf exp gelu leaky_relu log log1p log_softmax logsumexp max maximum mean min
+minimum relu repeat sigmoid silu sin softmax softplus sqrt square sum take tanh var"""
 for _name in _WORDS.split():
     setattr(Value, _name, REGISTRY[_name].function)
+
+for _table in (
+    arithmetic, arranging, decompositions, einsum, functions, indexing, joining, linear_algebra, matrices, neural, norms,
+    reductions, shaping,
+):  # fmt: skip
+    numpy_protocol.reach(_table)
+numpy_protocol.REACHED[np.linalg.svd] = lambda a, full_matrices=True, compute_uv=True: (  # NumPy's own default
+    decompositions.svd(a, full_matrices, compute_uv)
+)
