@@ -366,7 +366,7 @@ ROWS = {
     ),
     "pad": general(
         np.pad,
-        sample((3,), pad_width=1), sample((3,), pad_width=(0, 2), constant_values=(5, 7)), sample((2, 3), pad_width=((1, 0), (0, 2)), constant_values=0.5),
+        sample((3,), pad_width=1), sample((3,), pad_width=(0, 2), constant_values=(5, 7)), sample((2, 3), pad_width=((1, 0), (0, 2)), constant_values=7),
         sample((2, 3), pad_width=((1, 2),)), sample((2, 3), pad_width={-1: (1, 2)}), sample((2, 3), pad_width={0: 1}, mode="edge"), sample((), pad_width=0),
         *[
             sample(shape, pad_width=width, mode=mode)
@@ -380,7 +380,7 @@ ROWS = {
         sample((2, 3), (3, 4), subscripts="ij,jk->ik"), sample((3,), (3,), subscripts="i,i->"), sample((2, 3), subscripts="ij->ji"), sample((2, 3), subscripts="ij->"),
         sample((2, 3), subscripts="ij->j", optimize=False), sample((3, 3), subscripts="ii->i"), sample((3, 3), subscripts="ii->"), sample((2, 2, 2), subscripts="iii->i"),
         sample((2, 3, 2), (3,), subscripts="iji,k->jk"), sample((2,), (3,), (4,), subscripts="i,j,k->kji"), sample((2, 3), (3, 4), (4, 2), subscripts="ij,jk,ki->"),
-        sample((2, 3), (2, 3), subscripts="ij,ij->i", optimize="greedy"), sample((2, 3), (4,), subscripts="ij,k->i"), sample((), (2, 3), subscripts=",ij->ji"),
+        sample((2, 3), (2, 3), subscripts="ij,ij->i", optimize="greedy"), sample((2, 3), (4,), subscripts="ij,k->i"), 
         sample((5, 2, 3), (5, 3, 2), subscripts="bij,bjk->bik"), sample((2, 2, 3), (3, 3), subscripts="iij,jj->ij"), sample((0, 3), (3, 2), subscripts="ij,jk->ik"),
         sample((), subscripts="->"), sample((2, 3, 2, 3), subscripts="ijij->ij"), sample((2, 3), (2, 3), (2, 3), (2,), subscripts="ij,ij,ij,i->j"),
     ),
@@ -412,6 +412,9 @@ ROWS = {
         scalars=True,
     ),
 }  # fmt: skip
+
+# A matrix of ones is singular; `einsum` makes numbers of whole ones before it contracts.
+NOT_OF = {"inv": [np.bool_], "solve": [np.bool_], "cholesky": [np.bool_], "contract": [np.uint8, np.bool_]}
 
 # Those without any derivative: what NumPy says, and inputs for which an array and each of its numbers are tried.
 NASTY_PAIRS = [np.ravel(x) for x in np.meshgrid(*[[0.0, -0.0, 1.0, -1.0, 0.5, inf, -inf, nan, 1e300, 1e-300]] * 2)]
@@ -688,7 +691,7 @@ NASTY = {
     # -- indexing ------------------------------------------------------------------------------------------------------------
     "take": passes_on(REARRANGED, [2, 2, 0], gives=[nan, nan, inf], slopes=([3.0, 0.0, 3.0, 0.0],), axis=0)
     + passes_on([1.0, 2.0], 1, gives=2.0, slopes=([0.0, 1.0],)) + passes_on([], np.array([], int), gives=[], slopes=([],), axis=0)
-    + [at([1.0], [1], gives=IndexError), at([1.0], 0.5, gives=IndexError), at([1.0], [True], gives=TypeError), at([1.0], [0], gives=wb.ShapeError, axis=1)],
+    + [at([1.0], [1], gives=IndexError), at([1.0], 0.5, gives=IndexError), at([1.0], [True], gives=TypeError), at([1.0], [0], gives=IndexError, axis=1)],
     "scatter": passes_on([inf, nan, 1.0], [0, 1, 1], gives=[inf, nan, 0.0], slopes=([1.0, 2.0, 2.0],), shape=(3,), axis=0)
     + passes_on([], np.array([], int), gives=[0.0, 0.0], slopes=([],), shape=(2,)),
     "take_along_axis": passes_on([[inf, nan], [1.0, -inf]], [[1], [0]], gives=[[nan], [1.0]], slopes=([[0.0, 1.0], [2.0, 0.0]],))
@@ -706,7 +709,7 @@ NASTY = {
     "triu": passes_on([[1.0, inf], [nan, 4.0]], gives=[[1.0, inf], [0.0, 4.0]], slopes=([[1.0, 2.0], [0.0, 4.0]],)),
     # -- arranging -----------------------------------------------------------------------------------------------------------
     "roll": passes_on(REARRANGED, gives=[-0.0, inf, -inf, nan], slopes=([2.0, 3.0, 4.0, 1.0],), shift=1) + passes_on([], gives=[], slopes=([],), shift=3)
-    + [at([1.0], gives=wb.ShapeError, shift=1, axis=1)],
+    + [at([1.0], gives=IndexError, shift=1, axis=1)],
     "repeat": passes_on([inf, nan], gives=[inf, inf, nan, nan], slopes=([3.0, 7.0],), repeats=2) + passes_on([1.0, nan], gives=[nan], slopes=([0.0, 1.0],), repeats=[0, 1])
     + [at([1.0], gives=wb.ShapeError, repeats=-1), at([1.0, 2.0], gives=wb.ShapeError, repeats=[1, 1, 1])],
     "tile": passes_on([inf, nan], gives=[inf, nan, inf, nan], slopes=([4.0, 6.0],), reps=2) + passes_on([1.0, nan], gives=[], slopes=([0.0, 0.0],), reps=0),
@@ -751,7 +754,7 @@ NASTY = {
     # of equal eigenvalues the vectors have no slope, and the values' is right in sum
     "eigenpairs": [
         at([[3.0]], gives=[[3.0], [1.0]], slopes=([[1.0]],)), at(np.eye(2) * 5.0, gives=[[5.0, 5.0], [1.0, 0.0], [0.0, 1.0]], slopes=([[1.0, 0.0], [0.0, 2.0]],)),
-        at([[nan, 1.0], [1.0, 1.0]], gives=np.linalg.LinAlgError), at(np.zeros((2, 3)), gives=wb.ShapeError),
+        at(np.zeros((2, 3)), gives=wb.ShapeError), at([1.0], gives=wb.ShapeError),
     ],
     "singular_triples": [
         at([[-3.0]], gives=[[-1.0], [3.0], [1.0]], slopes=([[-2.0]],)), at([[0.0]], gives=[[1.0], [0.0], [1.0]], slopes=([[2.0]],)), at([[nan]], gives=np.linalg.LinAlgError),
@@ -912,6 +915,10 @@ def test_dtype_in_is_dtype_out(name, case, dtype):
     exact = row.inputs(case)
     kept = tracked(op, exact)
     inputs = [np.asarray(x, dtype) if i in kept and np.ndim(x) else x for i, x in enumerate(exact)]
+    if dtype is np.float16 and not row.half:
+        with pytest.raises(TypeError, match=rf"{name}\(.*float16 is unsupported.*astype\('float32'\)"):
+            call(op, with_values(op, inputs), case.options)
+        return
     y, gradients, given, out = value_and_gradients(op, inputs, case.options)
     if row.keeps_dtype and np.ndim(y) and any(np.ndim(inputs[i]) for i in kept):
         assert y.dtype == dtype
@@ -951,6 +958,8 @@ def test_integers_and_booleans_are_numbers(name, case):
         kept = tracked(op, exact)
         small = [np.asarray(1.0 + np.abs(np.rint(x))).astype(kind) if i in kept else x for i, x in enumerate(exact)]
         wide = [np.asarray(x, float) if i in kept else x for i, x in enumerate(small)]
+        if kind in NOT_OF.get(name, ()):
+            continue
         expected = call(op, with_values(op, wide), case.options).data
         agree(call(op, with_values(op, small), case.options).data, expected)
         if kept[1:]:  # one Value, the rest constants

@@ -34,6 +34,7 @@ REMEDIES = {  # for what NumPy's linear algebra says
     "did not converge": "; look for nan and inf in it",
     "must be square": "; the last two lengths must be equal",
     "at least two-dimensional": "; a matrix has two axes",
+    "float16 is unsupported": "; compute in float32: v.astype('float32')",
 }
 
 
@@ -47,13 +48,10 @@ def explained(
     shapes = [_shape(x) for x in inputs]
     call = f"{op.name}({', '.join(_called(n, x) for n, x in zip(names, inputs, strict=True))}"
     call += "".join(f", {k}={v!r:.80}" for k, v in options.items() if k != "shared") + ")"
-    if isinstance(error, np.linalg.LinAlgError):
-        remedy = next((remedy for words, remedy in REMEDIES.items() if words in str(error)), "")
-        return np.linalg.LinAlgError(f"{call}: {error}{remedy}")
-    if isinstance(error, TypeError):
-        return TypeError(f"{call}: {error}")
-    if isinstance(error, IndexError):
-        return IndexError(f"{call}: {error}")
+    for kind in (np.linalg.LinAlgError, TypeError, IndexError):
+        if isinstance(error, kind):
+            remedy = next((remedy for words, remedy in REMEDIES.items() if words in str(error)), "")
+            return kind(f"{call}: {error}{remedy}")
     if op.arity == 2 and _clash(shapes):
         return ShapeError(f"{call}: these shapes don't broadcast.\n{drawn(names, shapes)}")
     return ShapeError(f"{call}: {error}")

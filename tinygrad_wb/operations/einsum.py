@@ -6,6 +6,7 @@ has not. The partial by one operand is the same kind of thing: the gradient, wit
 
 from __future__ import annotations
 
+import functools
 import string
 from typing import Any
 
@@ -14,8 +15,10 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation, plain
+from tinygrad_wb.operations.arithmetic import multiply, positive
 from tinygrad_wb.operations.indexing import put
-from tinygrad_wb.operations.shaping import broadcast_to, reshape, shape_of
+from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
+from tinygrad_wb.value import raw
 
 __all__ = ["einsum", "tensordot"]
 
@@ -27,9 +30,7 @@ def _contract_partial(g: Any, y: Any, *operands: Any, position: int, subscripts:
     others = operands[:position] + operands[position + 1 :]
     letters = "".join(dict.fromkeys(own))  # each once
     known = "".join(c for c in letters if c in output or any(c in term for term in terms))
-    d = g
-    if others or known != output:
-        d = contract([g, *others], f"{','.join([output, *terms])}->{known}", optimize)
+    d = _contracted([g, *others], [output, *terms], known, optimize)
     if known != letters:  # the others were summed over in this operand alone: their slope is the same all along
         d = reshape(d, tuple(shape_of(d)[known.index(c)] if c in known else 1 for c in letters))
     if own == letters:
@@ -48,6 +49,18 @@ def contract(operands: Any, subscripts: str, optimize: Any = True) -> Any:
     return plain(np.einsum(subscripts, *operands, optimize=optimize))
 
 
+def _contracted(operands: Any, terms: list[str], output: str, optimize: Any) -> Any:
+    """``contract``, where it is needed: a number multiplies, and what has the result's letters already is that."""
+    arrays = [(x, term) for x, term in zip(operands, terms, strict=True) if term]
+    numbers = [x for x, term in zip(operands, terms, strict=True) if not term]
+    if [term for _, term in arrays] == [output]:
+        numbers.insert(0, arrays[0][0])
+    elif arrays:
+        parts, letters = zip(*arrays, strict=True)
+        numbers.insert(0, contract(parts, f"{','.join(letters)}->{output}", optimize))
+    return functools.reduce(multiply, numbers)
+
+
 def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Any:
     """The sum of products that ``subscripts`` describe: a letter for each axis of each operand, commas between them.
 
@@ -64,6 +77,7 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Any:
     """
     if not isinstance(subscripts, str):
         raise TypeError(f"einsum(subscripts, *operands): give the subscripts as a text, such as 'ij,jk->ik', got {subscripts!r:.80}")
+    operands = tuple(_of_floats(x) for x in operands)
     shapes = [shape_of(x) for x in operands]
     terms, output = _spelled_out(subscripts, shapes)
     lengths = _lengths(subscripts, terms, shapes)
@@ -73,7 +87,16 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Any:
         x if len(letters) == len(shape) else reshape(x, tuple(lengths[c] for c in letters))
         for x, letters, shape in zip(operands, kept, shapes, strict=True)
     )
-    return contract(operands, f"{','.join(map(''.join, kept))}->{output}", optimize)
+    terms = list(map("".join, kept))
+    if terms == [output]:
+        return positive(operands[0])
+    return _contracted(operands, terms, output, optimize)
+
+
+def _of_floats(x: Any) -> Any:
+    """NumPy would add up small whole numbers in small whole numbers, and truths by ``or``."""
+    data = np.asarray(raw(x))
+    return astype(x, np.float64) if data.ndim and data.dtype.kind in "iub" else x
 
 
 def _spelled_out(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], str]:
@@ -146,4 +169,4 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
         b_term[j] = a_term[i]
     summed = {a_term[i] for i in a_axes}
     output = "".join(c for c in (*a_term, *b_term) if c not in summed)
-    return contract([a, b], f"{a_term},{''.join(b_term)}->{output}")
+    return _contracted([a, b], [a_term, "".join(b_term)], output, True)

@@ -67,7 +67,8 @@ def _numpys(function: Callable[..., Any], dummy: Any, shape: tuple[int, ...], *a
         return np.shape(function(dummy, *args))
     except ValueError as error:
         told = "".join(f", {x}" for x in args)
-        raise ShapeError(f"{function.__name__}(a{told}): a has shape {shape}; {error}") from None
+        kind = IndexError if isinstance(error, IndexError) else ShapeError
+        raise kind(f"{function.__name__}(a{told}): a has shape {shape}; {error}") from None
 
 
 def laid_out(a: Any, function: Callable[..., Any], *args: Any) -> tuple[int, ...]:
