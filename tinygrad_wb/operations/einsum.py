@@ -42,7 +42,10 @@ def _contract_partial(g: Any, y: Any, *operands: Any, position: int, subscripts:
 
 
 @operation(
-    numpy="np.einsum({subscripts}, *{operands}, optimize={optimize})", variadic=True, doperands=_contract_partial
+    # `optimize` as text: programs leave away options that are at their defaults, but NumPy's is False
+    numpy=lambda subscripts, optimize: f"np.einsum({{subscripts}}, *{{operands}}, optimize={optimize!r})",
+    variadic=True,
+    doperands=_contract_partial,
 )
 def contract(operands: Any, subscripts: str, optimize: Any = True) -> Any:
     """``einsum`` with the letters spelled out: ``"ij,jk->ik"``; equal letters have equal lengths."""

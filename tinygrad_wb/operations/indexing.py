@@ -20,7 +20,7 @@ from tinygrad_wb.value import Value
 __all__ = ["diag", "diagonal", "set_at", "take", "take_along_axis", "tril", "triu"]
 
 
-@operation("{a}[{index}]", da=lambda g, y, a, index: put(g, index, shape_of(a)))
+@operation("{a}[{index}]", scalar="+{a}", da=lambda g, y, a, index: put(g, index, shape_of(a)))
 def getitem(a: Any, index: Any) -> Any:
     """Part of an array, by NumPy's rules: integers, slices, ``None``, ``...``, index arrays, boolean masks."""
     return plain(np.asarray(a)[index])
@@ -166,7 +166,7 @@ def take_along_axis(a: Any, indices: Any, axis: int | None = -1) -> Any:
 
     ``indices`` are whole numbers, of a's shape except along ``axis``: what ``np.argsort`` and the like give.
     """
-    return np.take_along_axis(a, indices, axis)
+    return np.take_along_axis(np.asarray(a), indices, axis)
 
 
 def added_along_axis(a: Any, indices: Any, shape: Any, axis: int) -> Any:
