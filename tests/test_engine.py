@@ -128,6 +128,7 @@ def test_scalars_never_hold_numpy_numbers(name):
         "put",
         "take",
         "scatter",
+        "take_along_axis",
         "scatter_along_axis",
         "replaced",
         "contract",

@@ -1056,7 +1056,8 @@ def test_options_by_position_equal_options_by_name(name, case):
 
 
 METHODS = """absolute abs astype broadcast_to clip cos erf exp gelu leaky_relu log log1p log_softmax logsumexp max maximum
-mean min minimum relu reshape sigmoid silu sin softmax softplus sqrt square sum tanh transpose var""".split()
+mean min minimum relu reshape sigmoid silu sin softmax softplus sqrt square sum tanh transpose var
+diagonal repeat take""".split()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -242,6 +242,12 @@ abs add affine binary_cross_entropy broadcast_to clip concatenate cos cross_entr
 log log1p log_softmax logsumexp matmul max maximum mean mean_squared_error min minimum multiply negative one_hot power relu
 reshape sigmoid silu sin softmax softplus sqrt square stack subtract sum tanh transpose var where
 """.split()
+# shaping and linear algebra
+OPERATIONS += """
+array_split column_stack diag diagonal dstack expand_dims flip hstack meshgrid moveaxis pad ravel repeat roll set_at split
+squeeze swapaxes take take_along_axis tile tril triu vstack
+cholesky det dot eigh einsum inner inv kron norm outer pinv slogdet solve svd tensordot trace
+""".split()
 OTHERS = """
 Activation Callback CosineDecay EarlyStopping GradientError History Module Optimizer ShapeError StaleGraphError StepDecay
 WarmUp datasets draw evaluate
@@ -263,6 +269,7 @@ METHODS = """
 abs backward clip cos exp gelu item leaky_relu log log1p log_softmax logsumexp max maximum mean min minimum relu reshape
 sigmoid silu sin softmax softplus sqrt square sum tanh transpose var
 """.split()
+METHODS += "diagonal dot flatten ravel repeat squeeze swapaxes take trace".split()
 
 
 @pytest.mark.parametrize("name", METHODS)
