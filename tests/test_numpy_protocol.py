@@ -149,7 +149,7 @@ def test_unknown_keywords_are_refused_by_name():
 
 def test_what_only_looks_like_numpys_is_refused():
     for call, word in [
-        (lambda v: np.linalg.svd(v), "full_matrices=False"), (lambda v: np.einsum(v, [0, 1], [1]), "give the subscripts as a text"),
+        (np.linalg.svd, "full_matrices=False"), (lambda v: np.einsum(v, [0, 1], [1]), "give the subscripts as a text"),
         (lambda v: np.pad(v, 1, constant_values=V(1.0)), "constant_values"), (lambda v: np.roll(v, V(1.0)), "shift"),
     ]:  # fmt: skip
         with pytest.raises(TypeError, match=word):
@@ -162,7 +162,10 @@ def test_a_mistake_inside_is_not_blamed_on_the_signature():
     assert "Of Values it takes" not in str(found.value)
 
 
-@pytest.mark.parametrize("name", sorted({*wb.operations.matrices.__all__, *wb.operations.decompositions.__all__, "norm"} & set(dir(np.linalg))))
+@pytest.mark.parametrize(
+    "name",
+    sorted({*wb.operations.matrices.__all__, *wb.operations.decompositions.__all__, "norm"} & set(dir(np.linalg))),
+)
 def test_numpys_linear_algebra_is_all_reached(name):
     assert numpy_protocol.REACHED[getattr(np.linalg, name)] is getattr(wb, name) or name == "svd"
 

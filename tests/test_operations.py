@@ -380,7 +380,7 @@ ROWS = {
         sample((2, 3), (3, 4), subscripts="ij,jk->ik"), sample((3,), (3,), subscripts="i,i->"), sample((2, 3), subscripts="ij->ji"), sample((2, 3), subscripts="ij->"),
         sample((2, 3), subscripts="ij->j", optimize=False), sample((3, 3), subscripts="ii->i"), sample((3, 3), subscripts="ii->"), sample((2, 2, 2), subscripts="iii->i"),
         sample((2, 3, 2), (3,), subscripts="iji,k->jk"), sample((2,), (3,), (4,), subscripts="i,j,k->kji"), sample((2, 3), (3, 4), (4, 2), subscripts="ij,jk,ki->"),
-        sample((2, 3), (2, 3), subscripts="ij,ij->i", optimize="greedy"), sample((2, 3), (4,), subscripts="ij,k->i"), 
+        sample((2, 3), (2, 3), subscripts="ij,ij->i", optimize="greedy"), sample((2, 3), (4,), subscripts="ij,k->i"),
         sample((5, 2, 3), (5, 3, 2), subscripts="bij,bjk->bik"), sample((2, 2, 3), (3, 3), subscripts="iij,jj->ij"), sample((0, 3), (3, 2), subscripts="ij,jk->ik"),
         sample((), subscripts="->"), sample((2, 3, 2, 3), subscripts="ijij->ij"), sample((2, 3), (2, 3), (2, 3), (2,), subscripts="ij,ij,ij,i->j"),
     ),
@@ -403,7 +403,7 @@ ROWS = {
     "eigenpairs": general(eigenpairs, *square, sample((4, 4)), **matrices),
     "singular_triples": general(singular_triples, *square, sample((2, 3)), sample((4, 2)), sample((2, 4, 2)), sample((2, 2, 3)), sample((1, 3)), **matrices),
     "p_norm": general(
-        lambda a, ord=2, axis=None, keepdims=False: np.linalg.vector_norm(a, ord=ord, axis=axis, keepdims=keepdims),
+        np.linalg.vector_norm,
         *[
             sample(shape, ord=ord, axis=axis, keepdims=keepdims)
             for ord in (2.0, 3.0, 1.5, 0.5, -1.0, 4.0)
@@ -424,10 +424,11 @@ WITHOUT_DERIVATIVE = {
     "logical_and": (np.logical_and, NASTY_PAIRS), "isfinite": (np.isfinite, NASTY_PAIRS[:1]),
     "one_hot": (lambda labels, classes: np.eye(classes)[np.asarray(labels, int)], [np.array([0.0, 2.0, 1.0, 2.0])], {"classes": 3}),
 }  # fmt: skip
+# Operators of Values, and what public functions record.
 INTERNAL = {
     "getitem", "put", "pick", "scatter", "scatter_along_axis", "replaced",
     "contract", "sign_and_logarithm", "eigenpairs", "singular_triples", "p_norm",
-} | (WITHOUT_DERIVATIVE.keys() - {"one_hot"})  # fmt: skip - operators of Values, and what several public functions record
+} | (WITHOUT_DERIVATIVE.keys() - {"one_hot"})  # fmt: skip
 COMPILED = {
     "compiled"
 }  # a whole function as one operation; it is registered when `wb.compile` is loaded, and has tests of its own
@@ -695,7 +696,7 @@ NASTY = {
     "scatter": passes_on([inf, nan, 1.0], [0, 1, 1], gives=[inf, nan, 0.0], slopes=([1.0, 2.0, 2.0],), shape=(3,), axis=0)
     + passes_on([], np.array([], int), gives=[0.0, 0.0], slopes=([],), shape=(2,)),
     "take_along_axis": passes_on([[inf, nan], [1.0, -inf]], [[1], [0]], gives=[[nan], [1.0]], slopes=([[0.0, 1.0], [2.0, 0.0]],))
-    + [at([1.0], [1], gives=IndexError), at([1.0], [[0]], gives=wb.ShapeError)],
+    + passes_on([], np.array([], int), gives=[], slopes=([],)) + [at([1.0], [1], gives=IndexError), at([1.0], [[0]], gives=wb.ShapeError)],
     "scatter_along_axis": passes_on([inf, nan, 1.0], [0, 1, 1], gives=[inf, nan, 0.0], slopes=([1.0, 2.0, 2.0],), shape=(3,), axis=0),
     "replaced": passes_on(REARRANGED, nan, gives=[inf, nan, nan, -0.0], slopes=([1.0, 0.0, 3.0, 4.0], 2.0), index=1)
     + passes_on([1.0, 2.0], [3.0, inf, 5.0], gives=[5.0, 2.0], slopes=([0.0, 2.0], [0.0, 0.0, 1.0]), index=([0, 0, 0],))

@@ -135,10 +135,14 @@ def repeat(a, repeats, axis=None):
 
 
 def pad(a, pad_width, mode="constant", constant_values=0):
-    """By the places that numbers come from: torch's own pad knows fewer modes and axes."""
-    places = np.pad(np.arange(1, 1 + a.numel()).reshape(tuple(a.shape)), pad_width, **({"mode": mode} if mode != "constant" else {}))
-    border = np.pad(np.zeros(tuple(a.shape)), pad_width, constant_values=constant_values) if mode == "constant" else np.zeros(places.shape)
-    return torch.where(torch.as_tensor(places > 0), torch.cat([a.reshape(-1)[:0], torch.zeros(1, dtype=a.dtype), a.reshape(-1)])[torch.as_tensor(places)], torch.as_tensor(border))
+    """By the places that numbers come from, since torch's own pad knows fewer modes and axes; 0 is the border's."""
+    how = {"mode": mode} if mode != "constant" else {}
+    places = np.pad(np.arange(1, 1 + a.numel()).reshape(tuple(a.shape)), pad_width, **how)
+    if mode == "constant":
+        how = {"constant_values": constant_values}
+    border = np.pad(np.zeros(tuple(a.shape)), pad_width, **how)
+    numbers = torch.cat([torch.zeros(1, dtype=a.dtype), a.reshape(-1)])[torch.as_tensor(places)]
+    return torch.where(torch.as_tensor(places > 0), numbers, torch.as_tensor(border))
 
 
 def solve(a, b):

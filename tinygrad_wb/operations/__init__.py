@@ -68,14 +68,14 @@ METHODS |= {"__and__": comparisons.logical_and, "__rand__": _reflected(compariso
 for _name, _method in METHODS.items():
     setattr(Value, _name, _method)
 
-_WORDS = """astype broadcast_to clip cos diagonal erf exp gelu leaky_relu log log1p log_softmax logsumexp max maximum mean min
-minimum relu repeat sigmoid silu sin softmax softplus sqrt square sum take tanh var"""
+_WORDS = """astype broadcast_to clip cos diagonal erf exp gelu leaky_relu log log1p log_softmax logsumexp max maximum
+mean min minimum relu repeat sigmoid silu sin softmax softplus sqrt square sum take tanh var"""
 for _name in _WORDS.split():
     setattr(Value, _name, REGISTRY[_name].function)
 
 for _table in (
-    arithmetic, arranging, decompositions, einsum, functions, indexing, joining, linear_algebra, matrices, neural, norms,
-    reductions, shaping,
+    arithmetic, arranging, decompositions, einsum, functions, indexing, joining, linear_algebra, matrices, neural,
+    norms, reductions, shaping,
 ):  # fmt: skip
     numpy_protocol.reach(_table)
 numpy_protocol.REACHED[np.linalg.svd] = lambda a, full_matrices=True, compute_uv=True: (  # NumPy's own default

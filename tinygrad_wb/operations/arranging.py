@@ -27,9 +27,7 @@ def _back(shift: Any) -> Any:
     return tuple(-n for n in shift) if isinstance(shift, (tuple, list)) else -shift
 
 
-@operation(
-    numpy="np.roll({a}, {shift}, axis={axis})", da=lambda g, y, a, shift, axis: roll(g, _back(shift), axis)
-)
+@operation(numpy="np.roll({a}, {shift}, axis={axis})", da=lambda g, y, a, shift, axis: roll(g, _back(shift), axis))
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     """Every number ``shift`` places further along ``axis``; what leaves at the end comes in at the start.
 
@@ -47,7 +45,7 @@ def _repeat_da(g: Any, y: Any, a: Any, repeats: Any, axis: int | None) -> Any:
 
 @operation(numpy="np.repeat({a}, {repeats}, axis={axis})", da=_repeat_da)
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
-    """Every number of a ``repeats`` times in succession, along ``axis``, or in all of a, flat; a list gives each its own."""
+    """Every number of a ``repeats`` times in succession, along ``axis``, or flat; a list of repeats has one for each."""
     return np.repeat(a, repeats, axis)
 
 
@@ -65,7 +63,7 @@ def tile(a: Any, reps: Any) -> Any:
     return plain(np.tile(a, reps))
 
 
-# -- padding -------------------------------------------------------------------------------------------------------------
+# -- padding ----------------------------------------------------------------------------------------------------------
 
 COPYING = ("edge", "reflect", "symmetric", "wrap")  # the modes of pad whose borders are copies of numbers inside
 

@@ -3,10 +3,11 @@
 A record has one result. An operation that has several keeps them side by side in one array, every eigenvalue above its
 vector; what users get are slices of it. So there is one computation, one node and one partial for all of them.
 
-A vector of ``eigh`` or ``svd`` is determined up to its sign; it has the one that LAPACK gave it, and the derivative is that
-of this vector. A function of them should not depend on signs. Where two eigenvalues (or singular values) are equal, their
-vectors can turn freely in a plane, and have no derivative: the turn counts as 0. So first derivatives of what does not depend
-on it, such as a sum of eigenvalues, are right there too; second derivatives are not.
+A vector of ``eigh`` or ``svd`` is determined up to its sign; it has the one that LAPACK gave it, and the derivative is
+that of this vector. A function of them should not depend on signs. Where two eigenvalues (or singular values) are
+equal, their vectors can turn freely in a plane, and have no derivative: the turn counts as 0. So first derivatives of
+what does not depend on it, such as a sum of eigenvalues, are right there too; second derivatives are not. Close to
+that, the derivatives of vectors are as large as one over the difference.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _one_over_gaps(x: Any) -> Any:
     return _one_over(as_row(x) - as_column(x))
 
 
-# -- eigenvalues ---------------------------------------------------------------------------------------------------------
+# -- eigenvalues ------------------------------------------------------------------------------------------------------
 
 
 def pairs_of_eigh(a: Any) -> Any:
@@ -90,14 +91,25 @@ class Eigh(NamedTuple):
 def eigh(a: Any) -> Eigh:
     """Eigenvalues (…, n) of a symmetric matrix (…, n, n), the smallest first, and eigenvectors (…, n, n), its columns.
 
-    They are those of (a + aᵀ) / 2, so that the gradient is symmetric; NumPy's reads the lower triangle. For signs and equal
-    eigenvalues see above.
+    They are those of (a + aᵀ) / 2, so that the gradient is symmetric; NumPy's reads the lower triangle. A vector has
+    the sign that LAPACK gave it. Where eigenvalues are equal their vectors have no derivative: it counts as 0, so that
+    first derivatives of what needs none, such as a sum of eigenvalues, are right there too.
+
+    >>> import tinygrad_wb as wb
+    >>> a = wb.Value([[2.0, 1.0], [1.0, 2.0]])
+    >>> values, vectors = wb.eigh(a)
+    >>> values.data
+    array([1., 3.])
+    >>> values[1].backward()
+    >>> a.grad  # v · vᵀ
+    array([[0.5, 0.5],
+           [0.5, 0.5]])
     """
     pairs = eigenpairs(a)
     return Eigh(pairs[..., 0, :], pairs[..., 1:, :])
 
 
-# -- singular values -----------------------------------------------------------------------------------------------------
+# -- singular values --------------------------------------------------------------------------------------------------
 
 
 def triples_of_svd(a: Any) -> Any:
@@ -145,8 +157,9 @@ def svd(a: Any, full_matrices: bool = False, compute_uv: bool = True) -> Any:
     """U (…, m, k), S (…, k) and Vh (…, k, n) with a = U @ diag(S) @ Vh, for any matrix (…, m, n), with k = min(m, n).
 
     The singular values S stand in order, the largest first; U's columns and Vh's rows are orthonormal; without
-    ``compute_uv`` S is all. ``full_matrices`` would add vectors that can turn freely, and so have no derivative: it is for
-    square matrices, where there are none. For signs and equal singular values see above.
+    ``compute_uv`` S is all. ``full_matrices`` would add vectors that can turn freely, and so have no derivative: it is
+    for square matrices, which have none. Each pair of vectors has the sign that LAPACK gave it. Where singular values
+    are equal, or are 0, vectors have no derivative: it counts as 0, as at ``eigh``.
     """
     m, n = shape_of(a)[-2:]
     if full_matrices and compute_uv and m != n:

@@ -1,7 +1,8 @@
 """Einstein's summation: one row for every product of arrays that is summed over some of their axes.
 
-Each axis of each operand has a letter, and so has each axis of the result; the sum goes over all letters that the result
-has not. The partial by one operand is the same kind of thing: the gradient, with the result's letters, takes its place.
+Each axis of each operand has a letter, and so has each axis of the result; the sum goes over all letters that the
+result has not. The partial by one operand is the same kind of thing: the gradient, with the result's letters, takes its
+place.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Any:
     """The sum of products that ``subscripts`` describe: a letter for each axis of each operand, commas between them.
 
     After ``->`` stand the letters of the result, in its order; without it, those that occur once, in the alphabet's.
-    ``...`` stands for axes without letters, which broadcast; a letter that an operand has twice reads its diagonal. NumPy's
-    ``optimize`` chooses the order of more than two operands, and lets two go through BLAS, which is why it is on here.
+    ``...`` stands for axes without letters, which broadcast; a letter that an operand has twice reads its diagonal.
+    NumPy's ``optimize`` chooses the order of more than two operands, and lets two go through BLAS, so it is on here.
 
     >>> import tinygrad_wb as wb
     >>> v, w = wb.Value([[1.0, 2.0], [3.0, 4.0]]), wb.Value([10.0, 1.0])
@@ -79,13 +80,18 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Any:
     Value(5.0, op=contract)
     """
     if not isinstance(subscripts, str):
-        raise TypeError(f"einsum(subscripts, *operands): give the subscripts as a text, such as 'ij,jk->ik', got {subscripts!r:.80}")
+        raise TypeError(
+            f"einsum(subscripts, *operands): give the subscripts as a text, such as 'ij,jk->ik', got {subscripts!r:.80}"
+        )
     operands = tuple(_of_floats(x) for x in operands)
     shapes = [shape_of(x) for x in operands]
     terms, output = _spelled_out(subscripts, shapes)
     lengths = _lengths(subscripts, terms, shapes)
     # An axis of length 1 that another operand stretches says nothing: the operand does without it.
-    kept = [[c for c, n in zip(term, shape, strict=True) if n == lengths[c]] for term, shape in zip(terms, shapes, strict=True)]
+    kept = [
+        [c for c, n in zip(term, shape, strict=True) if n == lengths[c]]
+        for term, shape in zip(terms, shapes, strict=True)
+    ]
     operands = tuple(
         x if len(letters) == len(shape) else reshape(x, tuple(lengths[c] for c in letters))
         for x, letters, shape in zip(operands, kept, shapes, strict=True)
@@ -151,7 +157,7 @@ def _lengths(subscripts: str, terms: list[str], shapes: list[tuple[int, ...]]) -
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    """Sum of products over some axes of a and of b: ``axes`` of them, last of a and first of b, or those in two lists."""
+    """Sum of products over axes of a and of b: so many, the last of a and the first of b, or two lists of them."""
     a_shape, b_shape = shape_of(a), shape_of(b)
     if np.ndim(axes) == 0:
         axes = range(len(a_shape) - int(axes), len(a_shape)), range(int(axes))

@@ -80,8 +80,8 @@ def replaced(a: Any, b: Any, index: Any) -> Any:
 def set_at(a: Any, index: Any, b: Any) -> Any:
     """A new array: ``a`` with its entries at ``index`` replaced by ``b``, as ``a[index] = b`` would have done in place.
 
-    ``index`` is anything that NumPy takes between brackets; ``b`` broadcasts, and takes the dtype of a. Where an index is
-    repeated, the last of b stays, and it alone gets the gradient.
+    ``index`` is anything that NumPy takes between brackets; ``b`` broadcasts, and takes the dtype of a. Where an index
+    is repeated, the last of b stays, and it alone gets the gradient.
 
     >>> import tinygrad_wb as wb
     >>> wb.set_at(wb.Value([1.0, 2.0, 3.0]), slice(1, None), 0.0)
@@ -109,11 +109,9 @@ def _taken(axis: int | None) -> str:
     return "{a}[{indices}]" if axis == 0 else "np.take({a}, {indices}, axis={axis})"
 
 
-@operation(
-    numpy=_taken, da=lambda g, y, a, indices, axis: scatter(g, indices, shape_of(a), axis=axis), dindices=None
-)
+@operation(numpy=_taken, da=lambda g, y, a, indices, axis: scatter(g, indices, shape_of(a), axis=axis), dindices=None)
 def take(a: Any, indices: Any, axis: int | None = None) -> Any:
-    """What stands at ``indices``, whole numbers in an array of any shape, along ``axis``; in all of a, flat, by default.
+    """What stands at ``indices``, an array of whole numbers, along ``axis``; in all of a, flat, by default.
 
     With ``axis=0`` these are rows, such as the words of an embedding.
     """

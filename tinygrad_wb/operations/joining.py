@@ -66,9 +66,7 @@ def vstack(parts: Any) -> Any:
 
 def column_stack(parts: Any) -> Any:
     """``concatenate`` side by side, a vector as one column."""
-    return concatenate(
-        [reshape(part, (-1, 1)) if len(shape_of(part)) < 2 else part for part in parts], axis=1
-    )
+    return concatenate([reshape(part, (-1, 1)) if len(shape_of(part)) < 2 else part for part in parts], axis=1)
 
 
 def dstack(parts: Any) -> Any:
@@ -77,8 +75,9 @@ def dstack(parts: Any) -> Any:
 
 
 def meshgrid(*parts: Any, indexing: str = "xy", sparse: bool = False) -> list[Any]:
-    """Coordinate arrays of a grid, one for each of the vectors: x along columns and y along rows, or with "ij" in order.
+    """Coordinate arrays of a grid, one for each of the vectors, as a list.
 
+    The first runs along columns and the second along rows, or with "ij" the first along the first axis, and so on;
     ``sparse`` ones have length 1 along the other axes.
     """
     if indexing not in ("xy", "ij"):
@@ -117,8 +116,8 @@ def split(a: Any, sections: Any, axis: int = 0) -> list[Any]:
     """``array_split`` into parts that must be equal, where ``sections`` is how many."""
     if np.ndim(sections) == 0 and _length(a, axis) % int(sections):
         raise ShapeError(
-            f"split(a, {sections}, axis={axis}): a has shape {shape_of(a)}, its length {_length(a, axis)} is no multiple "
-            f"of {sections}; use array_split, or give the indices to cut at"
+            f"split(a, {sections}, axis={axis}): a has shape {shape_of(a)}, its length {_length(a, axis)} is no "
+            f"multiple of {sections}; use array_split, or give the indices to cut at"
         )
     return array_split(a, sections, axis)
 

@@ -1,7 +1,8 @@
 """The table of square matrices: inverses, linear equations, determinants; stacks of them where NumPy takes stacks.
 
 The formulas of the partials are those of Giles, "An extended collection of matrix derivative results for forward and
-reverse mode automatic differentiation" (2008), section 2. A singular matrix raises ``np.linalg.LinAlgError``, as in NumPy.
+reverse mode automatic differentiation" (2008), section 2. A singular matrix raises ``np.linalg.LinAlgError``, as in
+NumPy.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ def _pinv_da(g: Any, y: Any, a: Any, rcond: Any) -> Any:
 
 @operation(numpy="np.linalg.pinv({a}, rcond={rcond})", da=_pinv_da)
 def pinv(a: Any, rcond: Any = None) -> Any:
-    """The Moore-Penrose inverse (…, n, m) of a matrix (…, m, n); singular values below ``rcond`` · the largest count as 0.
+    """The Moore-Penrose inverse (…, n, m) of a matrix (…, m, n).
 
-    Its derivative (Golub and Pereyra, 1973) is that among matrices of a's rank: from one rank to another it jumps.
+    Singular values below ``rcond`` · the largest (NumPy's 1e-15 by default) count as 0. The derivative (Golub and
+    Pereyra, 1973) is that among matrices of a's rank: from one rank to another the inverse jumps.
     """
     return np.linalg.pinv(a, rcond=rcond)
 
@@ -70,7 +72,7 @@ def _as_matrix(g: Any) -> Any:
 
 
 def _cofactors(a: Any) -> Any:
-    """∂det/∂a of any matrix: for each entry the determinant of what is left without its row and column, ± like a chessboard.
+    """∂det/∂a of any matrix: for each entry the determinant of the rest, without its row and column, ± in turn.
 
     It needs no inverse, but n² determinants.
     """

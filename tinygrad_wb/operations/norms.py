@@ -26,9 +26,7 @@ def _p_norm_da(g: Any, y: Any, a: Any, ord: float, axis: Any, keepdims: bool) ->
     return g * sign(a) * (size / y) ** (ord - 1.0)
 
 
-@operation(
-    numpy="np.linalg.vector_norm({a}, axis={axis}, keepdims={keepdims}, ord={ord})", da=_p_norm_da
-)
+@operation(numpy="np.linalg.vector_norm({a}, axis={axis}, keepdims={keepdims}, ord={ord})", da=_p_norm_da)
 def p_norm(a: Any, ord: float = 2.0, axis: Any = None, keepdims: bool = False) -> Any:
     """sum(|a|ᵖ)^(1/p) over ``axis``, where p is ``ord``; all axes count as one."""
     return plain(np.linalg.vector_norm(a, axis=axis, keepdims=keepdims, ord=ord))
@@ -37,12 +35,13 @@ def p_norm(a: Any, ord: float = 2.0, axis: Any = None, keepdims: bool = False) -
 def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """How large a vector or matrix is: Euclid's length of all numbers, unless ``ord`` or ``axis`` say otherwise.
 
-    Vectors, along one ``axis``: sum(\\|a\\|ᵖ)^(1/p) for any number p as ``ord``; inf and -inf are the largest and the smallest
-    \\|a\\|, 0 counts what is not 0. Matrices, over two: "fro" (Frobenius, Euclid's), "nuc" (the sum of singular values), 2 and -2
-    (the largest and smallest of them), 1 and -1 (of the columns' sums of \\|a\\|), inf and -inf (of the rows').
+    Vectors, along one ``axis``: sum(abs(a)ᵖ)^(1/p) for any number p as ``ord``; inf and -inf are the largest and the
+    smallest abs(a), 0 counts what is not 0. Matrices, over two: "fro" (Frobenius, Euclid's), "nuc" (the sum of singular
+    values), 2 and -2 (the largest and smallest of them), 1 and -1 (of the columns' sums of abs(a)), inf and -inf (of
+    the rows').
 
-    Kinks: where a, or a whole norm, is 0, the slope counts as 0; equals share the gradient of a largest or smallest. Equal
-    singular values are told about at ``svd``.
+    Kinks: where a number, or a whole norm, is 0, the slope counts as 0; equals share the gradient of a largest or
+    smallest; equal singular values have no second derivative.
     """
     ndim = len(shape_of(a))
     if ord is None:
@@ -55,9 +54,13 @@ def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     raise ValueError(f"norm(a, ord={ord!r}): a has shape {shape_of(a)}; give one or two of its axes as axis=")
 
 
+def _unknown(ord: Any, known: str) -> ValueError:
+    return ValueError(f"norm(a, ord={ord!r}): there is no such norm; {known}")
+
+
 def _of_vectors(a: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if isinstance(ord, str):
-        raise ValueError(f"norm(a, ord={ord!r}): that is for matrices; the norm of a vector takes a number, inf or -inf")
+        raise _unknown(ord, "of a vector it is a number, inf or -inf")
     if math.isinf(ord):
         return (max if ord > 0 else min)(absolute(a), axes, keepdims)
     if ord == 0:
@@ -69,7 +72,7 @@ def _of_matrices(a: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
     if ord in ("fro", "f"):
         return p_norm(a, 2.0, axes, keepdims)
     if ord not in ("nuc", 2, -2, 1, -1, math.inf, -math.inf):
-        raise ValueError(f"norm(a, ord={ord!r}): of a matrix it is 'fro', 'nuc', ±1, ±2 or ±inf")
+        raise _unknown(ord, "of a matrix it is 'fro', 'nuc', ±1, ±2 or ±inf")
     choose = sum if ord == "nuc" else max if ord > 0 else min
     if ord in ("nuc", 2, -2):
         y = choose(svd(moveaxis(a, axes, (-2, -1)), compute_uv=False), -1)

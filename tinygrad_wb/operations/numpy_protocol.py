@@ -39,8 +39,8 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
             replayable(f"np.{name}(…)", "use it outside the function")
         return function(*map(_raw_deep, inputs), **{k: _raw_deep(x) for k, x in keywords.items()})
     ours = REACHED.get(function)
-    if ours is None and name in REGISTRY and getattr(np, name, None) is function:  # a comparison, or a row of the user's
-        ours = REGISTRY[name].function
+    if ours is None and name in REGISTRY and getattr(np, name, None) is function:
+        ours = REGISTRY[name].function  # a comparison, or a row of the user's
     where = getattr(function, "__module__", "numpy").replace("numpy", "np", 1)
     if ours is None:
         raise TypeError(
