@@ -45,7 +45,7 @@ def _repeat_da(g: Any, y: Any, a: Any, repeats: Any, axis: int | None) -> Any:
 
 @operation(numpy="np.repeat({a}, {repeats}, axis={axis})", da=_repeat_da)
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
-    """Every number of a ``repeats`` times in succession, along ``axis``, or flat; a list of repeats has one for each."""
+    """Every number of a ``repeats`` times in succession, along ``axis``, or flat; a list has one for each."""
     return np.repeat(a, repeats, axis)
 
 
