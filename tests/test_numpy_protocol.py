@@ -56,7 +56,9 @@ RECORDED = {
     "inv": lambda v: np.linalg.inv(S(v)), "pinv": np.linalg.pinv, "solve": lambda v: np.linalg.solve(S(v), v), "solve right": lambda v: np.linalg.solve(S(X), v),
     "det": lambda v: np.linalg.det(S(v)), "slogdet": lambda v: np.linalg.slogdet(S(v)).logabsdet, "cholesky": lambda v: np.linalg.cholesky(S(v)),
     "eigh": lambda v: np.linalg.eigh(S(v)).eigenvalues, "svd": lambda v: np.linalg.svd(v, full_matrices=False).U, "svd square": lambda v: np.linalg.svd(S(v))[2],
-    "svd values": lambda v: np.linalg.svd(v, compute_uv=False), "svd positional": lambda v: np.linalg.svd(v, False)[1],
+    "linalg.svdvals": np.linalg.svdvals, "linalg.eigvalsh": lambda v: np.linalg.eigvalsh(S(v)), "linalg.trace": lambda v: np.linalg.trace(v[None], offset=1),
+    "linalg.diagonal": lambda v: np.linalg.diagonal(v[None]), "linalg.matmul": lambda v: np.linalg.matmul(v, X.T), "linalg.tensordot": lambda v: np.linalg.tensordot(v, X.T, axes=1),
+    "linalg.outer": lambda v: np.linalg.outer(v[0], X[1]), "svd values": lambda v: np.linalg.svd(v, compute_uv=False), "svd positional": lambda v: np.linalg.svd(v, False)[1],
 }  # fmt: skip
 
 

@@ -740,7 +740,7 @@ NASTY = {
         at(np.zeros((0, 0)), [], gives=[], slopes=(np.zeros((0, 0)), [])),
     ],
     "det": [
-        at([[1.0, 2.0], [2.0, 4.0]], gives=0.0, slopes=([[4.0, -2.0], [-2.0, 1.0]],)), at([[0.0]], gives=0.0, slopes=([[1.0]],)), at(np.zeros((2, 2)), gives=0.0, slopes=(np.zeros((2, 2)),)),
+        at([[1.0, 2.0], [2.0, 4.0]], gives=0.0, slopes=([[4.0, -2.0], [-2.0, 1.0]],)), at([[0.0, 1.0], [0.0, 2.0]], gives=0.0, slopes=([[2.0, 0.0], [-1.0, 0.0]],)), at([[0.0]], gives=0.0, slopes=([[1.0]],)), at(np.zeros((2, 2)), gives=0.0, slopes=(np.zeros((2, 2)),)),
         at(np.diag([0.0, 2.0, 3.0]), gives=0.0, slopes=(np.diag([6.0, 0.0, 0.0]),)), at([[[2.0]], [[0.0]]], gives=[2.0, 0.0], slopes=([[[1.0]], [[2.0]]],)),
         at(np.zeros((0, 0)), gives=1.0, slopes=(np.zeros((0, 0)),)), at([[1.0, 2.0]], gives=np.linalg.LinAlgError),
     ],

@@ -78,6 +78,14 @@ for _table in (
     norms, reductions, shaping,
 ):  # fmt: skip
     numpy_protocol.reach(_table)
-numpy_protocol.REACHED[np.linalg.svd] = lambda a, full_matrices=True, compute_uv=True: (  # NumPy's own default
-    decompositions.svd(a, full_matrices, compute_uv)
-)
+
+_LINALG = {  # what has other defaults in NumPy, or another name
+    "svd": lambda a, full_matrices=True, compute_uv=True: decompositions.svd(a, full_matrices, compute_uv),
+    "svdvals": lambda a: decompositions.svd(a, compute_uv=False),
+    "eigvalsh": lambda a: decompositions.eigh(a).eigenvalues,
+    "diagonal": lambda a, offset=0: indexing.diagonal(a, offset, -2, -1),
+    "trace": lambda a, offset=0: linear_algebra.trace(a, offset, -2, -1),
+    "matmul": linear_algebra.matmul, "outer": linear_algebra.outer, "tensordot": einsum.tensordot,
+}  # fmt: skip
+for _name, _function in _LINALG.items():
+    numpy_protocol.REACHED[getattr(np.linalg, _name)] = _function
