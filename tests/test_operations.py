@@ -332,7 +332,7 @@ ROWS = {
         sample((2, 2), np.array([[0, 0], [2, -1]]), shape=(2, 3), axis=-1), sample((1, 3), np.array([[1, 0, 1]]), shape=(2, 3), axis=0),
         sample((4,), REPEATS, shape=(3,), axis=0),
     ),
-    "replaced": general(
+    "set_at": general(
         replaced,
         *[sample((3, 4), (), index=i) for i in [1, -1, slice(1, None), (1, 2), (..., 0), None, (), ([0, 2, 0],), np.array([True, False, True])]],
         sample((3, 4), (4,), index=0), sample((3, 4), (2, 4), index=slice(None, None, 2)), sample((4,), (4,), index=REPEATS), sample((3, 4), (3, 1), index=([0, 2, 0],)),
@@ -375,7 +375,7 @@ ROWS = {
         ],
     ),
     # -- products ------------------------------------------------------------------------------------------------------------
-    "contract": general(
+    "einsum": general(
         lambda *operands, subscripts, optimize=True: np.einsum(subscripts, *operands),
         sample((2, 3), (3, 4), subscripts="ij,jk->ik"), sample((3,), (3,), subscripts="i,i->"), sample((2, 3), subscripts="ij->ji"), sample((2, 3), subscripts="ij->"),
         sample((2, 3), subscripts="ij->j", optimize=False), sample((3, 3), subscripts="ii->i"), sample((3, 3), subscripts="ii->"), sample((2, 2, 2), subscripts="iii->i"),
@@ -398,11 +398,11 @@ ROWS = {
         ),
     ),
     "det": general(np.linalg.det, *square, sample((4, 4)), **matrices),
-    "sign_and_logarithm": general(sign_and_logarithm, *square, **matrices),
+    "slogdet": general(sign_and_logarithm, *square, **matrices),
     "cholesky": general(lambda a: np.linalg.cholesky(symmetric(a)), *square, sample((4, 4)), **matrices),
-    "eigenpairs": general(eigenpairs, *square, sample((4, 4)), **matrices),
-    "singular_triples": general(singular_triples, *square, sample((2, 3)), sample((4, 2)), sample((2, 4, 2)), sample((2, 2, 3)), sample((1, 3)), **matrices),
-    "p_norm": general(
+    "eigh": general(eigenpairs, *square, sample((4, 4)), **matrices),
+    "svd": general(singular_triples, *square, sample((2, 3)), sample((4, 2)), sample((2, 4, 2)), sample((2, 2, 3)), sample((1, 3)), **matrices),
+    "norm": general(
         np.linalg.vector_norm,
         *[
             sample(shape, ord=ord, axis=axis, keepdims=keepdims)
@@ -414,7 +414,7 @@ ROWS = {
 }  # fmt: skip
 
 # A matrix of ones is singular; `einsum` makes numbers of whole ones before it contracts.
-NOT_OF = {"inv": [np.bool_], "solve": [np.bool_], "cholesky": [np.bool_], "contract": [np.uint8, np.bool_]}
+NOT_OF = {"inv": [np.bool_], "solve": [np.bool_], "cholesky": [np.bool_], "einsum": [np.uint8, np.bool_]}
 
 # Those without any derivative: what NumPy says, and inputs for which an array and each of its numbers are tried.
 NASTY_PAIRS = [np.ravel(x) for x in np.meshgrid(*[[0.0, -0.0, 1.0, -1.0, 0.5, inf, -inf, nan, 1e300, 1e-300]] * 2)]
@@ -426,8 +426,8 @@ WITHOUT_DERIVATIVE = {
 }  # fmt: skip
 # Operators of Values, and what public functions record.
 INTERNAL = {
-    "getitem", "put", "pick", "scatter", "scatter_along_axis", "replaced",
-    "contract", "sign_and_logarithm", "eigenpairs", "singular_triples", "p_norm",
+    "getitem", "put", "pick", "scatter", "scatter_along_axis", "set_at",
+    "einsum", "slogdet", "eigh", "svd", "norm",
 } | (WITHOUT_DERIVATIVE.keys() - {"one_hot"})  # fmt: skip
 COMPILED = {
     "compiled"
@@ -698,7 +698,7 @@ NASTY = {
     "take_along_axis": passes_on([[inf, nan], [1.0, -inf]], [[1], [0]], gives=[[nan], [1.0]], slopes=([[0.0, 1.0], [2.0, 0.0]],))
     + passes_on([], np.array([], int), gives=[], slopes=([],)) + [at([1.0], [1], gives=IndexError), at([1.0], [[0]], gives=wb.ShapeError)],
     "scatter_along_axis": passes_on([inf, nan, 1.0], [0, 1, 1], gives=[inf, nan, 0.0], slopes=([1.0, 2.0, 2.0],), shape=(3,), axis=0),
-    "replaced": passes_on(REARRANGED, nan, gives=[inf, nan, nan, -0.0], slopes=([1.0, 0.0, 3.0, 4.0], 2.0), index=1)
+    "set_at": passes_on(REARRANGED, nan, gives=[inf, nan, nan, -0.0], slopes=([1.0, 0.0, 3.0, 4.0], 2.0), index=1)
     + passes_on([1.0, 2.0], [3.0, inf, 5.0], gives=[5.0, 2.0], slopes=([0.0, 2.0], [0.0, 0.0, 1.0]), index=([0, 0, 0],))
     + passes_on([1.0, 2.0], [7.0], gives=[7.0, 7.0], slopes=([0.0, 0.0], [3.0]), index=slice(None)) + passes_on([], 1.0, gives=[], slopes=([], 0.0), index=slice(None))
     + [at([1.0], 2.0, gives=IndexError, index=1), at([1.0], [1.0, 2.0], gives=wb.ShapeError, index=slice(None))],
@@ -720,7 +720,7 @@ NASTY = {
     + passes_on([1.0, 2.0, 3.0], gives=[3.0, 2.0, 1.0, 2.0, 3.0], slopes=([3.0, 6.0, 6.0],), pad_width=(2, 0), mode="reflect")
     + [at([1.0], gives=wb.ShapeError, pad_width=1, mode="mean"), at([1.0], gives=wb.ShapeError, pad_width=-1), at([], gives=wb.ShapeError, pad_width=1, mode="edge")],
     # -- products ------------------------------------------------------------------------------------------------------------
-    "contract": passes_on([inf], [0.0], gives=nan, slopes=([0.0], [inf]), subscripts="i,i->") + passes_on([HUGE], [HUGE], gives=inf, slopes=([HUGE], [HUGE]), subscripts="i,i->")
+    "einsum": passes_on([inf], [0.0], gives=nan, slopes=([0.0], [inf]), subscripts="i,i->") + passes_on([HUGE], [HUGE], gives=inf, slopes=([HUGE], [HUGE]), subscripts="i,i->")
     + passes_on([[inf, nan], [1.0, -0.0]], gives=[inf, -0.0], slopes=([[1.0, 0.0], [0.0, 2.0]],), subscripts="ii->i") + passes_on([], gives=0.0, slopes=([],), subscripts="i->")
     + [at([1.0], gives=wb.ShapeError, subscripts="ij->i"), at([1.0, 2.0], [1.0, 2.0, 3.0], gives=wb.ShapeError, subscripts="i,i->")],
     # -- matrices ------------------------------------------------------------------------------------------------------------
@@ -744,7 +744,7 @@ NASTY = {
         at(np.diag([0.0, 2.0, 3.0]), gives=0.0, slopes=(np.diag([6.0, 0.0, 0.0]),)), at([[[2.0]], [[0.0]]], gives=[2.0, 0.0], slopes=([[[1.0]], [[2.0]]],)),
         at(np.zeros((0, 0)), gives=1.0, slopes=(np.zeros((0, 0)),)), at([[1.0, 2.0]], gives=np.linalg.LinAlgError),
     ],
-    "sign_and_logarithm": [
+    "slogdet": [
         at([[-math.e]], gives=[-1.0, 1.0], slopes=([[-2.0 / math.e]],)), at([[HUGE, 0.0], [0.0, HUGE]], gives=[1.0, 600 * math.log(10)], slopes=([[2 * TINY, 0.0], [0.0, 2 * TINY]],)),
         at([1.0], gives=np.linalg.LinAlgError),
     ],
@@ -753,15 +753,15 @@ NASTY = {
         at([[1.0, 2.0], [2.0, 1.0]], gives=np.linalg.LinAlgError), at([[0.0]], gives=np.linalg.LinAlgError), at(np.zeros((0, 0)), gives=np.zeros((0, 0)), slopes=(np.zeros((0, 0)),)),
     ],
     # of equal eigenvalues the vectors have no slope, and the values' is right in sum
-    "eigenpairs": [
+    "eigh": [
         at([[3.0]], gives=[[3.0], [1.0]], slopes=([[1.0]],)), at(np.eye(2) * 5.0, gives=[[5.0, 5.0], [1.0, 0.0], [0.0, 1.0]], slopes=([[1.0, 0.0], [0.0, 2.0]],)),
         at(np.zeros((2, 3)), gives=wb.ShapeError), at([1.0], gives=wb.ShapeError),
     ],
-    "singular_triples": [
+    "svd": [
         at([[-3.0]], gives=[[-1.0], [3.0], [1.0]], slopes=([[-2.0]],)), at([[0.0]], gives=[[1.0], [0.0], [1.0]], slopes=([[2.0]],)), at([[nan]], gives=np.linalg.LinAlgError),
         at([1.0], gives=np.linalg.LinAlgError),
     ],
-    "p_norm": [
+    "norm": [
         at([0.0, 0.0], gives=0.0, slopes=([0.0, 0.0],)), at([3.0, -4.0], gives=5.0, slopes=([0.6, -0.8],)), at(0.0, gives=0.0, slopes=(0.0,)), at([inf, 1.0], gives=inf, slopes=([nan, 0.0],)),
         at([nan, 1.0], gives=nan, slopes=([nan, nan],)), at([], gives=0.0, slopes=([],)), at([0.0, 2.0], gives=2.0, slopes=([0.0, 1.0],), ord=3.0), at([0.0, 0.0], gives=0.0, slopes=([0.0, 0.0],), ord=3.0),
         at([0.0, 4.0], gives=4.0, slopes=([0.0, 1.0],), ord=0.5), at([[0.0, 0.0], [0.0, 2.0]], gives=[0.0, 2.0], slopes=([[0.0, 0.0], [0.0, 2.0]],), axis=1), at(-2.0, gives=2.0, slopes=(-1.0,)),

@@ -271,8 +271,8 @@ def test_indices_of_a_compiled_function_may_change(call):
         (lambda v: wb.take(v, [7]), IndexError, r"take\(a: shape \(2, 3\).*out of bounds"),
         (lambda v: wb.hstack([v, v[0]]), wb.ShapeError, "concatenate"),
         (lambda v: wb.meshgrid(v, indexing="yx"), ValueError, "'xy' or 'ij'"),
-        (lambda v: wb.set_at(v, 5, 1.0), IndexError, r"replaced\(a: shape \(2, 3\), b: number, index=5"),
-        (lambda v: wb.set_at(v, 0, [1.0, 2.0]), wb.ShapeError, r"replaced\(a: shape \(2, 3\), b: shape \(2,\)"),
+        (lambda v: wb.set_at(v, 5, 1.0), IndexError, r"set_at\(a: shape \(2, 3\), b: number, index=5"),
+        (lambda v: wb.set_at(v, 0, [1.0, 2.0]), wb.ShapeError, r"set_at\(a: shape \(2, 3\), b: shape \(2,\)"),
         (lambda v: wb.set_at(v, wb.Value(0.0), 1.0), TypeError, "index"),
     ],
 )

@@ -192,14 +192,14 @@ TORCH = {
     "pick": lambda a, labels: a[torch.arange(len(a)), torch.as_tensor(np.asarray(labels, int))],
     "greater": torch.gt, "greater_equal": torch.ge, "less": torch.lt, "less_equal": torch.le, "equal": torch.eq, "not_equal": torch.ne,
     # -- indexing, arranging, products, matrices
-    "take": take, "scatter": scatter, "take_along_axis": take_along_axis, "scatter_along_axis": scatter_along_axis, "replaced": replaced,
+    "take": take, "scatter": scatter, "take_along_axis": take_along_axis, "scatter_along_axis": scatter_along_axis, "set_at": replaced,
     "diagonal": lambda a, offset=0, axis1=0, axis2=1: torch.diagonal(a, offset, axis1, axis2), "diag": lambda a, k=0: torch.diag(a, k),
     "tril": lambda a, k=0: torch.tril(a.expand(len(a), -1) if a.ndim == 1 else a, k), "triu": lambda a, k=0: torch.triu(a.expand(len(a), -1) if a.ndim == 1 else a, k),
     "roll": lambda a, shift, axis=None: roll(a, shift, axis), "repeat": repeat, "tile": lambda a, reps: torch.tile(a, tuple(np.atleast_1d(np.array(reps, int)))),
-    "pad": pad, "contract": lambda operands, subscripts, optimize=True: torch.einsum(subscripts, *operands),
+    "pad": pad, "einsum": lambda operands, subscripts, optimize=True: torch.einsum(subscripts, *operands),
     "inv": torch.linalg.inv, "pinv": lambda a, rcond=None: torch.linalg.pinv(a, rtol=1e-15), "solve": solve, "det": torch.linalg.det,
-    "sign_and_logarithm": lambda a: torch.stack(torch.linalg.slogdet(a), -1), "cholesky": lambda a: torch.linalg.cholesky((a + a.mT) / 2),
-    "eigenpairs": eigenpairs, "singular_triples": singular_triples, "p_norm": p_norm,
+    "slogdet": lambda a: torch.stack(torch.linalg.slogdet(a), -1), "cholesky": lambda a: torch.linalg.cholesky((a + a.mT) / 2),
+    "eigh": eigenpairs, "svd": singular_triples, "norm": p_norm,
     "logical_and": torch.logical_and, "isfinite": torch.isfinite, "one_hot": lambda labels, classes: F.one_hot(labels.long(), classes),
 }  # fmt: skip
 
@@ -214,7 +214,7 @@ DIFFERENT = {
     "minimum": {"nan": "neither wins against a nan: slopes 0 here, 1 there"},
     "power": {(a, 0.0): "b · aᵇ⁻¹ is 0 · nan or 0 · ∞ here, 0 there" for a in (nan, 5e-324)},
 }
-DIFFERENT_POINTS = {("eigenpairs", 1): "the turn of equal eigenvalues' vectors counts as 0 here, and is nan there"}
+DIFFERENT_POINTS = {("eigh", 1): "the turn of equal eigenvalues' vectors counts as 0 here, and is nan there"}
 
 
 def differs(name, numbers):

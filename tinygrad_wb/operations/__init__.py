@@ -79,7 +79,7 @@ for _table in (
 ):  # fmt: skip
     numpy_protocol.reach(_table)
 
-_LINALG = {  # what has other defaults in NumPy, or another name
+_LINALG: dict[str, Any] = {  # what has other defaults in NumPy, or another name
     "svd": lambda a, full_matrices=True, compute_uv=True: decompositions.svd(a, full_matrices, compute_uv),
     "svdvals": lambda a: decompositions.svd(a, compute_uv=False),
     "eigvalsh": lambda a: decompositions.eigh(a).eigenvalues,

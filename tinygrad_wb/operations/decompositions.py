@@ -75,7 +75,7 @@ def _eigenpairs_da(g: Any, y: Any, a: Any) -> Any:
     return _symmetric(vectors @ (own + turned) @ matrices_transposed(vectors))
 
 
-@operation(numpy="pairs_of_eigh({a})", helper=pairs_of_eigh, da=_eigenpairs_da)
+@operation(numpy="pairs_of_eigh({a})", helper=pairs_of_eigh, name="eigh", da=_eigenpairs_da)
 def eigenpairs(a: Any) -> Any:
     """The two results of ``eigh``, every eigenvalue above its vector: (…, 1 + n, n)."""
     return pairs_of_eigh(np.asarray(a))
@@ -139,7 +139,7 @@ def _parted(triples: Any, m: int) -> tuple[Any, Any, Any]:
     return triples[..., :m, :], triples[..., m, :], triples[..., m + 1 :, :]
 
 
-@operation(numpy="triples_of_svd({a})", helper=triples_of_svd, da=_triples_da)
+@operation(numpy="triples_of_svd({a})", helper=triples_of_svd, name="svd", da=_triples_da)
 def singular_triples(a: Any) -> Any:
     """The three results of ``svd``, every singular value between its vectors: (…, m + 1 + n, min(m, n))."""
     return triples_of_svd(a)

@@ -46,6 +46,7 @@ def _contract_partial(g: Any, y: Any, *operands: Any, position: int, subscripts:
     # `optimize` as text: programs leave away options that are at their defaults, but NumPy's is False
     numpy=lambda subscripts, optimize: f"np.einsum({{subscripts}}, *{{operands}}, optimize={optimize!r})",
     variadic=True,
+    name="einsum",
     doperands=_contract_partial,
 )
 def contract(operands: Any, subscripts: str, optimize: Any = True) -> Any:
@@ -75,9 +76,9 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = True) -> Any:
     >>> import tinygrad_wb as wb
     >>> v, w = wb.Value([[1.0, 2.0], [3.0, 4.0]]), wb.Value([10.0, 1.0])
     >>> wb.einsum("ij,j->i", v, w)
-    Value([12., 34.], op=contract)
+    Value([12., 34.], op=einsum)
     >>> wb.einsum("ii", v)
-    Value(5.0, op=contract)
+    Value(5.0, op=einsum)
     """
     if not isinstance(subscripts, str):
         raise TypeError(

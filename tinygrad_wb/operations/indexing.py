@@ -69,6 +69,7 @@ def _replaced_db(g: Any, y: Any, a: Any, b: Any, index: Any) -> Any:
 @operation(
     numpy="replaced_at({a}, {b}, {index})",
     helper=replaced_at,
+    name="set_at",
     da=lambda g, y, a, b, index: replaced(g, 0.0, index),
     db=_replaced_db,
 )
@@ -85,7 +86,7 @@ def set_at(a: Any, index: Any, b: Any) -> Any:
 
     >>> import tinygrad_wb as wb
     >>> wb.set_at(wb.Value([1.0, 2.0, 3.0]), slice(1, None), 0.0)
-    Value([1., 0., 0.], op=replaced)
+    Value([1., 0., 0.], op=set_at)
     """
     return replaced(a, b, index)
 
@@ -197,10 +198,11 @@ def _on_diagonal(g: Any, offset: int, shape: tuple[int, ...]) -> Any:
 
 
 def _diagonal_da(g: Any, y: Any, a: Any, offset: int, axis1: int, axis2: int) -> Any:
-    axes = [normalize_axis_index(axis, len(shape_of(a))) for axis in (axis1, axis2)]
+    ndim = len(shape_of(a))
+    axes = [normalize_axis_index(axis, ndim) for axis in (axis1, axis2)]
     others = [n for i, n in enumerate(shape_of(a)) if i not in axes]
     matrices = _on_diagonal(g, offset, (*others, *(shape_of(a)[axis] for axis in axes)))
-    return moveaxis(matrices, (-2, -1), axes)
+    return matrices if axes == [ndim - 2, ndim - 1] else moveaxis(matrices, (-2, -1), axes)
 
 
 @operation(numpy="np.diagonal({a}, offset={offset}, axis1={axis1}, axis2={axis2})", da=_diagonal_da)

@@ -102,6 +102,7 @@ def both_of_slogdet(a: Any) -> Any:
 @operation(
     numpy="both_of_slogdet({a})",
     helper=both_of_slogdet,
+    name="slogdet",
     da=lambda g, y, a: _as_matrix(g[..., 1]) * matrices_transposed(inv(a)),
 )
 def sign_and_logarithm(a: Any) -> Any:

@@ -26,7 +26,7 @@ def _p_norm_da(g: Any, y: Any, a: Any, ord: float, axis: Any, keepdims: bool) ->
     return g * sign(a) * (size / y) ** (ord - 1.0)
 
 
-@operation(numpy="np.linalg.vector_norm({a}, axis={axis}, keepdims={keepdims}, ord={ord})", da=_p_norm_da)
+@operation(numpy="np.linalg.vector_norm({a}, axis={axis}, keepdims={keepdims}, ord={ord})", name="norm", da=_p_norm_da)
 def p_norm(a: Any, ord: float = 2.0, axis: Any = None, keepdims: bool = False) -> Any:
     """sum(|a|ᵖ)^(1/p) over ``axis``, where p is ``ord``; all axes count as one."""
     return plain(np.linalg.vector_norm(a, axis=axis, keepdims=keepdims, ord=ord))
@@ -73,9 +73,12 @@ def _of_matrices(a: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
         return p_norm(a, 2.0, axes, keepdims)
     if ord not in ("nuc", 2, -2, 1, -1, math.inf, -math.inf):
         raise _unknown(ord, "of a matrix it is 'fro', 'nuc', ±1, ±2 or ±inf")
+    ndim = len(shape_of(a))
     choose = sum if ord == "nuc" else max if ord > 0 else min
     if ord in ("nuc", 2, -2):
-        y = choose(svd(moveaxis(a, axes, (-2, -1)), compute_uv=False), -1)
+        if axes != (ndim - 2, ndim - 1):
+            a = moveaxis(a, axes, (-2, -1))
+        y = choose(svd(a, compute_uv=False), -1)
         return expand_dims(y, axes) if keepdims else y
     added_up = axes[0] if abs(ord) == 1 else axes[1]
     return choose(sum(absolute(a), added_up, True), axes, keepdims)
