@@ -163,6 +163,17 @@ def test_einsum_counts_truths_and_small_whole_numbers():
     assert wb.einsum("i->", np.array([True, True])) == 2.0
 
 
+@pytest.mark.parametrize("optimize", [True, False, "greedy", "optimal", ["einsum_path", (1, 2), (0, 1)]])
+def test_the_order_of_an_einsum_is_numpys(optimize):
+    arrays = [normal(2, 3), normal(3, 4), normal(4, 2)]
+    expected = np.einsum("ij,jk,kl->il", *arrays, optimize=optimize)
+    for function in (wb.einsum, np.einsum):
+        y = function("ij,jk,kl->il", *map(wb.Value, arrays), optimize=optimize)
+        np.testing.assert_allclose(y.data, expected, rtol=1e-12)
+    wb.check_gradients(lambda *values: wb.einsum("ij,jk,kl->il", *values, optimize=optimize), *arrays)
+    wb.sum(y).program().check()
+
+
 def test_numbers_do_not_widen_an_einsum():
     v = wb.Value(np.float32([1.0, 2.0]))
     assert wb.einsum(",i->i", 2.0, v).dtype == np.float32

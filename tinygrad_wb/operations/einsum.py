@@ -31,7 +31,7 @@ def _contract_partial(g: Any, y: Any, *operands: Any, position: int, subscripts:
     others = operands[:position] + operands[position + 1 :]
     letters = "".join(dict.fromkeys(own))  # each once
     known = "".join(c for c in letters if c in output or any(c in term for term in terms))
-    d = _contracted([g, *others], [output, *terms], known, optimize)
+    d = _contracted([g, *others], [output, *terms], known, bool(optimize))  # its own order, if any
     if known != letters:  # the others were summed over in this operand alone: their slope is the same all along
         d = reshape(d, tuple(shape_of(d)[known.index(c)] if c in known else 1 for c in letters))
     if own == letters:
