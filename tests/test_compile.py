@@ -1375,7 +1375,7 @@ REFUSED = {
     "mask of an argument": (lambda x, w: wb.sum(x[x > 0.0]) * w, ""),
     "tolist": (lambda x, w: w * sum(x.tolist()), "tolist"),
     "math": (lambda x, w: w * math.exp(wb.sum(x) * 0.1), "float"),
-    "np.linalg": (lambda x, w: w * np.linalg.norm(x), "norm"),
+    "np.linalg": (lambda x, w: w * np.linalg.matrix_rank(x), "matrix_rank"),
     "np.where with one argument": (lambda x, w: w[np.where(x > 0.0)], ""),
     "np.partition": (lambda x, w: w * np.partition(x, 1), "partition"),
     "np.array_equal": (lambda x, w: w if np.array_equal(x, x) else w * 2.0, "array_equal"),

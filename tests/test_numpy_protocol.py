@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 
 import tinygrad_wb as wb
-from tinygrad_wb.operations import REGISTRY
+from tinygrad_wb.operations import REGISTRY, numpy_protocol
 
 V = wb.Value
 X = np.array([[0.4, 0.7, 1.1], [0.2, 1.6, 0.9]])
 MASK = X > 0.8
+
+
+def S(v):
+    """A positive definite matrix made of v."""
+    return v @ v.T + np.eye(2)
+
 
 RECORDED = {
     "add": lambda v: np.add(v, X), "subtract": lambda v: np.subtract(X, v), "multiply": lambda v: np.multiply(v, v),
@@ -50,6 +56,27 @@ RECORDED = {
     "average by": lambda v: np.average(X, axis=0, weights=v), "average row": lambda v: np.average(v, axis=1, weights=[1.0, 2.0, 0.5], keepdims=True),
     # --
     "concatenate flat": lambda v: np.concatenate([v, X], axis=None),
+    # -- shaping
+    "swapaxes": lambda v: np.swapaxes(v, 0, -1), "moveaxis": lambda v: np.moveaxis(v, 0, 1), "expand_dims": lambda v: np.expand_dims(v, (0, -1)),
+    "squeeze": lambda v: np.squeeze(np.expand_dims(v, 1), axis=1), "ravel": np.ravel, "split": lambda v: np.split(v, 3, axis=1)[1],
+    "array_split": lambda v: np.array_split(v, 2, axis=-1)[0], "hstack": lambda v: np.hstack([X, v]), "vstack": lambda v: np.vstack((v, X[0])),
+    "column_stack": lambda v: np.column_stack([v, X[:, 0]]), "dstack": lambda v: np.dstack([v, v]), "tile": lambda v: np.tile(v, (2, 1)),
+    "repeat": lambda v: np.repeat(v, 2, axis=1), "repeat flat": lambda v: np.repeat(v, 2), "flip": np.flip, "flip axis": lambda v: np.flip(v, axis=1),
+    "roll": lambda v: np.roll(v, 1, axis=0), "pad": lambda v: np.pad(v, 1), "pad by name": lambda v: np.pad(v, ((1, 0), (0, 2)), mode="reflect"),
+    "pad constant": lambda v: np.pad(v, 1, "constant", constant_values=3.0), "take": lambda v: np.take(v, [0, 0, 5]), "take axis": lambda v: np.take(v, [2, 0], axis=1),
+    "take_along_axis": lambda v: np.take_along_axis(v, np.array([[1], [0]]), axis=1), "diagonal": lambda v: np.diagonal(v, 1), "diag": np.diag,
+    "tril": np.tril, "triu": lambda v: np.triu(v, k=1), "meshgrid": lambda v: np.meshgrid(v[0], X[1], indexing="ij")[0],
+    # -- linear algebra
+    "dot": lambda v: np.dot(v, X.T), "dot right": lambda v: np.dot(X.T, v), "inner": lambda v: np.inner(v, X), "outer": lambda v: np.outer(v, v),
+    "kron": lambda v: np.kron(X, v), "tensordot": lambda v: np.tensordot(v, X, axes=([0, 1], [0, 1])), "einsum": lambda v: np.einsum("ij,kj->ik", v, X),
+    "einsum optimize": lambda v: np.einsum("ij,kj,kl", X, v, v, optimize="greedy"), "trace": np.trace, "norm": np.linalg.norm,
+    "norm nuc": lambda v: np.linalg.norm(v, "nuc"), "norm axis": lambda v: np.linalg.norm(v, ord=3, axis=1, keepdims=True),
+    "inv": lambda v: np.linalg.inv(S(v)), "pinv": np.linalg.pinv, "solve": lambda v: np.linalg.solve(S(v), v), "solve right": lambda v: np.linalg.solve(S(X), v),
+    "det": lambda v: np.linalg.det(S(v)), "slogdet": lambda v: np.linalg.slogdet(S(v)).logabsdet, "cholesky": lambda v: np.linalg.cholesky(S(v)),
+    "eigh": lambda v: np.linalg.eigh(S(v)).eigenvalues, "svd": lambda v: np.linalg.svd(v, full_matrices=False).U, "svd square": lambda v: np.linalg.svd(S(v))[2],
+    "linalg.svdvals": np.linalg.svdvals, "linalg.eigvalsh": lambda v: np.linalg.eigvalsh(S(v)), "linalg.trace": lambda v: np.linalg.trace(v[None], offset=1),
+    "linalg.diagonal": lambda v: np.linalg.diagonal(v[None]), "linalg.matmul": lambda v: np.linalg.matmul(v, X.T), "linalg.tensordot": lambda v: np.linalg.tensordot(v, X.T, axes=1),
+    "linalg.outer": lambda v: np.linalg.outer(v[0], X[1]), "svd values": lambda v: np.linalg.svd(v, compute_uv=False), "svd positional": lambda v: np.linalg.svd(v, False)[1],
 }  # fmt: skip
 
 
@@ -77,8 +104,8 @@ def test_every_ufunc_and_function_with_a_row_is_reached():
 
 
 REFUSED = {
-    "nancumsum": np.nancumsum, "linalg.norm": np.linalg.norm, "dot": lambda v: np.dot(v, v), "nanstd": np.nanstd,
-    "modf": np.modf, "i0": np.i0, "partition": lambda v: np.partition(v, 1), "einsum": lambda v: np.einsum("ij->i", v),
+    "nancumsum": np.nancumsum, "linalg.cond": np.linalg.cond, "vdot": lambda v: np.vdot(v, v), "nanstd": np.nanstd,
+    "modf": np.modf, "i0": np.i0, "partition": lambda v: np.partition(v, 1), "linalg.qr": np.linalg.qr,
     "nanmedian": np.nanmedian, "nextafter": lambda v: np.nextafter(v, v), "logaddexp2": lambda v: np.logaddexp2(v, 1.0),
     "fft.fft": np.fft.fft, "fmod": lambda v: np.fmod(X, v),
     "divide.reduce": np.divide.reduce, "subtract.accumulate": np.subtract.accumulate,
@@ -132,9 +159,36 @@ def test_unknown_keywords_are_refused_by_name():
         (lambda v: np.sum(v, dtype=np.float32), "dtype"), (lambda v: np.exp(v, where=MASK), "where"), (lambda v: np.sum(v, initial=1.0), "initial"),
         (lambda v: np.add(v, v, dtype=np.float32), "dtype"), (lambda v: np.var(v, correction=1), "correction"),
         (lambda v: np.average(v, returned=True), "returned"), (lambda v: np.cumsum(v, dtype=np.float32), "dtype"), (lambda v: np.std(v, correction=1), "correction"),
+        (lambda v: np.ravel(v, order="F"), "order"), (lambda v: np.take(v, [0], mode="clip"), "mode"), (lambda v: np.linalg.eigh(v, UPLO="U"), "UPLO"),
+        (lambda v: np.linalg.cholesky(v, upper=True), "upper"), (lambda v: np.linalg.pinv(v, hermitian=True), "hermitian"),
+        (lambda v: np.linalg.svd(v, hermitian=True), "hermitian"), (lambda v: np.pad(v, 1, reflect_type="odd", mode="reflect"), "reflect_type"),
+        (lambda v: np.trace(v, dtype=np.float32), "dtype"), (lambda v: np.hstack([v, v], dtype=np.float32), "dtype"),
+    ]:  # fmt: skip
+        with pytest.raises(TypeError, match=rf"np\..*{word}.*Of Values it takes .*leave the rest away"):
+            call(V(X))
+
+
+def test_what_only_looks_like_numpys_is_refused():
+    for call, word in [
+        (np.linalg.svd, "full_matrices=False"), (lambda v: np.einsum(v, [0, 1], [1]), "give the subscripts as a text"),
+        (lambda v: np.pad(v, 1, constant_values=V(1.0)), "constant_values"), (lambda v: np.roll(v, V(1.0)), "shift"),
     ]:  # fmt: skip
         with pytest.raises(TypeError, match=word):
             call(V(X))
+
+
+def test_a_mistake_inside_is_not_blamed_on_the_signature():
+    with pytest.raises(TypeError) as found:
+        np.linalg.inv(V(np.eye(2, dtype=np.float16)))
+    assert "Of Values it takes" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted({*wb.operations.matrices.__all__, *wb.operations.decompositions.__all__, "norm"} & set(dir(np.linalg))),
+)
+def test_numpys_linear_algebra_is_all_reached(name):
+    assert numpy_protocol.REACHED[getattr(np.linalg, name)] is getattr(wb, name) or name == "svd"
 
 
 @pytest.mark.parametrize(
@@ -255,5 +309,5 @@ def test_a_value_as_out_is_refused():
 
 
 def test_a_refused_function_is_named_in_full():
-    with pytest.raises(TypeError, match=r"np\.linalg\.norm has no derivative"):
-        np.linalg.norm(V([3.0, 4.0]))
+    with pytest.raises(TypeError, match=r"np\.linalg\.eigvals has no derivative"):
+        np.linalg.eigvals(V(np.eye(2)))

@@ -247,6 +247,12 @@ arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort average cbrt ceil c
 floor_divide hard_tanh hypot log10 log2 logaddexp median mish mod prod ptp reciprocal rint round selu sign sinh softsign sort
 std tan trunc
 """.split()
+# shaping and linear algebra
+OPERATIONS += """
+array_split column_stack diag diagonal dstack expand_dims flip hstack meshgrid moveaxis pad ravel repeat roll set_at split
+squeeze swapaxes take take_along_axis tile tril triu vstack
+cholesky det dot eigh einsum inner inv kron norm outer pinv slogdet solve svd tensordot trace
+""".split()
 OTHERS = """
 Activation Callback CosineDecay EarlyStopping GradientError History Module Optimizer ShapeError StaleGraphError StepDecay
 WarmUp datasets draw evaluate plot
@@ -272,6 +278,7 @@ METHODS += """
 arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort cbrt ceil cosh cumprod cumsum elu erf expm1 floor hard_tanh hypot
 log10 log2 logaddexp median mish prod ptp reciprocal rint round selu sign sinh softsign sort std tan trunc
 """.split()
+METHODS += "diagonal dot flatten ravel repeat squeeze swapaxes take trace".split()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -13,9 +13,16 @@ from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
 from tinygrad_wb.nn import MLP, Activation, Dense, Dropout, Module, Sequential
 from tinygrad_wb.operations.activations import *
 from tinygrad_wb.operations.arithmetic import *
+from tinygrad_wb.operations.arranging import *
+from tinygrad_wb.operations.decompositions import *
+from tinygrad_wb.operations.einsum import *
 from tinygrad_wb.operations.functions import *
+from tinygrad_wb.operations.indexing import *
+from tinygrad_wb.operations.joining import *
 from tinygrad_wb.operations.linear_algebra import *
+from tinygrad_wb.operations.matrices import *
 from tinygrad_wb.operations.neural import *
+from tinygrad_wb.operations.norms import *
 from tinygrad_wb.operations.reductions import *
 from tinygrad_wb.operations.rounding import *
 from tinygrad_wb.operations.scans import *

@@ -15,8 +15,9 @@ import numpy as np
 from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operations.arithmetic import positive
+from tinygrad_wb.operations.joining import stack
 from tinygrad_wb.operations.reductions import sum
-from tinygrad_wb.operations.shaping import reshape, shape_of, stack
+from tinygrad_wb.operations.shaping import reshape, shape_of
 from tinygrad_wb.recording import is_recording, recording, tracing
 from tinygrad_wb.value import Value, constant, raw
 

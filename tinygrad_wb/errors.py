@@ -36,6 +36,16 @@ class Failed(NamedTuple):
     options: Mapping[str, Any]
 
 
+REMEDIES = {  # for what NumPy's linear algebra says
+    "Singular matrix": "; it has no inverse: use pinv, or add a small multiple of np.eye(n)",
+    "not positive definite": "; add a multiple of np.eye(n) that is larger than what is missing",
+    "did not converge": "; look for nan and inf in it",
+    "must be square": "; the last two lengths must be equal",
+    "at least two-dimensional": "; a matrix has two axes",
+    "float16 is unsupported": "; compute in float32: v.astype('float32')",
+}
+
+
 def explained(
     error: Exception, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any] = NO_OPTIONS
 ) -> Exception:
@@ -50,10 +60,10 @@ def _explained(error: Exception, op: Operation, inputs: tuple[Any, ...], options
     shapes = [_shape(x) for x in inputs]
     call = f"{op.name}({', '.join(_called(n, x) for n, x in zip(names, inputs, strict=True))}"
     call += "".join(f", {k}={v!r:.80}" for k, v in options.items() if k != "shared") + ")"
-    if isinstance(error, TypeError):
-        return TypeError(f"{call}: {error}")
-    if isinstance(error, IndexError):
-        return IndexError(f"{call}: {error}")
+    for kind in (np.linalg.LinAlgError, TypeError, IndexError):
+        if isinstance(error, kind):
+            remedy = next((remedy for words, remedy in REMEDIES.items() if words in str(error)), "")
+            return kind(f"{call}: {error}{remedy}")
     if op.arity == 2 and _clash(shapes):
         return ShapeError(f"{call}: these shapes don't broadcast.\n{drawn(names, shapes)}")
     return ShapeError(f"{call}: {error}")

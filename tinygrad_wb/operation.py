@@ -84,9 +84,10 @@ class Operation:
         scalar: Text | None = None,
         helper: Callable[..., Any] | None = None,
         fused: bool = False,
+        name: str | None = None,
     ) -> None:
         parameters = [p for p in inspect.signature(forward).parameters.values() if p.name != "shared"]
-        self.name = forward.__name__
+        self.name = name or forward.__name__
         self.forward = forward
         self.inputs = tuple(p.name for p in parameters[: len(partials)])
         self.defaults = {p.name: p.default for p in parameters[len(partials) :]}
@@ -129,18 +130,20 @@ def operation(
     scalar: Text | None = None,
     helper: Callable[..., Any] | None = None,
     fused: bool = False,
+    name: str | None = None,
     **partials: Callable[..., Any] | None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated forward computation, with its partials, into the registry.
 
     What it returns takes Values, numbers and arrays: with a Value among them it records, otherwise it
-    computes. A partial is called as ``partial(g, y, *inputs, **options)``.
+    computes. A partial is called as ``partial(g, y, *inputs, **options)``. ``name`` is what users called, where that is
+    another function, which calls this one.
     """
 
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
-        if forward.__name__ in REGISTRY:
-            raise ValueError(f"there is an operation {forward.__name__} already: give yours another name")
-        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused)
+        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name)
+        if op.name in REGISTRY:
+            raise ValueError(f"there is an operation {op.name} already: give yours another name")
         make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
         function = make(op)
         function.__name__ = function.__qualname__ = op.name
@@ -163,9 +166,9 @@ def _unary(op: Operation) -> Callable[..., Any]:
     forward = op.forward
 
     def call(a: Any) -> Any:
-        if type(a) is Value:
-            return record(op, (a,), forward(a._data))
         try:
+            if type(a) is Value:
+                return record(op, (a,), forward(a._data))
             return forward(constant(a))
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a,)) from None

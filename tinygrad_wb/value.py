@@ -161,8 +161,8 @@ class Value:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
-            "a Value can't be changed in place: build a new one with wb.where(condition, new, old), "
-            "or assign a leaf's .data"
+            "a Value can't be changed in place: build a new one with wb.set_at(v, index, new) or "
+            "wb.where(condition, new, old), or assign a leaf's .data"
         )
 
     # Values hash by identity, though == compares their data (operations/comparisons.py).
@@ -230,6 +230,7 @@ class Value:
         def T(self) -> Value: ...  # noqa: N802
         def reshape(self, *shape: Any) -> Value: ...
         def transpose(self, *axes: Any) -> Value: ...
+        def flatten(self) -> Value: ...
 
         abs: Callable[..., Value]
         arccos: Callable[..., Value]
@@ -249,6 +250,8 @@ class Value:
         cosh: Callable[..., Value]
         cumprod: Callable[..., Value]
         cumsum: Callable[..., Value]
+        diagonal: Callable[..., Value]
+        dot: Callable[..., Value]
         elu: Callable[..., Value]
         erf: Callable[..., Value]
         exp: Callable[..., Value]
@@ -274,8 +277,10 @@ class Value:
         mish: Callable[..., Value]
         prod: Callable[..., Value]
         ptp: Callable[..., Value]
+        ravel: Callable[..., Value]
         reciprocal: Callable[..., Value]
         relu: Callable[..., Value]
+        repeat: Callable[..., Value]
         rint: Callable[..., Value]
         round: Callable[..., Value]
         selu: Callable[..., Value]
@@ -290,10 +295,14 @@ class Value:
         sort: Callable[..., Value]
         sqrt: Callable[..., Value]
         square: Callable[..., Value]
+        squeeze: Callable[..., Value]
         std: Callable[..., Value]
         sum: Callable[..., Value]
+        swapaxes: Callable[..., Value]
+        take: Callable[..., Value]
         tan: Callable[..., Value]
         tanh: Callable[..., Value]
+        trace: Callable[..., Value]
         trunc: Callable[..., Value]
         var: Callable[..., Value]
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.operations import (
     activations,
     arithmetic,
+    arranging,
     comparisons,
+    decompositions,
+    einsum,
     functions,
+    indexing,
+    joining,
     linear_algebra,
+    matrices,
     neural,
+    norms,
     numpy_protocol,
     reductions,
     rounding,
@@ -52,7 +61,9 @@ for _name, _function in OPERATORS.items():
 METHODS = {
     "__iadd__": _in_place("+", arithmetic.add), "__isub__": _in_place("-", arithmetic.subtract),
     "__neg__": arithmetic.negative, "__pos__": arithmetic.positive, "__abs__": arithmetic.absolute,
-    "__getitem__": shaping._getitem, "abs": arithmetic.absolute, "T": property(shaping.transpose),
+    "__getitem__": indexing._getitem, "abs": arithmetic.absolute, "T": property(shaping.transpose),
+    "dot": linear_algebra.dot, "trace": linear_algebra.trace, "swapaxes": shaping.swapaxes, "squeeze": shaping.squeeze,
+    "ravel": shaping.ravel, "flatten": shaping.ravel,
     "reshape": lambda v, *shape: shaping.reshape(v, shape[0] if len(shape) == 1 else shape),
     "transpose": lambda v, *axes: shaping.transpose(v, axes[0] if len(axes) == 1 else axes or None),
     "__array_ufunc__": numpy_protocol.array_ufunc, "__array_function__": numpy_protocol.array_function,
@@ -63,8 +74,27 @@ for _name, _method in METHODS.items():
     setattr(Value, _name, _method)
 
 _WORDS = """arccos arccosh arcsin arcsinh arctan arctan2 arctanh argsort astype broadcast_to cbrt ceil clip cos cosh
-cumprod cumsum elu erf exp expm1 floor gelu hard_tanh hypot leaky_relu log log10 log1p log2 log_softmax logaddexp
-logsumexp max maximum mean median min minimum mish prod ptp reciprocal relu rint round selu sigmoid sign silu sin sinh
-softmax softplus softsign sort sqrt square std sum tan tanh trunc var"""
+cumprod cumsum diagonal elu erf exp expm1 floor gelu hard_tanh hypot leaky_relu log log10 log1p log2
+log_softmax logaddexp logsumexp max maximum mean median min minimum mish prod ptp reciprocal relu repeat
+rint round selu sigmoid sign silu sin sinh softmax softplus softsign sort sqrt square std sum take tan tanh
+trunc var"""
 for _name in _WORDS.split():
     setattr(Value, _name, REGISTRY[_name].function)
+
+for _table in (
+    activations, arithmetic, arranging, decompositions, einsum, functions, indexing, joining, linear_algebra, matrices,
+    neural, norms, reductions, rounding, scans, shaping, sorting, trigonometry,
+):  # fmt: skip
+    numpy_protocol.reach(_table)
+
+_OTHERS: dict[Any, Any] = {  # what has other defaults in NumPy, or another name
+    np.amax: reductions.max, np.amin: reductions.min, np.around: rounding.round,
+    np.linalg.svd: lambda a, full_matrices=True, compute_uv=True: decompositions.svd(a, full_matrices, compute_uv),
+    np.linalg.svdvals: lambda a: decompositions.svd(a, compute_uv=False),
+    np.linalg.eigvalsh: lambda a: decompositions.eigh(a).eigenvalues,
+    np.linalg.diagonal: lambda a, offset=0: indexing.diagonal(a, offset, -2, -1),
+    np.linalg.trace: lambda a, offset=0: linear_algebra.trace(a, offset, -2, -1),
+    np.linalg.matmul: linear_algebra.matmul, np.linalg.outer: linear_algebra.outer,
+    np.linalg.tensordot: einsum.tensordot,
+}  # fmt: skip
+numpy_protocol.REACHED.update(_OTHERS)

@@ -8,39 +8,39 @@ import numpy as np
 
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation, plain
-from tinygrad_wb.operations.shaping import reshape, shape_of, transpose
+from tinygrad_wb.operations.arithmetic import multiply
+from tinygrad_wb.operations.einsum import tensordot
+from tinygrad_wb.operations.indexing import diagonal
+from tinygrad_wb.operations.reductions import sum
+from tinygrad_wb.operations.shaping import matrices_transposed, reshape, shape_of
 
-__all__ = ["affine", "matmul"]
-
-
-def _flipped(a: Any) -> Any:
-    """A stack of matrices, each transposed."""
-    ndim = len(shape_of(a))
-    return a.T if ndim == 2 else transpose(a, (*range(ndim - 2), ndim - 1, ndim - 2))
+__all__ = ["affine", "dot", "inner", "kron", "matmul", "outer", "trace"]
 
 
-def _as_column(v: Any) -> Any:
+def as_column(v: Any) -> Any:
+    """A stack of vectors, each as a matrix of one column."""
     return reshape(v, (*shape_of(v), 1))
 
 
-def _as_row(v: Any) -> Any:
+def as_row(v: Any) -> Any:
+    """A stack of vectors, each as a matrix of one row."""
     return reshape(v, (*shape_of(v)[:-1], 1, shape_of(v)[-1]))
 
 
 def _matmul_da(g: Any, y: Any, a: Any, b: Any) -> Any:
     if len(shape_of(b)) == 1:  # y = Σⱼ aⱼ bⱼ: a vector's slope is the other vector
-        return (_as_column(g) if shape_of(g) else g) * b
+        return (as_column(g) if shape_of(g) else g) * b
     if len(shape_of(a)) == 1:
-        return reshape(b @ _as_column(g), shape_of(b)[:-1])
-    return g @ _flipped(b)
+        return reshape(b @ as_column(g), shape_of(b)[:-1])
+    return g @ matrices_transposed(b)
 
 
 def _matmul_db(g: Any, y: Any, a: Any, b: Any) -> Any:
     if len(shape_of(a)) == 1:
-        return _as_column(a) * _as_row(g) if shape_of(g) else g * a
+        return as_column(a) * as_row(g) if shape_of(g) else g * a
     if len(shape_of(b)) == 1:
-        return reshape(_as_row(g) @ a, shape_of(a)[:-2] + shape_of(a)[-1:])
-    return _flipped(a) @ g
+        return reshape(as_row(g) @ a, shape_of(a)[:-2] + shape_of(a)[-1:])
+    return matrices_transposed(a) @ g
 
 
 @operation("{a} @ {b}", da=_matmul_da, db=_matmul_db)
@@ -92,3 +92,44 @@ def affine(x: Any, w: Any, b: Any) -> Any:
         y += b  # in place: y is new
         return y
     return y + b
+
+
+# -- other products, by NumPy's rules ----------------------------------------------------------------------------------
+
+
+def dot(a: Any, b: Any) -> Any:
+    """Sum over the last axis of a and the second last (or only) of b: ``matmul``, unless both are stacks.
+
+    Of stacks, every matrix of a meets every one of b. A number multiplies.
+    """
+    a_ndim, b_ndim = len(shape_of(a)), len(shape_of(b))
+    if not a_ndim or not b_ndim:
+        return multiply(a, b)
+    return matmul(a, b) if a_ndim == 1 or b_ndim <= 2 else tensordot(a, b, (-1, -2))
+
+
+def inner(a: Any, b: Any) -> Any:
+    """Sum over the last axes of both; a number multiplies."""
+    return tensordot(a, b, (-1, -1)) if shape_of(a) and shape_of(b) else multiply(a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """Every number of a times every one of b: vectors (m,) and (n,) to a matrix (m, n); arrays count as flat."""
+    return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+
+
+def kron(a: Any, b: Any) -> Any:
+    """Kronecker product: every number of a, times all of b, as one block."""
+    ndim = max(len(shape_of(a)), len(shape_of(b)))
+    m, n = ((1,) * (ndim - len(shape_of(x))) + shape_of(x) for x in (a, b))
+    blocks = reshape(a, _alternating(m, (1,) * ndim)) * reshape(b, _alternating((1,) * ndim, n))
+    return reshape(blocks, tuple(i * j for i, j in zip(m, n, strict=True)))
+
+
+def _alternating(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for pair in zip(a, b, strict=True) for n in pair)
+
+
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """Sum of the ``diagonal``."""
+    return sum(diagonal(a, offset, axis1, axis2), -1)

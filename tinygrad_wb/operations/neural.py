@@ -11,8 +11,9 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import ones, operation, plain
 from tinygrad_wb.operations.arithmetic import maximum
 from tinygrad_wb.operations.functions import exp, sigmoid, softplus
+from tinygrad_wb.operations.indexing import whole
 from tinygrad_wb.operations.reductions import sum, total
-from tinygrad_wb.operations.shaping import reshape, whole
+from tinygrad_wb.operations.shaping import reshape
 from tinygrad_wb.recording import replayable
 from tinygrad_wb.value import Value
 

@@ -1,15 +1,19 @@
-"""NumPy's own functions on Values: `np.exp(v)`, `np.sum(v, axis=0)`, `array @ v` find the row of their name."""
+"""NumPy's own functions on Values: `np.exp(v)`, `np.linalg.inv(v)`, `array @ v` find the function of their name."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.operation import REGISTRY
-from tinygrad_wb.operations.reductions import average
 from tinygrad_wb.recording import recorder, replayable
 from tinygrad_wb.value import Value, raw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
 
 # Functions whose results are booleans, integers or shapes: there is nothing to differentiate.
 SHAPES = {np.ndim, np.shape, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like}  # the same in every run
@@ -18,10 +22,6 @@ PLAIN = SHAPES | {
     np.equal, np.greater, np.greater_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.less, np.less_equal,
     np.logical_and, np.logical_not, np.logical_or, np.nonzero, np.not_equal, np.signbit, np.array_repr, np.array_str,
 }  # fmt: skip
-
-OURS = {"remainder": "mod", "around": "round", "amax": "max", "amin": "min"}  # where NumPy's name is another
-
-COMPOSED = {np.average: average}  # written with operations, not one itself
 
 HINTS = {"kind", "stable"}  # how to sort, which changes nothing: ours is stable anyway
 
@@ -43,19 +43,46 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
         if function not in SHAPES:
             replayable(f"np.{name}(…)", "use it outside the function")
         return function(*map(_raw_deep, inputs), **{k: _raw_deep(x) for k, x in keywords.items()})
-    if function in COMPOSED:
-        return COMPOSED[function](*inputs, **keywords)
-    op = REGISTRY.get(OURS.get(name, name))
-    if op is None or getattr(np, name, None) is not function:
-        where = getattr(function, "__module__", "numpy").replace("numpy", "np", 1)
+    ours = REACHED.get(function)
+    if ours is None and name in REGISTRY and getattr(np, name, None) is function:
+        ours = REGISTRY[name].function  # a comparison, or a row of the user's
+    where = getattr(function, "__module__", "numpy").replace("numpy", "np", 1)
+    if ours is None:
         raise TypeError(
             f"{where}.{name} has no derivative here: take v.data for plain numbers, "
             "or write it with the functions of tinygrad_wb (they are listed by dir(tinygrad_wb))"
         )
     # NumPy passes on what was left at its default: None, or a marker of its own
-    given = {k: v for k, v in keywords.items() if v is not np._NoValue and (v is not None or k in op.defaults)}
+    given = {k: v for k, v in keywords.items() if v is not np._NoValue and (v is not None or _takes(ours, k))}
     given = {k: v for k, v in given.items() if k not in HINTS}
-    return op.function(*inputs, **given)
+    try:
+        return ours(*inputs, **given)
+    except TypeError as error:
+        signature = inspect.signature(ours)
+        try:
+            signature.bind(*inputs, **given)
+        except TypeError:
+            raise TypeError(
+                f"{where}.{name}: {error}. Of Values it takes {signature} at most: leave the rest away, "
+                "or take v.data for plain numbers"
+            ) from None
+        raise
+
+
+def _takes(function: Callable[..., Any], keyword: str) -> bool:
+    return keyword in inspect.signature(function).parameters
+
+
+# NumPy's functions, and ours for each.
+REACHED: dict[Any, Callable[..., Any]] = {}
+
+
+def reach(table: ModuleType) -> None:
+    """Let NumPy's functions, those of `np.linalg` too, reach what ``table`` has under the same names."""
+    for name in table.__all__:
+        theirs = getattr(np, name, None) or getattr(np.linalg, name, None)
+        if callable(theirs):
+            REACHED[theirs] = getattr(table, name)
 
 
 def array_ufunc(self: Value, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:

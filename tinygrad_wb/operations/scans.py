@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.operation import operation
-from tinygrad_wb.operations.shaping import concatenate, reshape, shape_of
+from tinygrad_wb.operations.joining import concatenate
+from tinygrad_wb.operations.shaping import reshape, shape_of
 
 __all__ = ["cumprod", "cumsum"]
 

@@ -1,17 +1,21 @@
-"""The table of shaping: the same numbers, laid out otherwise."""
+"""The table of shaping: the same numbers, in the same order, under other axes."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation, plain
-from tinygrad_wb.recording import recorder, recorders
-from tinygrad_wb.value import Value, raw
+from tinygrad_wb.value import raw
 
-__all__ = ["astype", "broadcast_to", "concatenate", "reshape", "stack", "transpose"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "astype", "broadcast_to", "expand_dims", "moveaxis", "ravel", "reshape", "squeeze", "swapaxes", "transpose",
+]  # fmt: skip
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -54,89 +58,55 @@ def astype(a: Any, dtype: Any) -> Any:
     return a if type(a) is float else a.astype(dtype)
 
 
-@operation("{a}[{index}]", da=lambda g, y, a, index: put(g, index, shape_of(a)))
-def getitem(a: Any, index: Any) -> Any:
-    """Part of an array, by NumPy's rules: integers, slices, ``None``, ``...``, index arrays, boolean masks."""
-    return plain(np.asarray(a)[index])
+# -- reshape and transpose under the names that NumPy has for special cases -----------------------------------------
 
 
-def names_each_once(index: Any) -> bool:
-    """Whether no element can be named twice: integers, slices, or one boolean mask."""
-    if type(index) is np.ndarray:
-        return bool(index.dtype == np.bool_)
-    parts = index if type(index) is tuple else (index,)
-    return all(isinstance(i, (int, np.integer, slice, type(None), type(...))) for i in parts)
+def _numpys(function: Callable[..., Any], dummy: Any, shape: tuple[int, ...], *args: Any) -> tuple[int, ...]:
+    """The shape of NumPy's ``function(dummy, *args)``; ``dummy`` stands for an array of ``shape``."""
+    try:
+        return np.shape(function(dummy, *args))
+    except ValueError as error:
+        told = "".join(f", {x}" for x in args)
+        kind = IndexError if isinstance(error, IndexError) else ShapeError
+        raise kind(f"{function.__name__}(a{told}): a has shape {shape}; {error}") from None
 
 
-def added_at(a: Any, index: Any, shape: Any) -> Any:
-    """Zeros of ``shape`` with a added at ``index``; where an index is repeated, the sum."""
-    y = np.zeros(shape, a.dtype if type(a) is np.ndarray else np.float64)
-    if names_each_once(index):
-        y[index] = a
-    else:
-        np.add.at(y, index, a)
-    return y
+def laid_out(a: Any, function: Callable[..., Any], *args: Any) -> tuple[int, ...]:
+    """The shape that NumPy's ``function`` gives a, without a look at the numbers."""
+    return _numpys(function, np.broadcast_to(0.0, shape_of(a)), shape_of(a), *args)
 
 
-ADDED_AT = "added_at({a}, {index}, {shape})"
+def _order(a: Any, function: Callable[..., Any], *args: Any) -> tuple[int, ...]:
+    """The order that NumPy's ``function`` gives a's axes: if axis i had length i, it would be the result's shape."""
+    return _numpys(function, np.empty(range(len(shape_of(a)))), shape_of(a), *args)
 
 
-@operation(numpy=ADDED_AT, helper=added_at, da=lambda g, y, a, index, shape: getitem(g, index))
-def put(a: Any, index: Any, shape: Any) -> Any:
-    """Zeros of ``shape`` with a added at ``index``; where an index is repeated, the sum."""
-    return plain(added_at(a, index, shape))
+def expand_dims(a: Any, axis: Any) -> Any:
+    """``reshape`` with new axes of length 1, which stand at ``axis`` in the result: an integer or a tuple."""
+    return reshape(a, laid_out(a, np.expand_dims, axis))
 
 
-# The same two where the index is traced itself: whole numbers that were given to a compiled function.
+def squeeze(a: Any, axis: Any = None) -> Any:
+    """``reshape`` without axes of length 1: all of them, or those in ``axis``."""
+    return reshape(a, laid_out(a, np.squeeze, axis))
 
 
-@operation("{a}[{index}]", da=lambda g, y, a, index: scatter(g, index, shape_of(a)), dindex=None)
-def take(a: Any, index: Any) -> Any:
-    """Rows of an array, by an array of whole numbers, such as the words of an embedding."""
-    return plain(np.asarray(a)[whole(index)])
+def ravel(a: Any) -> Any:
+    """``reshape`` to one axis; as a method also ``v.flatten()``."""
+    return reshape(a, (-1,))
 
 
-@operation(numpy=ADDED_AT, helper=added_at, da=lambda g, y, a, index, shape: take(g, index), dindex=None)
-def scatter(a: Any, index: Any, shape: Any) -> Any:
-    """Zeros of ``shape`` with the rows of a added at ``index``."""
-    return plain(added_at(a, whole(index), shape))
+def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
+    """``transpose`` with two axes exchanged."""
+    return transpose(a, _order(a, np.swapaxes, axis1, axis2))
 
 
-def whole(index: Any) -> Any:
-    """A single whole number comes as a float, as all single numbers do."""
-    if type(index) is not float:
-        return index
-    return np.asarray(int(index) if index.is_integer() else index)
+def moveaxis(a: Any, source: Any, destination: Any) -> Any:
+    """``transpose`` with the axes ``source`` at ``destination`` (integers or tuples), the others in their order."""
+    return transpose(a, _order(a, np.moveaxis, source, destination))
 
 
-def _getitem(v: Any, index: Any) -> Any:
-    """``v[index]`` of a Value."""
-    if type(index) is Value and recorders and recorder():
-        return take(v, index)
-    return getitem(v, index)
-
-
-def _part_of(g: Any, y: Any, *parts: Any, position: int, axis: int | None) -> Any:
-    if axis is None:
-        start = sum(math.prod(shape_of(part)) for part in parts[:position])
-        shape = shape_of(parts[position])
-        return reshape(g[start : start + math.prod(shape)], shape)
-    start = sum(shape_of(part)[axis] for part in parts[:position])
-    stop = start + shape_of(parts[position])[axis]
-    return g[(slice(None),) * (axis % len(shape_of(g))) + (slice(start, stop),)]
-
-
-@operation(numpy="np.concatenate({parts}, axis={axis})", variadic=True, dparts=_part_of)
-def concatenate(parts: Any, axis: int | None = 0) -> Any:
-    """Arrays joined along an axis that they have; flat if ``axis`` is None."""
-    return np.concatenate(parts, axis)
-
-
-def _layer_of(g: Any, y: Any, *parts: Any, position: int, axis: int) -> Any:
-    return g[(slice(None),) * (axis % len(shape_of(g))) + (position,)]
-
-
-@operation(numpy="np.stack({parts}, axis={axis})", variadic=True, dparts=_layer_of)
-def stack(parts: Any, axis: int = 0) -> Any:
-    """Numbers, or arrays of one shape, joined along a new axis."""
-    return np.stack(parts, axis)
+def matrices_transposed(a: Any) -> Any:
+    """A stack of matrices, each transposed."""
+    ndim = len(shape_of(a))
+    return a.T if ndim == 2 else transpose(a, (*range(ndim - 2), ndim - 1, ndim - 2))

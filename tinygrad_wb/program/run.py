@@ -74,10 +74,6 @@ class Run:
                     "NumPy computes with small whole numbers and a number otherwise than a Value does: "
                     "give it an array of floats, or x.astype(float) first"
                 )
-            if name in ("take", "scatter") and np.asarray(plain(node.inputs[1])).dtype.kind == "b":
-                raise ReplayError(
-                    "how many a mask picks is another number in each call; use wb.where, or multiply by it"
-                )
 
     def fixed(self) -> frozenset[Value]:
         """The leaves that nobody wants the gradients of."""

@@ -68,7 +68,9 @@ def expression(
         for name, option in options.items()
     }
     if op.variadic:
-        parts[op.inputs[0]] = f"[{', '.join(operand(x)[0] for x in node.inputs)}]", ATOM
+        words, several = ", ".join(operand(x)[0] for x in node.inputs), f"{{{op.inputs[0]}}}"
+        parts[op.inputs[0]] = words if f"*{several}" in template else f"[{words}]", ATOM
+        template = template.replace(f"*{several}", several)  # f(*[a, b]) is f(a, b)
     else:
         parts |= {name: operand(x) for name, x in zip(op.inputs, node.inputs, strict=True)}
     text = filled(template, parts)

@@ -106,6 +106,8 @@ def literal(x: Any, array: Callable[[Any], str]) -> Text:
         if isinstance(x, list):
             return f"[{items}]", ATOM
         return f"({items}{',' if len(x) == 1 else ''})", ATOM
+    if isinstance(x, dict):
+        return f"{{{', '.join(f'{key!r}: {literal(item, array)[0]}' for key, item in x.items())}}}", ATOM
     if isinstance(x, slice):
         return f"slice({literal(x.start, array)[0]}, {literal(x.stop, array)[0]}, {literal(x.step, array)[0]})", ATOM
     if x is Ellipsis:
