@@ -11,8 +11,8 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation, plain
 from tinygrad_wb.operations.arithmetic import multiply, where
 from tinygrad_wb.operations.functions import exp
-from tinygrad_wb.operations.scans import backwards, cumprod
 from tinygrad_wb.operations.joining import concatenate
+from tinygrad_wb.operations.scans import backwards, cumprod
 from tinygrad_wb.operations.shaping import reshape, shape_of, transpose
 from tinygrad_wb.operations.sorting import sort
 from tinygrad_wb.value import Value
