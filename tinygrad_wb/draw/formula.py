@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["G", "Partial", "partials", "typeset"]
 
 G = "g"  # what the gradient of an operation's result is called in formulas
+PRODUCT = 13  # how tightly Python's products bind, of numbers and of matrices alike
 LARGEST = 60  # operations in a formula that is still read
 
 # What only changes the form of its input, so that a formula reads better without it.
@@ -129,7 +130,7 @@ class _Writer:
             return self.text(x.inputs[0])
         if op.name == "multiply" and (other := _besides(x, 1.0)) is not None:
             return self.text(other)
-        if op.name == "power" and x.inputs[1] == 1.0:
+        if op.name == "power" and type(x.inputs[1]) is float and x.inputs[1] == 1.0:
             return self.text(x.inputs[0])
         if (scores := _softmax_of(x)) is not None:
             return filled("softmax({a})", {"a": self.text(scores)})
@@ -137,9 +138,13 @@ class _Writer:
         if self.left < 0:
             raise TooLongError
         parts = [self.text(part) for part in x.inputs]
-        if op.name == "transpose" and x.options["axes"] is None:
+        if op.name == "transpose" and _turns_matrices(x):
             inner, binds = parts[0]
             return (inner if binds == ATOM else f"({inner})") + "ᵀ", ATOM
+        if op.name == "matmul":  # the dot of a product looks as if it bound more tightly
+            if _made_by("matmul", x.inputs[0]):
+                parts[0] = parts[0][0], PRODUCT
+            return filled("{a} @ {b}", {"a": parts[0], "b": parts[1]})[0], PRODUCT - 1
         return _applied(x, parts)
 
     def without_g(self, x: Any) -> Text | None:
@@ -202,6 +207,12 @@ def _besides(node: Value, number_: float) -> Any:
     return b if type(a) is float and a == number_ else a if type(b) is float and b == number_ else None
 
 
+def _turns_matrices(x: Value) -> bool:
+    """Whether a transposition is that of a matrix, or of each in a stack."""
+    axes, ndim = x.options["axes"], x.ndim
+    return axes is None or (ndim >= 2 and tuple(axes) == (*range(ndim - 2), ndim - 1, ndim - 2))
+
+
 def _softmax_of(x: Value) -> Any:
     """z, where x is exp(z - max(z)) / sum(exp(z - max(z))) along the last axis, which would fill a page."""
     if x.op is REGISTRY["divide"]:
@@ -236,7 +247,12 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def typeset(code: str) -> str:
-    """An expression in Python's signs with those of mathematics: ``2 * x ** 3`` is 2·x³."""
+    """An expression in Python's signs with those of mathematics: ``2 * x ** 3`` is 2·x³. Texts in quotes stay."""
+    parts = re.split(r"('[^']*')", code)
+    return "".join(part if i % 2 else _typeset(part) for i, part in enumerate(parts))
+
+
+def _typeset(code: str) -> str:
     code = re.sub(r" \*\* (\d+)(?![\d.])", lambda power: power[1].translate(SUPERSCRIPTS), code)
     code = code.replace(" ** ", "^").replace(" * ", "·").replace(" @ ", " @ ")
     code = re.sub(r"(?<![\d.]e)-", "−", code)
