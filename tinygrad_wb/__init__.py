@@ -12,9 +12,14 @@ from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
 from tinygrad_wb.nn import MLP, Activation, Dense, Dropout, Module, Sequential
 from tinygrad_wb.operations.arithmetic import *
+from tinygrad_wb.operations.attention import *
+from tinygrad_wb.operations.convolution import *
 from tinygrad_wb.operations.functions import *
 from tinygrad_wb.operations.linear_algebra import *
+from tinygrad_wb.operations.losses import *
 from tinygrad_wb.operations.neural import *
+from tinygrad_wb.operations.normalisation import *
+from tinygrad_wb.operations.pooling import *
 from tinygrad_wb.operations.reductions import *
 from tinygrad_wb.operations.shaping import *
 from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop

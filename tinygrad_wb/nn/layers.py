@@ -14,8 +14,7 @@ from tinygrad_wb.nn.names import named
 from tinygrad_wb.operations import functions, neural
 from tinygrad_wb.operations.linear_algebra import affine, matmul
 from tinygrad_wb.operations.shaping import shape_of
-from tinygrad_wb.recording import drawn
-from tinygrad_wb.value import Value, constant, traced
+from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -200,15 +199,7 @@ class Dropout(Module):
         self.rng = np.random.default_rng(seed)
 
     def forward(self, x: Any) -> Any:
-        if not self.training or self.rate == 0.0:
-            return x
-        shape, dtype = shape_of(x), getattr(x, "dtype", np.dtype(np.float64))
-
-        def scales() -> Any:
-            keep = self.rng.random(shape) >= self.rate
-            return constant((keep / (1.0 - self.rate)).astype(dtype if dtype.kind == "f" else np.float64))
-
-        return x * drawn(scales, traced)
+        return neural.dropout(x, self.rate, self.rng) if self.training else x
 
     def describe(self) -> str:
         return f"{self.rate:g}"

@@ -7,11 +7,16 @@ from typing import Any
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.operations import (
     arithmetic,
+    attention,
     comparisons,
+    convolution,
     functions,
     linear_algebra,
+    losses,
     neural,
+    normalisation,
     numpy_protocol,
+    pooling,
     reductions,
     shaping,
 )  # fmt: skip

@@ -1,0 +1,103 @@
+"""The table of pooling: the largest, or the mean, of each window.
+
+a is (batch, channels, length) or (batch, channels, height, width). ``window``, ``stride`` (by default the window, so
+that windows stand side by side) and ``padding`` are one number, or one for each axis, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.operation import operation
+from tinygrad_wb.operations.reductions import max, mean
+from tinygrad_wb.operations.shaping import broadcast_to, shape_of
+from tinygrad_wb.operations.windows import fold, for_each_axis, framed, positions, unfold
+
+__all__ = ["average_pool", "max_pool"]
+
+
+def _frame(call: str, a: Any, window: Any, stride: Any, padding: Any) -> dict[str, Any]:
+    """The options of `unfold`, after a look at the shapes."""
+    shape = shape_of(a)
+    call = f"{call}(a, window={window!r:.80}): a has shape {shape}"
+    if len(shape) < 3:
+        raise ShapeError(f"{call}; it must be (batch, channels, length) or (batch, channels, height, width)")
+    axes = len(shape) - 2
+    window = for_each_axis(f"{call}: the window", window, axes)
+    padding = for_each_axis(f"{call}: padding", padding, axes, least=0)
+    if any(2 * p > n for p, n in zip(padding, window, strict=True)):
+        raise ValueError(
+            f"{call}: padding {padding} is more than half of the window {window}, which could see nothing else"
+        )
+    return framed(call, shape[2:], window, window if stride is None else stride, padding)
+
+
+def _pooled(y: Any, a: Any, frame: dict[str, Any]) -> Any:
+    """One number for each window, as a picture."""
+    batch, channels, *sizes = shape_of(a)
+    return y.reshape(batch, channels, *positions(tuple(sizes), **frame))
+
+
+def _to_windows(g: Any, y: Any) -> Any:
+    """What is told to each window, as `unfold` has them: (batch, channels, 1, positions)."""
+    batch, channels, *places = shape_of(y)
+    return g.reshape(batch, channels, 1, math.prod(places))
+
+
+def first_largest(a: Any, axis: int) -> Any:
+    """Whether it is the largest along an axis; of equals the first, and nan counts as the largest."""
+    if np.ndim(a) == 0:
+        return True
+    places = np.arange(a.shape[axis]).reshape([-1 if i == axis else 1 for i in range(a.ndim)])
+    return places == np.expand_dims(np.argmax(a, axis), axis)
+
+
+@operation(numpy="first_largest({a}, {axis})", helper=first_largest, da=None)
+def largest(a: Any, axis: int = 0) -> Any:
+    """Whether it is the largest along an axis; of equals the first."""
+    return first_largest(a, axis)
+
+
+def _max_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any, shared: Any) -> Any:
+    # All goes to the largest. Which that is, is a constant: it does not change smoothly.
+    frame = _frame("max_pool", a, window, stride, padding)
+    return fold(_to_windows(g, y) * largest(shared, 2), shape_of(a)[2:], **frame)
+
+
+@operation(
+    shared=lambda a, **how: unfold(a, **_frame("max_pool", a, **how), fill=-math.inf),
+    da=_max_pool_da,
+)
+def max_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0, *, shared: Any) -> Any:
+    """The largest number in each window; of equals the first, row by row, has the gradient, as in PyTorch.
+
+    ``padding`` is never the largest.
+
+    >>> import tinygrad_wb as wb
+    >>> wb.max_pool([[[1.0, 3.0, 2.0, 0.0]]], 2)
+    array([[[3., 2.]]])
+    """
+    return _pooled(max(shared, 2), a, _frame("max_pool", a, window, stride, padding))
+
+
+def _average_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any) -> Any:
+    frame = _frame("average_pool", a, window, stride, padding)
+    size = math.prod(frame["window"])
+    share = _to_windows(g, y) / size
+    return fold(broadcast_to(share, (*share.shape[:2], size, share.shape[3])), shape_of(a)[2:], **frame)
+
+
+@operation(da=_average_pool_da)
+def average_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0) -> Any:
+    """The mean of each window; ``padding`` counts as zeros.
+
+    >>> import tinygrad_wb as wb
+    >>> wb.average_pool([[[1.0, 3.0, 2.0, 0.0]]], 2)
+    array([[[2., 1.]]])
+    """
+    frame = _frame("average_pool", a, window, stride, padding)
+    return _pooled(mean(unfold(a, **frame), 2), a, frame)
