@@ -67,7 +67,8 @@ def _weights(query: Any, key: Any, value: Any, mask: Any, causal: bool, scale: f
         return softmax(scores)
     # What is hidden scores so low that softmax gives 0, but not -∞: a query that sees nothing would get -∞ - -∞, nan.
     # It takes nothing instead, as in PyTorch.
-    return softmax(where(visible, scores, float(np.finfo(scores.dtype).min))) * visible
+    low = max(-1e15, float(np.finfo(scores.dtype).min))
+    return softmax(where(visible, scores, low)) * visible
 
 
 def _dscores(g: Any, y: Any, value: Any, weights: Any) -> Any:

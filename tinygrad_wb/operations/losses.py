@@ -200,7 +200,7 @@ def _weights(scores: Any, class_weights: Any) -> Any:
     """``class_weights`` as an array for these scores, or 1.0 for all."""
     if class_weights is None:
         return 1.0
-    weights = np.asarray(class_weights, scores.dtype)
+    weights = np.asarray(class_weights, scores.dtype if scores.dtype.kind == "f" else np.float64)
     if weights.shape != scores.shape[-1:]:
         raise ShapeError(
             f"class_weights have shape {weights.shape}; give one number for each of {scores.shape[-1]} classes"
@@ -244,7 +244,7 @@ def _cross_entropy_da(
     return (e / e_sum * sum(truth, -1, True) - truth) * share
 
 
-def _exponentials(logits: Any, labels: Any, label_smoothing: float, class_weights: Any) -> Any:
+def _exponentials(logits: Any, labels: Any, label_smoothing: float = 0.0, class_weights: Any = None) -> Any:
     """z = logits - max(logits), exp(z), and the sum of that along the last axis: all that log(softmax) is made of."""
     z = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
     e = np.exp(z)

@@ -86,7 +86,8 @@ def embedding(weight: Any, labels: Any) -> Any:
     """
     if not np.ndim(weight):
         raise ShapeError("embedding(weight, labels): weight is a number; it must be (rows, features)")
-    labels = np.asarray(whole(labels))
+    if type(labels) is float:
+        raise TypeError("labels must be an array of whole numbers; a single row is weight[3]")
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     rows = len(weight)

@@ -7,8 +7,8 @@ their largest or their mean, so all of them have derivatives of every order.
     a        (batch, channels, *sizes)                         sizes: (length,) or (height, width)
     unfold   (batch, channels, window, positions)              window and positions: how many numbers, how many places
 
-On each axis a window has ``window`` numbers, ``dilation`` apart, and starts ``stride`` after the one before. ``padding``
-is how many are put before and after, each of them ``fill``. All of these are tuples here, with an entry for each axis.
+On each axis a window has ``window`` numbers, ``dilation`` apart, and one starts ``stride`` after the other. ``padding``
+is how many are put before and after, each of them ``fill``. All of these are tuples here, with one entry for each axis.
 """
 
 from __future__ import annotations
