@@ -238,7 +238,9 @@ def test_signatures(path, signature):
 
 
 OPERATIONS = """
-abs add affine binary_cross_entropy broadcast_to clip concatenate cos cross_entropy divide exp gelu hinge_loss leaky_relu
+abs add affine average_pool batch_norm binary_cross_entropy broadcast_to clip concatenate conv1d conv2d cos cross_entropy
+divide dropout embedding exp gelu hinge_loss huber kl_divergence layer_norm leaky_relu max_pool mean_absolute_error
+negative_log_likelihood scaled_dot_product_attention
 log log1p log_softmax logsumexp matmul max maximum mean mean_squared_error min minimum multiply negative one_hot power relu
 reshape sigmoid silu sin softmax softplus sqrt square stack subtract sum tanh transpose var where
 """.split()

@@ -744,7 +744,9 @@ def loss_of(y, leaves):
     return wb.sum(y * y * 0.5 + y * weights) if leaves else y
 
 
-HELPERS = "erf_of_array added_at names_each_once unfolded folded positions widened middle seen first_largest".split()
+HELPERS = (
+    "erf_of_array added_at names_each_once unfolded folded positions widened middle seen first_largest embedded".split()
+)
 
 
 def sized_down(x, dtype):

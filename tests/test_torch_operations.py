@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; .ci/run installs it")
 
@@ -329,6 +331,104 @@ def test_every_pair_of_nasty_numbers_gives_what_it_gives_in_torch(name):
         for k in np.flatnonzero(~np.isclose(ours, theirs, rtol=1e-10, atol=1e-300, equal_nan=True)):
             wrong.append((f"d{op.inputs[i]}", *[float(x[k]) for x in columns], float(ours[k]), float(theirs[k])))
     assert wrong == []  # which partial, at which inputs, ours, theirs
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes and options of a convolution that has at least one position."""
+    axes = draw(st.integers(1, 2))
+    each = lambda low, high: tuple(draw(st.integers(low, high)) for _ in range(axes))
+    window, stride, dilation, groups = each(1, 3), each(1, 3), each(1, 3), draw(st.integers(1, 3))
+    padding = draw(st.sampled_from(["numbers", "same", "valid"]))
+    if padding == "same":
+        stride = (1,) * axes
+    padding = each(0, 2) if padding == "numbers" else padding
+    least = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
+    sizes = [draw(st.integers(n, n + 3)) for n in least]
+    batch, channels, out = (draw(st.integers(1, 2)) for _ in range(3))
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return (batch, channels * groups, *sizes), (out * groups, channels, *window), options
+
+
+def both_ways(name, inputs, options):
+    """Values, gradients and a second derivative, here and there."""
+    given = [wb.Value(x) for x in inputs]
+    y = REGISTRY[name].function(*given, **options)
+    expected, torchs, leaves = torch_call(name, inputs, options)
+    close(y.data, expected)
+    y.backward(weights(y.data), record=True)
+    first = wb.stack([wb.sum(wb.sin(v.grad)) for v in given]).sum()
+    for v, d in zip(given, torchs, strict=True):
+        close(v.grad.data, d)
+        v.grad = None
+    if any(d.requires_grad for d in torchs):
+        first.backward()
+        second = torch.autograd.grad(sum(torch.sin(d).sum() for d in torchs), leaves, allow_unused=True)
+        for v, d in zip(given, second, strict=True):
+            close(np.zeros(v.shape) if v.grad is None else v.grad, torch.zeros(v.shape) if d is None else d)
+
+
+@settings(max_examples=80)
+@given(drawn=convolutions(), seed=st.integers(0, 2**16))
+def test_convolutions_are_torchs(drawn, seed):
+    x, w, options = drawn
+    rng = np.random.default_rng(seed)
+    both_ways(f"conv{len(x) - 2}d", [rng.normal(size=x), rng.normal(size=w)], options)
+
+
+@settings(max_examples=80)
+@given(drawn=convolutions(), seed=st.integers(0, 2**16), name=st.sampled_from(["max_pool", "average_pool"]))
+def test_poolings_are_torchs_ties_too(drawn, seed, name):
+    (*shape,), (_, _, *window), options = drawn
+    padding = [n // 2 for n in window]
+    sizes = [max(n, k) for n, k in zip(shape[2:], window, strict=True)]
+    a = np.random.default_rng(seed).integers(-2, 3, (*shape[:2], *sizes)).astype(float)
+    both_ways(name, [a], {"window": tuple(window), "stride": options["stride"], "padding": tuple(padding)})
+
+
+@settings(max_examples=60)
+@given(
+    batch=st.lists(st.integers(1, 3), max_size=2), sizes=st.tuples(*[st.integers(1, 4)] * 4), seed=st.integers(0, 2**16),
+    mask=st.sampled_from(["none", "added", "booleans"]), causal=st.booleans(),
+)  # fmt: skip
+def test_attention_is_torchs(batch, sizes, seed, mask, causal):
+    """Queries that see nothing too, on which torch's first derivative is compared alone: its second is nan there."""
+    queries, keys, features, values = sizes
+    rng = np.random.default_rng(seed)
+    q, k, v = (
+        rng.normal(size=(*batch, queries, features)),
+        rng.normal(size=(*batch, keys, features)),
+        rng.normal(size=(*batch, keys, values)),
+    )
+    visible = rng.random((queries, keys)) < 0.6
+    m = {"none": 0.0, "added": rng.normal(size=(queries, keys)), "booleans": visible}[mask]
+    given = [wb.Value(x) for x in (q, k, v)] + ([wb.Value(m)] if mask == "added" else [m])
+    y = wb.scaled_dot_product_attention(*given, causal=causal)
+    y.backward(weights(y.data))
+    expected, torchs, _ = torch_call("scaled_dot_product_attention", [q, k, v, m], {"causal": causal})
+    close(y.data, expected)
+    for x, d in zip(given, torchs, strict=False):
+        if type(x) is wb.Value:
+            close(x.grad, d)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cross_entropy_with_all_that_it_is_told(smoothing, weighted, dtype):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(32, 10)).astype(dtype), rng.integers(0, 10, 32)
+    weight = rng.uniform(0.1, 3.0, 10) if weighted else None
+    v, t = wb.Value(logits), torch.tensor(logits, requires_grad=True)
+    loss = wb.cross_entropy(v, labels, label_smoothing=smoothing, class_weights=weight)
+    weight = torch.tensor(weight.astype(dtype)) if weighted else None
+    expected = F.cross_entropy(t, torch.as_tensor(labels), weight, label_smoothing=smoothing)
+    loss.backward()
+    expected.backward()
+    assert v.grad.dtype == dtype
+    tolerance = 1e-12 if dtype is np.float64 else 1e-6
+    np.testing.assert_allclose(loss.data, expected.item(), rtol=tolerance)
+    np.testing.assert_allclose(v.grad, t.grad.numpy(), rtol=10 * tolerance, atol=tolerance)
 
 
 def test_a_network_of_many_operations():

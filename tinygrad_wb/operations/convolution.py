@@ -38,7 +38,7 @@ def _frame(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, 
             f"{call}; x must be (batch, channels, {LAYOUT[axes]}) and w (out, channels / groups, {LAYOUT[axes]}){batch}"
         )
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-        raise ValueError(f"{call}; groups must be a whole number from 1, got {groups!r:.80}")
+        raise ValueError(f"groups must be a whole number from 1, got {groups!r:.80}")
     if shape[1] != weights[1] * groups:
         last = "; are the channels the last axis of x? Move it to second" if shape[-1] == weights[1] * groups else ""
         of_groups = f" in each of {groups} groups" if groups > 1 else ""

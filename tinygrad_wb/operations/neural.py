@@ -68,8 +68,16 @@ def pick(a: Any, labels: Any) -> Any:
     return a[np.arange(len(a)), labels]
 
 
+def embedded(weight: Any, labels: Any) -> Any:
+    """The rows that the labels name; from a negative one, NumPy would count from the end."""
+    if labels.size and np.min(labels) < 0:
+        raise IndexError("a label is negative")
+    return weight[labels]
+
+
 @operation(
-    numpy="{weight}[{labels}]",
+    numpy="embedded({weight}, {labels})",
+    helper=embedded,
     dweight=lambda g, y, weight, labels: scatter(g, labels, shape_of(weight)),
     dlabels=None,
 )
@@ -88,12 +96,12 @@ def embedding(weight: Any, labels: Any) -> Any:
         raise ShapeError("embedding(weight, labels): weight is a number; it must be (rows, features)")
     if type(labels) is float:
         raise TypeError("labels must be an array of whole numbers; a single row is weight[3]")
-    if labels.dtype.kind not in "iu" and labels.size:
+    if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
-    rows = len(weight)
-    if labels.size and (labels.min() < 0 or labels.max() >= rows):
-        raise out_of_range(labels, f"an embedding of {rows} rows", rows)
-    return plain(weight[labels.astype(np.intp, copy=False)])
+    try:
+        return embedded(weight, labels)
+    except IndexError:
+        raise out_of_range(labels, f"an embedding of {len(weight)} rows", len(weight)) from None
 
 
 # -- noise ----------------------------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy.lib.array_utils import normalize_axis_tuple
+
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation
 from tinygrad_wb.operations.functions import sqrt
-from tinygrad_wb.operations.reductions import mean, reduced_axes, sum
+from tinygrad_wb.operations.reductions import mean, sum
 from tinygrad_wb.operations.shaping import shape_of
 
 __all__ = ["batch_norm", "layer_norm"]
@@ -60,7 +62,7 @@ def _check(name: str, a: Any, weight: Any, bias: Any, axes: tuple[int, ...]) -> 
 
 
 def _features(a: Any, axis: Any) -> tuple[int, ...]:
-    return tuple(sorted(reduced_axes(len(shape_of(a)), axis)))
+    return tuple(sorted(normalize_axis_tuple(axis, len(shape_of(a)))))
 
 
 def _of_layer(a: Any, weight: Any, bias: Any, axis: Any, epsilon: float) -> tuple[Any, Any]:

@@ -27,12 +27,10 @@ def _frame(call: str, a: Any, window: Any, stride: Any, padding: Any) -> dict[st
     if len(shape) < 3:
         raise ShapeError(f"{call}; it must be (batch, channels, length) or (batch, channels, height, width)")
     axes = len(shape) - 2
-    window = for_each_axis(f"{call}: the window", window, axes)
-    padding = for_each_axis(f"{call}: padding", padding, axes, least=0)
+    window = for_each_axis("window", window, axes)
+    padding = for_each_axis("padding", padding, axes, least=0)
     if any(2 * p > n for p, n in zip(padding, window, strict=True)):
-        raise ValueError(
-            f"{call}: padding {padding} is more than half of the window {window}, which could see nothing else"
-        )
+        raise ValueError(f"padding {padding} may be half of the window {window} at most: a window must see something")
     return framed(call, shape[2:], window, window if stride is None else stride, padding)
 
 

@@ -107,18 +107,18 @@ def framed(
     raise ``ShapeError``.
     """
     axes = len(sizes)
-    window = for_each_axis(f"{call}: the window", window, axes)
-    stride = for_each_axis(f"{call}: stride", stride, axes)
-    dilation = for_each_axis(f"{call}: dilation", dilation, axes)
+    window = for_each_axis("window", window, axes)
+    stride = for_each_axis("stride", stride, axes)
+    dilation = for_each_axis("dilation", dilation, axes)
     spans = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise ValueError(f"{call}: padding='same' keeps the sizes only with stride 1, got {stride}; give a number")
+            raise ValueError(f"padding='same' keeps the sizes only with stride 1, got {stride}; give a number")
         pairs = tuple(((n - 1) // 2, n // 2) for n in spans)  # an odd one more stands behind, as in PyTorch
     elif isinstance(padding, str) and padding != "valid":
-        raise ValueError(f"{call}: padding must be a number, one for each axis, 'same' or 'valid', got {padding!r:.80}")
+        raise ValueError(f"padding must be a number, one for each axis, 'same' or 'valid', got {padding!r:.80}")
     else:
-        each = for_each_axis(f"{call}: padding", 0 if padding == "valid" else padding, axes, least=0)
+        each = for_each_axis("padding", 0 if padding == "valid" else padding, axes, least=0)
         pairs = tuple((n, n) for n in each)
     frame = {"window": window, "stride": stride, "padding": pairs, "dilation": dilation}
     if any(n < 1 for n in positions(sizes, **frame)):
