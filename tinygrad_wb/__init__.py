@@ -10,7 +10,22 @@ from tinygrad_wb import datasets
 from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
-from tinygrad_wb.nn import MLP, Activation, Dense, Dropout, Module, Sequential
+from tinygrad_wb.nn import (
+    MLP,
+    Activation,
+    AveragePool,
+    BatchNorm,
+    Conv1d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    MaxPool,
+    Module,
+    Sequential,
+)  # fmt: skip
 from tinygrad_wb.operations.arithmetic import *
 from tinygrad_wb.operations.attention import *
 from tinygrad_wb.operations.convolution import *

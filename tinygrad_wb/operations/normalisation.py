@@ -21,10 +21,17 @@ from tinygrad_wb.operations.shaping import shape_of
 __all__ = ["batch_norm", "layer_norm"]
 
 
+def moments(a: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """Mean, distance from it, and variance (over n) along ``axes``, which stay as length 1."""
+    middle = mean(a, axes, True)
+    centred = a - middle
+    return middle, centred, mean(centred * centred, axes, True)
+
+
 def _standardised(a: Any, axes: tuple[int, ...], epsilon: float) -> tuple[Any, Any]:
     """z, normalised along ``axes``, and what it was scaled by: 1 / √(var + ε)."""
-    centred = a - mean(a, axes, True)
-    scale = 1.0 / sqrt(mean(centred * centred, axes, True) + epsilon)
+    _, centred, variance = moments(a, axes)
+    scale = 1.0 / sqrt(variance + epsilon)
     return centred * scale, scale
 
 
