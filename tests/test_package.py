@@ -245,7 +245,7 @@ log log1p log_softmax logsumexp matmul max maximum mean mean_squared_error min m
 reshape sigmoid silu sin softmax softplus sqrt square stack subtract sum tanh transpose var where
 """.split()
 OTHERS = """
-Activation Callback CosineDecay EarlyStopping GradientError History Module Optimizer ShapeError StaleGraphError StepDecay
+Activation AveragePool BatchNorm Callback Conv1d Conv2d CosineDecay Embedding Flatten LayerNorm MaxPool EarlyStopping GradientError History Module Optimizer ShapeError StaleGraphError StepDecay
 WarmUp datasets draw evaluate
 """.split()
 

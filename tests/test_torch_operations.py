@@ -28,6 +28,7 @@ from test_operations import (  # noqa: E402
 import tinygrad_wb as wb  # noqa: E402
 
 F = torch.nn.functional
+torch.set_num_threads(1)  # work as small as this is done before a second thread is there
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*degrees of freedom:UserWarning", "ignore:Using padding='same':UserWarning"
 )
