@@ -203,6 +203,13 @@ def test_each_call_of_a_compiled_function_counts_once():
     kept = layer.running_mean.copy()
     loss_of.program(x).run()
     np.testing.assert_array_equal(layer.running_mean, kept)
+    direction = rng.normal(size=x.shape)
+    second = [wb.value.raw(wb.hvp(f)(x, direction)) for f in (loss_of.function, loss_of)]
+    np.testing.assert_allclose(*second, rtol=1e-9, atol=1e-12)
+    layer.running.mean.data = eager.running.mean.data = kept
+    wb.hvp(loss_of)(x, direction)  # one call of it, though the function itself is run for its second derivative
+    eager(x)
+    np.testing.assert_allclose(layer.running_mean, eager.running_mean, rtol=1e-12)
 
 
 def test_a_compiled_layer_in_use_reads_the_statistics_of_now():

@@ -17,6 +17,7 @@ from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.plan import Plan
 from tinygrad_wb.program.run import Run, plain, tell
 from tinygrad_wb.program.trace import Trace
+from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import Value, record, traced
 
 if TYPE_CHECKING:
@@ -186,7 +187,8 @@ class Returned:
             holes[position] = x
         args, kwargs = filled_in(self._asked, holes)
         found: list[Any] = []
-        pattern(self._function(*args, **kwargs), found)
+        with Recorder().running(lines=False):  # so that nobody is told of it, as of a call of its own
+            pattern(self._function(*args, **kwargs), found)
         gradients = pull_back(found[result], g, record=True)
         return [gradients.get(x, 0.0) for x in inputs]
 
