@@ -468,7 +468,10 @@ WITHOUT_DERIVATIVE = {
     "less_equal": (np.less_equal, NASTY_PAIRS), "equal": (np.equal, NASTY_PAIRS), "not_equal": (np.not_equal, NASTY_PAIRS),
     "logical_and": (np.logical_and, NASTY_PAIRS), "isfinite": (np.isfinite, NASTY_PAIRS[:1]),
     "one_hot": (lambda labels, classes: np.eye(classes)[np.asarray(labels, int)], [np.array([0.0, 2.0, 1.0, 2.0])], {"classes": 3}),
-    "largest": (lambda a, axis: np.arange(np.size(a)).reshape(np.shape(a)) == np.argmax(a), [np.array([0.0, 2.0, 1.0, 2.0])], {"axis": 0}),
+    "first_equal": (
+        lambda a, b, axis: np.equal(a, b) & (np.cumsum(np.equal(a, b)).reshape(np.shape(a)) == 1),
+        [np.array([0.0, 2.0, 1.0, 2.0]), np.array([2.0, 2.0, 2.0, 2.0])], {"axis": 0},
+    ),
 }  # fmt: skip
 INTERNAL = {"getitem", "put", "take", "scatter", "pick", "unfold", "fold"} | (
     WITHOUT_DERIVATIVE.keys() - {"one_hot"}

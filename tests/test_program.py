@@ -745,7 +745,7 @@ def loss_of(y, leaves):
 
 
 HELPERS = (
-    "erf_of_array added_at names_each_once unfolded folded positions widened middle seen first_largest embedded".split()
+    "erf_of_array added_at names_each_once unfolded folded positions widened middle seen first_equals embedded".split()
 )
 
 

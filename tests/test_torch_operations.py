@@ -201,7 +201,7 @@ TORCH = {
     "logical_and": torch.logical_and, "isfinite": torch.isfinite, "one_hot": lambda labels, classes: F.one_hot(labels.long(), classes),
     # -- neural operations ---------------------------------------------------------------------------------------------
     "unfold": unfold, "fold": fold, "conv1d": F.conv1d, "conv2d": F.conv2d, "max_pool": by_axes("max_pool"), "average_pool": by_axes("avg_pool"),
-    "largest": lambda a, axis: F.one_hot(a.argmax(axis), len(a)).bool(), "layer_norm": layer_norm, "batch_norm": batch_norm,
+    "first_equal": lambda a, b, axis: (a == b) & ((a == b).cumsum(axis) == 1), "layer_norm": layer_norm, "batch_norm": batch_norm,
     "embedding": lambda weight, labels: weight[torch.as_tensor(np.asarray(labels, int))], "scaled_dot_product_attention": attention,
     "mean_absolute_error": F.l1_loss, "huber": F.huber_loss, "kl_divergence": kl_divergence, "negative_log_likelihood": of_classes(F.nll_loss),
 }  # fmt: skip

@@ -6,6 +6,7 @@ that windows stand side by side) and ``padding`` are one number, or one for each
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -16,6 +17,7 @@ from tinygrad_wb.operation import operation
 from tinygrad_wb.operations.reductions import max, mean
 from tinygrad_wb.operations.shaping import broadcast_to, shape_of
 from tinygrad_wb.operations.windows import fold, for_each_axis, framed, positions, unfold
+from tinygrad_wb.value import Value
 
 __all__ = ["average_pool", "max_pool"]
 
@@ -46,24 +48,37 @@ def _to_windows(g: Any, y: Any) -> Any:
     return g.reshape(batch, channels, 1, math.prod(places))
 
 
-def first_largest(a: Any, axis: int) -> Any:
-    """Whether it is the largest along an axis; of equals the first, and nan counts as the largest."""
-    if np.ndim(a) == 0:
-        return True
-    places = np.arange(a.shape[axis]).reshape([-1 if i == axis else 1 for i in range(a.ndim)])
-    return places == np.expand_dims(np.argmax(a, axis), axis)
+def first_equals(a: Any, b: Any, axis: int) -> Any:
+    """Whether a equals b, or is nan, for the first time along an axis."""
+    same = np.asarray((a == b) | (a != a))
+    if not same.ndim:
+        return bool(same)
+    before = np.zeros((), np.bool_)
+    for k in range(same.shape[axis]):
+        part = same[(slice(None),) * axis + (slice(k, k + 1),)]
+        np.greater(part, before, out=part)  # here, and not before
+        before = before | part
+    return same
 
 
-@operation(numpy="first_largest({a}, {axis})", helper=first_largest, da=None)
-def largest(a: Any, axis: int = 0) -> Any:
-    """Whether it is the largest along an axis; of equals the first."""
-    return first_largest(a, axis)
+@operation(numpy="first_equals({a}, {b}, {axis})", helper=first_equals, da=None, db=None)
+def first_equal(a: Any, b: Any, axis: int = 0) -> Any:
+    """Whether a equals b, or is nan, for the first time along an axis."""
+    return first_equals(a, b, axis)
+
+
+def _largest(windows: Any) -> Any:
+    """The maximum along the window; of plain arrays number by number, as NumPy is slow along a short axis within."""
+    if type(windows) is Value:
+        return max(windows, 2)
+    return functools.reduce(np.maximum, [windows[:, :, k] for k in range(windows.shape[2])])
 
 
 def _max_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any, shared: Any) -> Any:
     # All goes to the largest. Which that is, is a constant: it does not change smoothly.
     frame = _frame("max_pool", a, window, stride, padding)
-    return fold(_to_windows(g, y) * largest(shared, 2), shape_of(a)[2:], **frame)
+    first = first_equal(shared, _to_windows(y, y), 2)
+    return fold(_to_windows(g, y) * first, shape_of(a)[2:], **frame)
 
 
 @operation(
@@ -79,7 +94,7 @@ def max_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0, *, share
     >>> wb.max_pool([[[1.0, 3.0, 2.0, 0.0]]], 2)
     array([[[3., 2.]]])
     """
-    return _pooled(max(shared, 2), a, _frame("max_pool", a, window, stride, padding))
+    return _pooled(_largest(shared), a, _frame("max_pool", a, window, stride, padding))
 
 
 def _average_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any) -> Any:
