@@ -10,8 +10,11 @@ products as well: ∂Loss/∂w with the same columns, and ∂Loss/∂x, the tran
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
+
+import numpy as np
 
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation
@@ -28,8 +31,8 @@ LAYOUT = {1: "length", 2: "height, width"}
 # place. einsum and tensordot, given the windows as they are, take five to ten times as long.
 
 
-def _frame(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> dict[str, Any]:
-    """The options of `unfold`, after a look at the shapes."""
+def _check(axes: int, x: Any, w: Any, groups: Any) -> str:
+    """Look at the shapes; the call, for other errors."""
     shape, weights = shape_of(x), shape_of(w)
     call = f"conv{axes}d(x, w): x has shape {shape} and w {weights}"
     if len(shape) != axes + 2 or len(weights) != axes + 2:
@@ -37,7 +40,7 @@ def _frame(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, 
         raise ShapeError(
             f"{call}; x must be (batch, channels, {LAYOUT[axes]}) and w (out, channels / groups, {LAYOUT[axes]}){batch}"
         )
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+    if not isinstance(groups, (int, np.integer)) or groups < 1:
         raise ValueError(f"groups must be a whole number from 1, got {groups!r:.80}")
     if shape[1] != weights[1] * groups:
         last = "; are the channels the last axis of x? Move it to second" if shape[-1] == weights[1] * groups else ""
@@ -48,12 +51,17 @@ def _frame(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, 
         )
     if weights[0] % groups:
         raise ShapeError(f"{call}; the {weights[0]} outputs of w must divide into {groups} groups")
-    return framed(call, shape[2:], weights[2:], stride, padding, dilation)
+    return call
+
+
+def _frame(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, call: str = "") -> dict[str, Any]:
+    """The options of `unfold`."""
+    return framed(call, shape_of(x)[2:], shape_of(w)[2:], stride, padding, dilation)
 
 
 def _columns(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
     """The windows of x, of each group's channels one below the other: (batch, groups, channels · window, positions)."""
-    columns = unfold(x, **_frame(axes, x, w, stride, padding, dilation, groups))
+    columns = unfold(x, **_frame(x, w, stride, padding, dilation, _check(axes, x, w, groups)))
     batch, channels, window, places = columns.shape
     return columns.reshape(batch, groups, channels // groups * window, places)
 
@@ -70,29 +78,24 @@ def _in_rows(g: Any, groups: int) -> Any:
     return g.reshape(batch, groups, out // groups, math.prod(places))
 
 
-def _dx(axes: int, g: Any, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    batch, channels, *sizes = shape_of(x)
-    frame = _frame(axes, x, w, stride, padding, dilation, groups)
+def _dx(g: Any, y: Any, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, shared: Any) -> Any:
+    frame = _frame(x, w, stride, padding, dilation)
     columns = _rows(w, groups).transpose(0, 2, 1) @ _in_rows(g, groups)
-    window = math.prod(frame["window"])
-    return fold(columns.reshape(batch, channels, window, columns.shape[-1]), tuple(sizes), **frame)
+    batch, channels, *sizes = shape_of(x)
+    columns = columns.reshape(batch, channels, math.prod(frame["window"]), columns.shape[-1])
+    return fold(columns, tuple(sizes), **frame)
 
 
-def _dw(g: Any, w: Any, groups: int, columns: Any) -> Any:
-    return sum(_in_rows(g, groups) @ columns.transpose(0, 1, 3, 2), 0).reshape(*shape_of(w))
+def _dw(g: Any, y: Any, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, shared: Any) -> Any:
+    return sum(_in_rows(g, groups) @ shared.transpose(0, 1, 3, 2), 0).reshape(*shape_of(w))
 
 
-def _convolved(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, columns: Any) -> Any:
-    frame = _frame(axes, x, w, stride, padding, dilation, groups)
-    y = _rows(w, groups) @ columns
-    return y.reshape(shape_of(x)[0], shape_of(w)[0], *positions(shape_of(x)[2:], **frame))
+def _convolved(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, columns: Any) -> Any:
+    places = positions(shape_of(x)[2:], **_frame(x, w, stride, padding, dilation))
+    return (_rows(w, groups) @ columns).reshape(shape_of(x)[0], shape_of(w)[0], *places)
 
 
-@operation(
-    shared=lambda x, w, **how: _columns(1, x, w, **how),
-    dx=lambda g, y, x, w, shared, **how: _dx(1, g, x, w, **how),
-    dw=lambda g, y, x, w, groups, shared, **how: _dw(g, w, groups, shared),
-)
+@operation(shared=functools.partial(_columns, 1), dx=_dx, dw=_dw)
 def conv1d(
     x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, *, shared: Any
 ) -> Any:
@@ -107,14 +110,10 @@ def conv1d(
     >>> wb.conv1d([[[1.0, 2.0, 4.0, 8.0]]], [[[-1.0, 1.0]]])  # how much it grows
     array([[[1., 2., 4.]]])
     """
-    return _convolved(1, x, w, stride, padding, dilation, groups, shared)
+    return _convolved(x, w, stride, padding, dilation, groups, shared)
 
 
-@operation(
-    shared=lambda x, w, **how: _columns(2, x, w, **how),
-    dx=lambda g, y, x, w, shared, **how: _dx(2, g, x, w, **how),
-    dw=lambda g, y, x, w, groups, shared, **how: _dw(g, w, groups, shared),
-)
+@operation(shared=functools.partial(_columns, 2), dx=_dx, dw=_dw)
 def conv2d(
     x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, *, shared: Any
 ) -> Any:
@@ -130,4 +129,4 @@ def conv2d(
              [6., 9., 6.],
              [4., 6., 4.]]]])
     """
-    return _convolved(2, x, w, stride, padding, dilation, groups, shared)
+    return _convolved(x, w, stride, padding, dilation, groups, shared)
