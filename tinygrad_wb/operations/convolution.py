@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import shape_of
-from tinygrad_wb.operations.windows import fold, framed, positions, unfold
+from tinygrad_wb.operations.windows import fold, framed, hashable, positions, unfold
 
 __all__ = ["conv1d", "conv2d"]
 
@@ -31,37 +30,35 @@ LAYOUT = {1: "length", 2: "height, width"}
 # place. einsum and tensordot, given the windows as they are, take five to ten times as long.
 
 
-def _check(axes: int, x: Any, w: Any, groups: Any) -> str:
-    """Look at the shapes; the call, for other errors."""
+def _check(axes: int, x: Any, w: Any, groups: Any) -> None:
+    """Look at the shapes."""
     shape, weights = shape_of(x), shape_of(w)
-    call = f"conv{axes}d(x, w): x has shape {shape} and w {weights}"
     if len(shape) != axes + 2 or len(weights) != axes + 2:
         batch = "; one item without a batch is x[None]" if len(shape) == axes + 1 else ""
-        raise ShapeError(
-            f"{call}; x must be (batch, channels, {LAYOUT[axes]}) and w (out, channels / groups, {LAYOUT[axes]}){batch}"
+        raise ValueError(
+            f"x must be (batch, channels, {LAYOUT[axes]}) and w (out, channels / groups, {LAYOUT[axes]}){batch}"
         )
     if not isinstance(groups, (int, np.integer)) or groups < 1:
         raise ValueError(f"groups must be a whole number from 1, got {groups!r:.80}")
     if shape[1] != weights[1] * groups:
         last = "; are the channels the last axis of x? Move it to second" if shape[-1] == weights[1] * groups else ""
         of_groups = f" in each of {groups} groups" if groups > 1 else ""
-        raise ShapeError(
-            f"{call}; w takes {weights[1]} channels{of_groups}, so x must have {weights[1] * groups}, "
-            f"it has {shape[1]}{last}"
+        raise ValueError(
+            f"w takes {weights[1]} channels{of_groups}, so x must have {weights[1] * groups}, it has {shape[1]}{last}"
         )
     if weights[0] % groups:
-        raise ShapeError(f"{call}; the {weights[0]} outputs of w must divide into {groups} groups")
-    return call
+        raise ValueError(f"the {weights[0]} outputs of w must divide into {groups} groups")
 
 
-def _frame(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, call: str = "") -> dict[str, Any]:
+def _frame(x: Any, w: Any, stride: Any, padding: Any, dilation: Any) -> dict[str, Any]:
     """The options of `unfold`."""
-    return framed(call, shape_of(x)[2:], shape_of(w)[2:], stride, padding, dilation)
+    return framed(shape_of(x)[2:], shape_of(w)[2:], hashable(stride), hashable(padding), hashable(dilation))
 
 
 def _columns(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
     """The windows of x, of each group's channels one below the other: (batch, groups, channels · window, positions)."""
-    columns = unfold(x, **_frame(x, w, stride, padding, dilation, _check(axes, x, w, groups)))
+    _check(axes, x, w, groups)
+    columns = unfold(x, **_frame(x, w, stride, padding, dilation))
     batch, channels, window, places = columns.shape
     return columns.reshape(batch, groups, channels // groups * window, places)
 

@@ -12,28 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation
 from tinygrad_wb.operations.reductions import max, mean
 from tinygrad_wb.operations.shaping import broadcast_to, shape_of
-from tinygrad_wb.operations.windows import fold, for_each_axis, framed, positions, unfold
+from tinygrad_wb.operations.windows import fold, for_each_axis, framed, hashable, positions, unfold
 from tinygrad_wb.value import Value
 
 __all__ = ["average_pool", "max_pool"]
 
 
-def _frame(call: str, a: Any, window: Any, stride: Any, padding: Any) -> dict[str, Any]:
+def _frame(a: Any, window: Any, stride: Any, padding: Any) -> dict[str, Any]:
     """The options of `unfold`, after a look at the shapes."""
     shape = shape_of(a)
-    call = f"{call}(a, window={window!r:.80}): a has shape {shape}"
     if len(shape) < 3:
-        raise ShapeError(f"{call}; it must be (batch, channels, length) or (batch, channels, height, width)")
-    axes = len(shape) - 2
-    window = for_each_axis("window", window, axes)
-    padding = for_each_axis("padding", padding, axes, least=0)
+        raise ValueError("a must be (batch, channels, length) or (batch, channels, height, width)")
+    window = for_each_axis("window", window, len(shape) - 2)
+    padding = for_each_axis("padding", padding, len(shape) - 2, least=0)
     if any(2 * p > n for p, n in zip(padding, window, strict=True)):
         raise ValueError(f"padding {padding} may be half of the window {window} at most: a window must see something")
-    return framed(call, shape[2:], window, window if stride is None else stride, padding)
+    return framed(shape[2:], window, window if stride is None else hashable(stride), padding)
 
 
 def _pooled(y: Any, a: Any, frame: dict[str, Any]) -> Any:
@@ -76,13 +73,13 @@ def _largest(windows: Any) -> Any:
 
 def _max_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any, shared: Any) -> Any:
     # All goes to the largest. Which that is, is a constant: it does not change smoothly.
-    frame = _frame("max_pool", a, window, stride, padding)
+    frame = _frame(a, window, stride, padding)
     first = first_equal(shared, _to_windows(y, y), 2)
     return fold(_to_windows(g, y) * first, shape_of(a)[2:], **frame)
 
 
 @operation(
-    shared=lambda a, **how: unfold(a, **_frame("max_pool", a, **how), fill=-math.inf),
+    shared=lambda a, **how: unfold(a, **_frame(a, **how), fill=-math.inf),
     da=_max_pool_da,
 )
 def max_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0, *, shared: Any) -> Any:
@@ -94,11 +91,11 @@ def max_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0, *, share
     >>> wb.max_pool([[[1.0, 3.0, 2.0, 0.0]]], 2)
     array([[[3., 2.]]])
     """
-    return _pooled(_largest(shared), a, _frame("max_pool", a, window, stride, padding))
+    return _pooled(_largest(shared), a, _frame(a, window, stride, padding))
 
 
 def _average_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any) -> Any:
-    frame = _frame("average_pool", a, window, stride, padding)
+    frame = _frame(a, window, stride, padding)
     size = math.prod(frame["window"])
     share = _to_windows(g, y) / size
     return fold(broadcast_to(share, (*share.shape[:2], size, share.shape[3])), shape_of(a)[2:], **frame)
@@ -112,5 +109,5 @@ def average_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0) -> A
     >>> wb.average_pool([[[1.0, 3.0, 2.0, 0.0]]], 2)
     array([[[2., 1.]]])
     """
-    frame = _frame("average_pool", a, window, stride, padding)
+    frame = _frame(a, window, stride, padding)
     return _pooled(mean(unfold(a, **frame), 2), a, frame)

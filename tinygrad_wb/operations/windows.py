@@ -13,12 +13,12 @@ is how many are put before and after, each of them ``fill``. All of these are tu
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation
 from tinygrad_wb.operations.shaping import shape_of
 
@@ -98,13 +98,12 @@ def fold(a: Any, sizes: Any, window: Any, stride: Any, padding: Any, dilation: A
 # -- what users say, as tuples ----------------------------------------------------------------------------------
 
 
-def framed(
-    call: str, sizes: tuple[int, ...], window: Any, stride: Any, padding: Any, dilation: Any = 1
-) -> dict[str, tuple[Any, ...]]:
+@functools.lru_cache(maxsize=1024)
+def framed(sizes: tuple[int, ...], window: Any, stride: Any, padding: Any, dilation: Any = 1) -> dict[str, Any]:
     """The options of `unfold` and `fold`, from what users give: one number for all axes, or one for each.
 
     ``padding`` may also be "valid" (none) or "same" (so much that the sizes stay as they are). Windows that don't fit
-    raise ``ShapeError``.
+    raise ``ValueError``. What comes back is kept, and not to be changed.
     """
     axes = len(sizes)
     window = for_each_axis("window", window, axes)
@@ -123,8 +122,13 @@ def framed(
     frame = {"window": window, "stride": stride, "padding": pairs, "dilation": dilation}
     if any(n < 1 for n in positions(sizes, **frame)):
         whole = widened(sizes, pairs)
-        raise ShapeError(f"{call}; a window over {spans} doesn't fit into {whole}, padding included: pad more?")
+        raise ValueError(f"a window over {spans} doesn't fit into {whole}, padding included: pad more?")
     return frame
+
+
+def hashable(given: Any) -> Any:
+    """A list as a tuple."""
+    return tuple(given) if isinstance(given, list) else given
 
 
 def for_each_axis(what: str, given: Any, axes: int, least: int = 1) -> tuple[int, ...]:
