@@ -117,5 +117,6 @@ class BatchNorm(Module):
 
 
 def _scale_and_shift(layer: str, shape: tuple[int, ...], dtype: Any) -> tuple[Value, Value]:
-    rng = np.random.default_rng(0)  # which ones and zeros don't ask
-    return tuple(initial(layer, init, init, shape, rng, dtype) for init in ("ones", "zeros"))  # type: ignore[return-value]
+    rng = np.random.default_rng()  # which neither asks
+    weight, bias = (initial(layer, kind, kind, shape, rng, dtype) for kind in ("ones", "zeros"))
+    return weight, bias
