@@ -75,7 +75,13 @@ def room(module):
 
 
 def test_the_reader_of_imports_sees_imports():
-    assert set(imports(MODULES["nn.layers"])) >= {"nn.module", "nn.names", "operations.neural", "nn.initializers", "errors"}
+    assert set(imports(MODULES["nn.layers"])) >= {
+        "nn.module",
+        "nn.names",
+        "operations.neural",
+        "nn.initializers",
+        "errors",
+    }
     assert "operation" not in set(imports(MODULES["value"])), "imported for type checkers only"
     assert len(MODULES) > 25
 

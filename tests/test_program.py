@@ -744,9 +744,7 @@ def loss_of(y, leaves):
     return wb.sum(y * y * 0.5 + y * weights) if leaves else y
 
 
-HELPERS = (
-    "erf_of_array added_at names_each_once unfolded folded positions widened middle seen first_equals embedded".split()
-)
+HELPERS = "erf_of_array added_at names_each_once unfolded folded positions widened middle all_windows side_by_side first_equals embedded".split()
 
 
 def sized_down(x, dtype):

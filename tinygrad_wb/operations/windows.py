@@ -41,10 +41,11 @@ def middle(sizes: Any, padding: Any) -> Any:
     return (..., *[slice(before, before + n) for n, (before, _) in zip(sizes, padding)])
 
 
-def seen(at: Any, stride: Any, dilation: Any, places: Any) -> Any:
-    """Where the numbers stand that the windows, in all places, have at one place in the window."""
-    starts = [i * d for i, d in zip(at, dilation)]
-    return (..., *[slice(i, i + s * (n - 1) + 1, s) for i, s, n in zip(starts, stride, places)])
+def all_windows(a: Any, window: Any, stride: Any, dilation: Any, places: Any) -> Any:
+    """All windows, seen without a copy: (batch, channels, *window, *places), as sliding_window_view gives them."""
+    within = [d * n for d, n in zip(dilation, a.strides[2:])]
+    between = [s * n for s, n in zip(stride, a.strides[2:])]
+    return np.ndarray((*a.shape[:2], *window, *places), a.dtype, a, 0, (*a.strides[:2], *within, *between))
 
 
 def unfolded(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: Any = 0.0) -> Any:
@@ -54,11 +55,7 @@ def unfolded(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill
     if any(map(any, padding)):
         inner, a = a, np.full((*head, *widened(sizes, padding)), fill, np.result_type(a, fill))
         a[middle(sizes, padding)] = inner
-    a = np.ascontiguousarray(a)
-    # All windows, seen without a copy: what sliding_window_view does, in a twentieth of the time
-    within = [d * n for d, n in zip(dilation, a.strides[2:])]
-    between = [s * n for s, n in zip(stride, a.strides[2:])]
-    view = np.ndarray((*head, *window, *places), a.dtype, a, 0, (*a.strides[:2], *within, *between))
+    view = all_windows(np.ascontiguousarray(a), window, stride, dilation, places)
     return view.reshape(*head, math.prod(window), math.prod(places))
 
 
@@ -67,10 +64,18 @@ def folded(a: Any, sizes: Any, window: Any, stride: Any, padding: Any, dilation:
     head = a.shape[:2]
     places = positions(sizes, window, stride, padding, dilation)
     y = np.zeros((*head, *widened(sizes, padding)), a.dtype)
-    a = a.reshape(*head, *window, *places)
-    for at in np.ndindex(*window):
-        y[seen(at, stride, dilation, places)] += a[(slice(None), slice(None), *at)]
+    view, a = all_windows(y, window, stride, dilation, places), a.reshape(*head, *window, *places)
+    if side_by_side(window, stride, dilation):
+        view[...] = a
+    else:
+        for at in np.ndindex(*window):
+            view[(slice(None), slice(None), *at)] += a[(slice(None), slice(None), *at)]
     return y[middle(sizes, padding)]
+
+
+def side_by_side(window: Any, stride: Any, dilation: Any) -> bool:
+    """Whether no number is in two windows."""
+    return all([s > d * (k - 1) for k, s, d in zip(window, stride, dilation)])
 
 
 @operation(

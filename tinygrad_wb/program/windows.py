@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.operations.windows import middle, positions, seen, widened
+from tinygrad_wb.operations.windows import all_windows, middle, positions, side_by_side, widened
 from tinygrad_wb.program.plan import data_of
 
 if TYPE_CHECKING:
@@ -28,19 +28,11 @@ def unfold(form: FastForm, step: Step) -> bool:
     fill = how.pop("fill")
     if data.dtype != step.data.dtype:
         return False
-    head, sizes = data.shape[:2], data.shape[2:]
-    padded: Any = np.full((*head, *widened(sizes, how["padding"])), fill, data.dtype)
-    window, places = how["window"], positions(sizes, **how)
-    shape = (*head, *window, *places)
-    steps = padded.strides[2:]
-    within = [d * n for d, n in zip(how["dilation"], steps)]
-    between = [s * n for s, n in zip(how["stride"], steps)]
-    view: Any = np.ndarray(shape, data.dtype, padded, 0, (*padded.strides[:2], *within, *between))
+    _, view, inside = _windows(form, data.shape[:2], data.shape[2:], data.dtype, how, fill)
     copyto = form._function("copyto", np.copyto)
-    inside = _named(form, padded[middle(sizes, how["padding"])])
     form.lines.append(f"{copyto}({inside}, {form._text(a)})")
-    place = form._place(step)
-    form.lines.append(f"{copyto}({_seen_as(form, place, shape)}, {_named(form, view)})")
+    columns = _seen_as(form, form._place(step), view.shape)
+    form.lines.append(f"{copyto}({columns}, {_named(form, view)})")
     return True
 
 
@@ -48,26 +40,31 @@ def fold(form: FastForm, step: Step) -> bool:
     (a,) = step.inputs
     how = dict(step.options)
     sizes = how.pop("sizes")
-    window, places = how["window"], positions(sizes, **how)
+    window = how["window"]
     if math.prod(window) > MOST or data_of(a).dtype != step.data.dtype:
         return False
-    head = step.data.shape[:2]
-    padded: Any = np.zeros((*head, *widened(sizes, how["padding"])), step.data.dtype)
-    columns = _seen_as(form, form._text(a), (*head, *window, *places))
-    form.lines.append(f"{_named(form, padded)}.fill(0.0)")
-    add = form._function("add", np.add)
-    for at in np.ndindex(*window):
-        y = _named(form, padded[seen(at, how["stride"], how["dilation"], places)])
-        index = (slice(None), slice(None), *at)
-        column = (
-            _named(form, form.namespace[columns][index])
-            if columns in form.namespace
-            else f"{columns}[:, :, {', '.join(map(str, at))}]"
-        )
-        form.lines.append(f"{add}({y}, {column}, {y})")
-    inside = _named(form, padded[middle(sizes, how["padding"])])
-    form.lines.append(f"{form._function('copyto', np.copyto)}({form._place(step)}, {inside})")
+    padded, view, inside = _windows(form, step.data.shape[:2], sizes, step.data.dtype, how, 0.0)
+    columns = _seen_as(form, form._text(a), view.shape)
+    copyto = form._function("copyto", np.copyto)
+    if side_by_side(window, how["stride"], how["dilation"]):
+        form.lines.append(f"{copyto}({_named(form, view)}, {columns})")
+    else:
+        add = form._function("add", np.add)
+        form.lines.append(f"{_named(form, padded)}.fill(0.0)")
+        for at in np.ndindex(*window):
+            y, column = _named(form, view[:, :, *at]), f"{columns}[:, :, {', '.join(map(str, at))}]"
+            if columns in form.namespace:
+                column = _named(form, form.namespace[columns][:, :, *at])
+            form.lines.append(f"{add}({y}, {column}, {y})")
+    form.lines.append(f"{copyto}({form._place(step)}, {inside})")
     return True
+
+
+def _windows(form: FastForm, head: Any, sizes: Any, dtype: Any, how: Any, fill: float) -> tuple[Any, Any, str]:
+    """Memory for an array and its padding, all windows of it, and the name of what is inside the padding."""
+    padded = np.full((*head, *widened(sizes, how["padding"])), fill, dtype)
+    view = all_windows(padded, how["window"], how["stride"], how["dilation"], positions(sizes, **how))
+    return padded, view, _named(form, padded[middle(sizes, how["padding"])])
 
 
 def _named(form: FastForm, array: Any) -> str:
