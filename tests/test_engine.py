@@ -140,6 +140,8 @@ def test_scalars_never_hold_numpy_numbers(name):
         "cross_entropy",
         "sort",
         "argsort",
+        "unfold",
+        "fold",
     ):
         return
     try:
@@ -809,6 +811,17 @@ def spelled_cross_entropy(a):
     return -picked.mean()
 
 
+def spelled_conv1d(x, w):
+    """With a stride of 2 and zeros at both ends, by the three places of the window."""
+    x = wb.concatenate([np.zeros((2, 3, 1)), x, np.zeros((2, 3, 1))], axis=2)
+    return w[:, :, 0] @ x[:, :, 0:5:2] + w[:, :, 1] @ x[:, :, 1:6:2] + w[:, :, 2] @ x[:, :, 2:7:2]
+
+
+def spelled_conv2d(x, w):
+    places = [(i, j) for i in range(2) for j in range(3)]
+    return sum(w[:, :, i, j] @ x[:, :, i : i + 3, j : j + 2].reshape(2, 3, 6) for i, j in places).reshape(2, 4, 3, 2)
+
+
 def spelled_erf_gelu(a):
     return a * 0.5 * (1.0 + wb.erf(a * (1 / math.sqrt(2))))
 
@@ -835,6 +848,51 @@ FUSED = {
     "var ddof": (lambda a: a.var(axis=1, ddof=1), lambda a: wb.square(a - a.mean(axis=1, keepdims=True)).sum(axis=1) / 2.0, (ROWS,)),
     "square": (wb.square, lambda a: a * a, (ROWS,)),
     "silu": (wb.silu, lambda a: a * wb.sigmoid(a), (ROWS,)),
+    "cross_entropy by negative_log_likelihood": (
+        lambda a: wb.cross_entropy(a, LABELS, class_weights=[1.0, 2.0, 0.5]),
+        lambda a: wb.negative_log_likelihood(wb.log_softmax(a), LABELS, [1.0, 2.0, 0.5]), (ROWS,),
+    ),
+    "cross_entropy smoothed": (
+        lambda a: wb.cross_entropy(a, LABELS, 0.3), lambda a: -(wb.log_softmax(a) * (0.7 * np.eye(3)[LABELS] + 0.1)).sum() / 4.0, (ROWS,),
+    ),
+    "kl_divergence": (
+        lambda a, t: wb.kl_divergence(wb.log_softmax(a), wb.softmax(t)),
+        lambda a, t: (spelled_softmax(t) * wb.log(spelled_softmax(t) / spelled_softmax(a))).sum() / 4.0, (ROWS, ROWS[::-1]),
+    ),
+    "huber": (
+        lambda a, b: wb.huber(a, b, delta=0.7), lambda a, b: wb.where(abs(a - b) < 0.7, 0.5 * (a - b) ** 2, 0.7 * (abs(a - b) - 0.35)).mean(), (ROWS, ROWS[::-1]),
+    ),
+    "mean_absolute_error": (wb.mean_absolute_error, lambda a, b: abs(a - b).mean(), (ROWS, ROWS[::-1])),
+    "embedding": (lambda a: wb.embedding(a, LABELS), lambda a: a[LABELS], (ROWS,)),
+    "conv1d": (
+        lambda x, w: wb.conv1d(x, w, 2, 1), spelled_conv1d, (RNG.normal(size=(2, 3, 5)), RNG.normal(size=(2, 3, 3))),
+    ),
+    "conv2d": (
+        wb.conv2d, spelled_conv2d,
+        (RNG.normal(size=(2, 3, 4, 4)), RNG.normal(size=(4, 3, 2, 3))),
+    ),
+    "max_pool": (lambda a: wb.max_pool(a, 2), lambda a: a.reshape(2, 3, 2, 2, 3, 2).max(axis=(3, 5)), (RNG.normal(size=(2, 3, 4, 6)),)),
+    "average_pool": (lambda a: wb.average_pool(a, 2), lambda a: a.reshape(2, 3, 2, 2, 3, 2).mean(axis=(3, 5)), (RNG.normal(size=(2, 3, 4, 6)),)),
+    "layer_norm": (
+        wb.layer_norm, lambda a, w, b: (a - a.mean(axis=1, keepdims=True)) / wb.sqrt(a.var(axis=1, keepdims=True) + 1e-5) * w + b,
+        (ROWS, COLUMN, RNG.normal(size=3)),
+    ),
+    "batch_norm": (
+        wb.batch_norm, lambda a, w, b: (a - a.mean(axis=0)) / wb.sqrt(a.var(axis=0) + 1e-5) * w + b, (ROWS, COLUMN, RNG.normal(size=3)),
+    ),
+    "batch_norm of pictures": (
+        wb.batch_norm, lambda a, w, b: wb.batch_norm(a.transpose(0, 2, 3, 1).reshape(12, 3), w, b).reshape(2, 2, 3, 3).transpose(0, 3, 1, 2),
+        (RNG.normal(size=(2, 3, 2, 3)), COLUMN, RNG.normal(size=3)),
+    ),
+    "scaled_dot_product_attention": (
+        wb.scaled_dot_product_attention, lambda q, k, v, m: spelled_softmax(q @ k.transpose(0, 2, 1) / math.sqrt(3.0) + m) @ v,
+        (RNG.normal(size=(2, 4, 3)), RNG.normal(size=(2, 5, 3)), RNG.normal(size=(2, 5, 2)), RNG.normal(size=(4, 5))),
+    ),
+    "scaled_dot_product_attention causal": (
+        lambda q, k, v: wb.scaled_dot_product_attention(q, k, v, causal=True),
+        lambda q, k, v: wb.stack([spelled_softmax(q[i] @ k[: i + 1].T / math.sqrt(3.0)) @ v[: i + 1] for i in range(4)]),
+        (ROWS, ROWS[::-1], RNG.normal(size=(4, 2))),
+    ),
     "sigmoid": (wb.sigmoid, lambda a: 1.0 / (1.0 + wb.exp(-a)), (ROWS,)),
     "sigmoid by tanh": (wb.sigmoid, lambda a: 0.5 * (1.0 + wb.tanh(a * 0.5)), (ROWS,)),
     "softplus": (wb.softplus, lambda a: wb.log(1.0 + wb.exp(a)), (ROWS,)),

@@ -151,9 +151,114 @@ def log_softmax(a, axis=-1):
     return a - logsumexp(a, axis, True)
 
 
-def cross_entropy(logits, labels):
-    rows = log_softmax(logits).reshape(-1, logits.shape[-1])
-    return -np.mean([row[int(label)] for row, label in zip(rows, np.ravel(labels), strict=True)])
+def cross_entropy(logits, labels, label_smoothing=0.0, class_weights=None):
+    """By the truth as probabilities, each class weighted."""
+    classes = logits.shape[-1]
+    weights = np.ones(classes) if class_weights is None else np.asarray(class_weights, float)
+    labels = np.asarray(labels, int).ravel()
+    truth = (np.eye(classes)[labels] * (1 - label_smoothing) + label_smoothing / classes) * weights
+    return -np.sum(truth * log_softmax(logits).reshape(-1, classes)) / weights[labels].sum()
+
+
+def negative_log_likelihood(log_probabilities, labels, class_weights=None):
+    rows, labels = log_probabilities.reshape(-1, log_probabilities.shape[-1]), np.asarray(labels, int).ravel()
+    return -np.average(
+        rows[np.arange(len(labels)), labels], weights=None if class_weights is None else np.take(class_weights, labels)
+    )
+
+
+def huber(a, b, delta=1.0):
+    e = np.abs(a - b)
+    return np.mean(np.where(e <= delta, e**2 / 2, delta * (e - delta / 2)))
+
+
+def each_window(shape, window, stride=1, padding=0, dilation=1, places=None):
+    """For each position: where it stands among the positions, and (number in the window, its index in a), one by one."""
+    axes = len(shape) - 2
+    window, stride, dilation = (np.broadcast_to(x, (axes,)) for x in (window, stride, dilation))
+    pads = np.broadcast_to(np.asarray(padding).reshape(-1, 1) if np.ndim(padding) == 1 else padding, (axes, 2))
+    spans = dilation * (window - 1) + 1
+    counts = [(n + b + a - span) // s + 1 for n, (b, a), span, s in zip(shape[2:], pads, spans, stride, strict=True)]
+    for at in np.ndindex(*counts):
+        inside = []
+        for k, t in enumerate(np.ndindex(*window)):
+            index = [i * s + j * d - b for i, s, j, d, (b, _) in zip(at, stride, t, dilation, pads, strict=True)]
+            if all(0 <= i < n for i, n in zip(index, shape[2:], strict=True)):
+                inside.append((k, t, tuple(index)))
+        yield at, counts, inside
+
+
+def convolved(x, w, stride=1, padding=0, dilation=1, groups=1):
+    """A convolution, number by number."""
+    window = w.shape[2:]
+    if isinstance(padding, str):
+        spans = [k * d - d for k, d in zip(window, np.broadcast_to(dilation, (len(window),)), strict=True)]
+        padding = [[n // 2, n - n // 2] for n in spans] if padding == "same" else 0
+    out, each = len(w) // groups, w.shape[1]
+    places = list(each_window(x.shape, window, stride, padding, dilation))
+    y = np.zeros((len(x), len(w), *(places[0][1])))
+    for at, _, inside in places:
+        for o in range(len(w)):
+            channels = slice(o // out * each, (o // out + 1) * each)
+            for _, t, index in inside:
+                y[(slice(None), o, *at)] += x[(slice(None), channels, *index)] @ w[(o, slice(None), *t)]
+    return y
+
+
+def unfolded(a, window, stride, padding, dilation, fill=0.0):
+    places = list(each_window(a.shape, window, stride, padding, dilation))
+    y = np.full((*a.shape[:2], int(np.prod(window)), len(places)), fill, float)
+    for i, (_, _, inside) in enumerate(places):
+        for k, _, index in inside:
+            y[:, :, k, i] = a[(..., *index)]
+    return y
+
+
+def folded(a, sizes, window, stride, padding, dilation):
+    y = np.zeros((*a.shape[:2], *sizes))
+    for i, (_, _, inside) in enumerate(each_window(y.shape, window, stride, padding, dilation)):
+        for k, _, index in inside:
+            y[(..., *index)] += a[:, :, k, i]
+    return y
+
+
+def pooled(reduce):
+    def pool(a, window, stride=None, padding=0):
+        places = list(each_window(a.shape, window, window if stride is None else stride, padding))
+        y = np.zeros((*a.shape[:2], *places[0][1]))
+        for at, _, inside in places:
+            y[(..., *at)] = reduce(np.stack([a[(..., *index)] for *_, index in inside]), window, a.ndim - 2)
+        return y
+
+    return pool
+
+
+def normalised(a, weight, bias, axes, own, epsilon=1e-5):
+    place = [n if i in own else 1 for i, n in enumerate(a.shape)]
+    weight, bias = (np.reshape(x, place) if np.ndim(x) else x for x in (weight, bias))
+    deviation = np.sqrt(np.var(a, axis=axes, keepdims=True) + epsilon)
+    return (a - np.mean(a, axis=axes, keepdims=True)) / deviation * weight + bias
+
+
+def layer_norm(a, weight=1.0, bias=0.0, axis=-1, epsilon=1e-5):
+    axes = tuple(np.arange(a.ndim)[list(np.atleast_1d(axis))])
+    return normalised(a, weight, bias, axes, axes, epsilon)
+
+
+def batch_norm(a, weight=1.0, bias=0.0, epsilon=1e-5):
+    return normalised(a, weight, bias, (0, *range(2, a.ndim)), (1,), epsilon)
+
+
+def attention(query, key, value, mask=0.0, causal=False, scale=None):
+    """Query by query, key by key."""
+    scores = np.matmul(query, np.swapaxes(key, -1, -2)) * (1 / np.sqrt(query.shape[-1]) if scale is None else scale)
+    mask = np.asarray(mask)
+    visible = np.broadcast_to(mask if mask.dtype == bool else True, scores.shape).copy()
+    scores = scores if mask.dtype == bool else scores + mask
+    for i in range(scores.shape[-2]):
+        visible[..., i, :] &= np.arange(scores.shape[-1]) <= i if causal else True
+    e = np.where(visible, np.exp(scores), 0.0)
+    return np.matmul(e / np.where(e.sum(-1, keepdims=True) == 0, 1.0, e.sum(-1, keepdims=True)), value)
 
 
 def put(a, index, shape):
@@ -353,6 +458,8 @@ ROWS = {
         cross_entropy,
         sample((4, 3), np.array([0, 2, 2, 1])), sample((3,), 1), sample((2, 2, 3), np.array([[0, 1], [2, 2]])), sample((2, 1), [0, 0]),
         sample((2, 3), np.array([1, 2], np.uint8)),
+        sample((4, 3), np.array([0, 2, 2, 1]), label_smoothing=0.1), sample((4, 3), np.array([0, 2, 2, 1]), class_weights=[1.0, 0.0, 2.5]),
+        sample((2, 2, 3), np.array([[0, 1], [2, 2]]), label_smoothing=0.3, class_weights=[0.5, 1.0, 2.0]), sample((3,), 1, label_smoothing=1.0),
     ),
     "pick": general(
         lambda a, labels: a[np.arange(len(a)), labels],
@@ -524,6 +631,79 @@ ROWS = {
         ],
         scalars=True,
     ),
+    # -- neural operations -------------------------------------------------------------------------------------------
+    "unfold": general(
+        unfolded,
+        sample((2, 3, 5), window=(2,), stride=(1,), padding=((0, 0),), dilation=(1,)),
+        sample((1, 2, 5), window=(3,), stride=(2,), padding=((1, 2),), dilation=(1,), fill=7.0),
+        sample((2, 1, 4, 5), window=(2, 3), stride=(1, 2), padding=((1, 0), (0, 1)), dilation=(2, 1)),
+        sample((1, 1, 1, 1), window=(1, 1), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1)),
+        sample((0, 2, 3), window=(2,), stride=(1,), padding=((1, 1),), dilation=(1,)),
+    ),
+    "fold": general(
+        folded,
+        sample((2, 3, 2, 4), sizes=(5,), window=(2,), stride=(1,), padding=((0, 0),), dilation=(1,)),
+        sample((1, 2, 3, 3), sizes=(5,), window=(3,), stride=(2,), padding=((1, 2),), dilation=(1,)),
+        sample((2, 1, 6, 6), sizes=(4, 5), window=(2, 3), stride=(1, 2), padding=((1, 0), (0, 1)), dilation=(2, 1)),
+        sample((0, 2, 2, 4), sizes=(3,), window=(2,), stride=(1,), padding=((1, 1),), dilation=(1,)),
+    ),
+    "conv1d": general(
+        convolved,
+        sample((2, 3, 5), (4, 3, 2)), sample((1, 1, 3), (1, 1, 3)), sample((2, 2, 6), (2, 2, 3), stride=2), sample((2, 2, 5), (3, 2, 3), padding=1),
+        sample((1, 2, 7), (2, 2, 2), dilation=3), sample((2, 4, 5), (6, 2, 2), groups=2), sample((2, 3, 4), (3, 1, 3), padding="same", groups=3),
+        sample((1, 2, 5), (2, 2, 4), padding="same", dilation=2), sample((1, 2, 5), (2, 2, 2), padding="valid"),
+        sample((2, 2, 8), (4, 1, 3), stride=(3,), padding=(2,), dilation=(2,), groups=2), sample((0, 2, 4), (1, 2, 2)), sample((2, 1, 4), (2, 1, 1)),
+    ),
+    "conv2d": general(
+        convolved,
+        sample((2, 3, 4, 5), (2, 3, 3, 2)), sample((1, 1, 2, 2), (1, 1, 2, 2)), sample((1, 2, 5, 4), (2, 2, 3, 3), stride=2, padding=1),
+        sample((2, 2, 4, 4), (3, 2, 3, 3), padding="same"), sample((1, 1, 4, 5), (2, 1, 2, 4), padding="same"),
+        sample((1, 2, 5, 6), (2, 2, 2, 2), dilation=(2, 3)), sample((2, 4, 3, 3), (2, 2, 2, 2), groups=2),
+        sample((1, 3, 4, 3), (6, 1, 3, 3), padding=(1, 2), groups=3), sample((1, 2, 6, 5), (2, 1, 2, 3), stride=(2, 1), padding=(1, 0), dilation=(2, 1), groups=2),
+        sample((2, 2, 1, 3), (2, 2, 1, 1)), sample((0, 1, 3, 3), (2, 1, 2, 2)),
+    ),
+    "max_pool": general(
+        pooled(lambda windows, *_: windows.max(0)),
+        sample((2, 3, 4), window=2), sample((2, 2, 4, 4), window=2), sample((1, 2, 5, 4), window=(3, 2), stride=1), sample((1, 1, 5, 5), window=3, stride=2, padding=1),
+        sample((1, 2, 5), window=3, stride=2, padding=1), sample((1, 1, 3, 4), window=(2, 4), padding=(1, 2), stride=(1, 2)), sample((2, 1, 3), window=1), sample((0, 1, 4), window=2),
+    ),
+    "average_pool": general(
+        pooled(lambda windows, window, axes: windows.sum(0) / np.prod(np.broadcast_to(window, (axes,)))),
+        sample((2, 3, 4), window=2), sample((2, 2, 4, 4), window=2), sample((1, 2, 5, 4), window=(3, 2), stride=1), sample((1, 1, 5, 5), window=3, stride=2, padding=1),
+        sample((1, 2, 5), window=3, stride=2, padding=1), sample((1, 1, 3, 4), window=(2, 4), padding=(1, 2), stride=(1, 2)), sample((2, 1, 3), window=1), sample((0, 1, 4), window=2),
+    ),
+    "layer_norm": general(
+        layer_norm,
+        sample((2, 4), (4,), (4,)), sample((3,), (3,), (3,)), sample((2, 3, 4), (4,), (), epsilon=0.1), sample((2, 3, 4), (), ()), sample((2, 3, 4), (3, 4), (3, 4), axis=(-2, -1)),
+        sample((2, 3, 4), (3,), (3,), axis=1), sample((2, 3), (2, 3), (2, 3), axis=(1, 0)), sample((0, 3), (3,), (3,)),
+    ),
+    "batch_norm": general(
+        batch_norm,
+        sample((4, 2), (2,), (2,)), sample((3, 2, 4), (2,), (2,)), sample((2, 3, 2, 2), (3,), (), epsilon=0.1), sample((3, 2), (), ()), sample((2, 1, 3), (1,), (1,)),
+    ),
+    "embedding": general(
+        lambda weight, labels: weight[np.asarray(labels, int)],
+        sample((3, 2), REPEATS % 3), sample((4, 3), np.array([[0, 1], [1, 1]])), sample((3, 2), np.array([1])), sample((2, 3, 2), np.array([1, 1, 0], np.uint8)), sample((3,), np.array([2, 0, 2])),
+        sample((3, 2), np.array([], int)),
+    ),
+    "scaled_dot_product_attention": general(
+        attention,
+        sample((3, 4), (5, 4), (5, 2), 0.0), sample((2, 3, 4), (2, 5, 4), (2, 5, 2), (3, 5)), sample((2, 3, 2), (2, 3, 2), (2, 3, 2), 0.0, causal=True),
+        sample((2, 2, 3, 2), (2, 2, 3, 2), (2, 2, 3, 3), (2, 1, 1, 3), scale=0.5), sample((2, 3, 2), (4, 2), (4, 2), 0.0), sample((1, 2), (1, 2), (1, 1), 0.0),
+        sample((2, 3, 2), (2, 3, 2), (2, 3, 2), MASK[[0, 1, 1]], causal=True), sample((2, 2, 3), (3, 3), (2, 3, 2), MASK), sample((4, 2), (3, 2), (3, 2), 0.0, causal=True),
+        sample((2, 2), (3, 2), (3, 2), MASK & [[False], [True]]),
+    ),
+    "mean_absolute_error": general(lambda a, b: np.mean(np.abs(a - b)), *SAME_SHAPE, scalars=True),
+    "huber": general(huber, *SAME_SHAPE, sample((3, 2), (3, 2), delta=0.5), sample((), (), delta=3.0), scalars=True),
+    "kl_divergence": general(
+        lambda a, b: np.sum(b * (np.log(b) - a)) / np.prod(a.shape[:-1]), sample((3,), (3,)), sample((4, 2), (4, 2)), sample((2, 3, 2), (2, 3, 2)),
+        draw=(spread, above_zero),
+    ),
+    "negative_log_likelihood": general(
+        negative_log_likelihood,
+        sample((4, 3), np.array([0, 2, 2, 1])), sample((3,), 1), sample((2, 2, 3), np.array([[0, 1], [2, 2]])), sample((2, 1), [0, 0]),
+        sample((4, 3), np.array([0, 2, 2, 1], np.uint8), class_weights=[1.0, 0.0, 2.5]),
+    ),
 }  # fmt: skip
 
 # A matrix of ones is singular; `einsum` makes numbers of whole ones before it contracts.
@@ -537,10 +717,14 @@ WITHOUT_DERIVATIVE = {
     "logical_and": (np.logical_and, NASTY_PAIRS), "isfinite": (np.isfinite, NASTY_PAIRS[:1]),
     "one_hot": (lambda labels, classes: np.eye(classes)[np.asarray(labels, int)], [np.array([0.0, 2.0, 1.0, 2.0])], {"classes": 3}),
     "argsort": (lambda a: np.argsort(a, kind="stable"), NASTY_PAIRS[:1]),
+    "first_equal": (
+        lambda a, b, axis: np.equal(a, b) & (np.cumsum(np.equal(a, b)).reshape(np.shape(a)) == 1),
+        [np.array([0.0, 2.0, 1.0, 2.0]), np.array([2.0, 2.0, 2.0, 2.0])], {"axis": 0},
+    ),
 }  # fmt: skip
 # Operators of Values, what public functions record, and what partials are made of.
 INTERNAL = {
-    "getitem", "put", "pick", "scatter", "scatter_along_axis", "set_at", "recurrence", "sort_by", "unsort",
+    "getitem", "put", "pick", "scatter", "scatter_along_axis", "set_at", "recurrence", "sort_by", "unsort", "unfold", "fold",
     "einsum", "slogdet", "eigh", "svd", "norm",
 } | (WITHOUT_DERIVATIVE.keys() - {"one_hot", "argsort"})  # fmt: skip
 COMPILED = {
@@ -800,6 +984,9 @@ NASTY = {
         at([[nan, 0.0]], [0], gives=nan, slopes=([[nan, nan]],)), at([[HUGE, HUGE]], [0], gives=math.log(2), slopes=([[-0.5, 0.5]],)),
         at(np.zeros((0, 2)), np.zeros(0, int), gives=wb.ShapeError), at(np.zeros((2, 0)), [0, 0], gives=wb.ShapeError),
         at([[5.0]], [0], gives=0.0, slopes=([[0.0]],)),
+        at([[-inf, 0.0]], [1], gives=0.0, slopes=([[0.0, 0.0]],), class_weights=[1.0, 2.0]), at([[0.0, -inf]], [0], gives=inf, slopes=([[0.05, -0.05]],), label_smoothing=0.1),
+        at([[1000.0, 0.0]], [0], gives=50.0, slopes=([[0.05, -0.05]],), label_smoothing=0.1), at([[0.0, 1.0]], [0], gives=nan, slopes=([[nan, nan]],), class_weights=[0.0, 1.0]),
+        at([[0.0, 1.0]], [0], gives=ValueError, label_smoothing=1.5), at([[0.0, 1.0]], [0], gives=wb.ShapeError, class_weights=[1.0, 2.0, 3.0]),
     ],
     "pick": passes_on([[inf, 1.0], [nan, -0.0]], [1, 0], gives=[1.0, nan], slopes=([[0.0, 1.0], [2.0, 0.0]],))
     + passes_on(np.zeros((0, 2)), np.zeros(0, int), gives=[], slopes=(np.zeros((0, 2)),)),
@@ -1069,6 +1256,93 @@ NASTY = {
         at([0.0, 0.0], gives=0.0, slopes=([0.0, 0.0],)), at([3.0, -4.0], gives=5.0, slopes=([0.6, -0.8],)), at(0.0, gives=0.0, slopes=(0.0,)), at([inf, 1.0], gives=inf, slopes=([nan, 0.0],)),
         at([nan, 1.0], gives=nan, slopes=([nan, nan],)), at([], gives=0.0, slopes=([],)), at([0.0, 2.0], gives=2.0, slopes=([0.0, 1.0],), ord=3.0), at([0.0, 0.0], gives=0.0, slopes=([0.0, 0.0],), ord=3.0),
         at([0.0, 4.0], gives=4.0, slopes=([0.0, 1.0],), ord=0.5), at([[0.0, 0.0], [0.0, 2.0]], gives=[0.0, 2.0], slopes=([[0.0, 0.0], [0.0, 2.0]],), axis=1), at(-2.0, gives=2.0, slopes=(-1.0,)),
+    # -- neural operations -------------------------------------------------------------------------------------------
+    "unfold": passes_on(
+        [[[inf, nan, -0.0]]], gives=[[[[inf, nan], [nan, -0.0]]]], slopes=([[[1.0, 5.0, 4.0]]],), window=(2,), stride=(1,), padding=((0, 0),), dilation=(1,)
+    )
+    + passes_on([[[1.0]]], gives=[[[[nan, 1.0], [1.0, nan]]]], slopes=([[[5.0]]],), window=(2,), stride=(1,), padding=((1, 1),), dilation=(1,), fill=nan),
+    "fold": passes_on(
+        [[[[inf, 1.0], [-inf, nan]]]], gives=[[[inf, -inf, nan]]], slopes=([[[[1.0, 2.0], [2.0, 3.0]]]],), sizes=(3,), window=(2,), stride=(1,),
+        padding=((0, 0),), dilation=(1,),
+    ),
+    "conv1d": [
+        at([[[inf, 1.0]]], [[[0.0]]], gives=[[[nan, 0.0]]], slopes=([[[0.0, 0.0]]], [[[inf]]])),
+        at([[[nan, 1.0, 2.0]]], [[[1.0, 1.0]]], gives=[[[nan, 3.0]]], slopes=([[[1.0, 3.0, 2.0]]], [[[nan, 5.0]]])),
+        at([[[HUGE]]], [[[HUGE]]], gives=[[[inf]]], slopes=([[[HUGE]]], [[[HUGE]]])),
+        at([[[5.0]]], [[[2.0, 3.0, 4.0]]], gives=[[[15.0]]], slopes=([[[3.0]]], [[[0.0, 5.0, 0.0]]]), padding="same"),
+        at(np.zeros((0, 1, 2)), [[[2.0]]], gives=np.zeros((0, 1, 2)), slopes=(np.zeros((0, 1, 2)), [[[0.0]]])),
+        at([[[1.0]]], [[[1.0, 1.0]]], gives=wb.ShapeError), at([[1.0]], [[[1.0]]], gives=wb.ShapeError), at([[[1.0]]], [[[1.0]], [[1.0]]], gives=wb.ShapeError, groups=2),
+        at([[[1.0]]], [[[1.0]]], gives=ValueError, stride=0), at([[[1.0, 2.0]]], [[[1.0]]], gives=ValueError, stride=2, padding="same"),
+    ],
+    "conv2d": [
+        at([[[[inf, 1.0]]]], [[[[-1.0]]]], gives=[[[[-inf, -1.0]]]], slopes=([[[[-1.0, -2.0]]]], [[[[inf]]]])),
+        at([[[[nan]]]], [[[[0.0]]]], gives=[[[[nan]]]], slopes=([[[[0.0]]]], [[[[nan]]]])),
+        at([[[[1.0, 2.0], [3.0, 4.0]]]], [[[[1.0, 0.0], [0.0, 1.0]]]], gives=[[[[5.0]]]], slopes=([[[[1.0, 0.0], [0.0, 1.0]]]], [[[[1.0, 2.0], [3.0, 4.0]]]])),
+        at(np.ones((1, 2, 2, 2)), np.ones((1, 1, 1, 1)), gives=wb.ShapeError), at(np.ones((1, 2, 2)), np.ones((1, 1, 1, 1)), gives=wb.ShapeError),
+        at(np.ones((1, 1, 2, 2)), np.ones((1, 1, 3, 1)), gives=wb.ShapeError), at(np.ones((1, 2, 2, 2)), np.ones((3, 1, 1, 1)), gives=wb.ShapeError, groups=2),
+    ],
+    "max_pool": [
+        at([[[2.0, 2.0, 1.0]]], gives=[[[2.0]]], slopes=([[[1.0, 0.0, 0.0]]],), window=3),
+        at([[[1.0, 2.0, 2.0, 2.0]]], gives=[[[2.0, 2.0, 2.0]]], slopes=([[[0.0, 3.0, 3.0, 0.0]]],), window=2, stride=1),
+        at([[[[0.0, 3.0], [3.0, 1.0]]]], gives=[[[[3.0]]]], slopes=([[[[0.0, 1.0], [0.0, 0.0]]]],), window=2),
+        at([[[0.0, -0.0]]], gives=[[[0.0]]], slopes=([[[1.0, 0.0]]],), window=2), at([[[nan, 1.0]]], gives=[[[nan]]], slopes=([[[1.0, 0.0]]],), window=2),
+        at([[[1.0, nan]]], gives=[[[nan]]], slopes=([[[0.0, 1.0]]],), window=2), at([[[inf, -inf]]], gives=[[[inf]]], slopes=([[[1.0, 0.0]]],), window=2),
+        at([[[-5.0, -7.0]]], gives=[[[-5.0, -7.0]]], slopes=([[[1.0, 2.0]]],), window=2, stride=2, padding=1), at([[[1.0]]], gives=wb.ShapeError, window=2),
+        at([[1.0, 2.0]], gives=wb.ShapeError, window=2), at([[[1.0, 2.0]]], gives=ValueError, window=2, padding=2), at([[[1.0, 2.0]]], gives=ValueError, window=0),
+        at(np.zeros((0, 1, 2)), gives=np.zeros((0, 1, 1)), slopes=(np.zeros((0, 1, 2)),), window=2),
+    ],
+    "average_pool": [
+        at([[[inf, 1.0]]], gives=[[[inf]]], slopes=([[[0.5, 0.5]]],), window=2), at([[[inf, -inf]]], gives=[[[nan]]], slopes=([[[0.5, 0.5]]],), window=2),
+        at([[[nan, 1.0, 2.0, 3.0]]], gives=[[[nan, 2.5]]], slopes=([[[0.5, 0.5, 1.0, 1.0]]],), window=2), at([[[4.0]]], gives=[[[2.0, 2.0]]], slopes=([[[1.5]]],), window=2, stride=1, padding=1),
+        at([[[1.0]]], gives=wb.ShapeError, window=2), at(1.0, gives=wb.ShapeError, window=2),
+    ],
+    "layer_norm": [
+        at([3.0, 3.0], 2.0, 1.0, gives=[1.0, 1.0], slopes=([-math.sqrt(1e5), math.sqrt(1e5)], 0.0, 3.0)),
+        at([5.0], [2.0], [1.0], gives=[1.0], slopes=([0.0], [0.0], [1.0])), at([nan, 1.0], 1.0, 0.0, gives=[nan, nan], slopes=([nan, nan], nan, 3.0)),
+        at([inf, 1.0], 1.0, 0.0, gives=[nan, nan], slopes=([nan, nan], nan, 3.0)), at([[1.0, 2.0]], [1.0], 0.0, gives=wb.ShapeError),
+        at([[1.0, 2.0]], 1.0, [[0.0, 0.0]], gives=wb.ShapeError), at(2.0, 1.0, 0.0, gives=wb.ShapeError),
+        at(np.zeros((0, 2)), [1.0, 1.0], [0.0, 0.0], gives=np.zeros((0, 2)), slopes=(np.zeros((0, 2)), [0.0, 0.0], [0.0, 0.0])),
+    ],
+    "batch_norm": [
+        at([[3.0], [3.0]], [2.0], [1.0], gives=[[1.0], [1.0]], slopes=([[-math.sqrt(1e5)], [math.sqrt(1e5)]], [0.0], [3.0])),
+        at([[nan, 1.0], [2.0, 1.0]], 1.0, 0.0, gives=[[nan, 0.0], [nan, 0.0]], slopes=([[nan, -math.sqrt(1e5)], [nan, math.sqrt(1e5)]], nan, 10.0)),
+        at([1.0, 2.0], 1.0, 0.0, gives=wb.ShapeError), at(np.zeros((0, 2)), 1.0, 0.0, gives=wb.ShapeError), at([[1.0, 2.0]], [1.0, 2.0, 3.0], 0.0, gives=wb.ShapeError),
+    ],
+    "embedding": [
+        at([[inf, nan], [-0.0, 1.0]], [1, 1, 0], gives=[[-0.0, 1.0], [-0.0, 1.0], [inf, nan]], slopes=([[5.0, 6.0], [4.0, 6.0]],)),
+        at([[1.0], [2.0]], 1, gives=TypeError),
+        at([[1.0], [2.0]], [2], gives=ValueError), at([[1.0], [2.0]], [-1], gives=ValueError), at([[1.0], [2.0]], [0.5], gives=TypeError),
+        at([[1.0], [2.0]], [True], gives=TypeError), at(2.0, [0], gives=wb.ShapeError), at([[1.0], [2.0]], np.array([], int), gives=np.zeros((0, 1)), slopes=([[0.0], [0.0]],)),
+    ],
+    "scaled_dot_product_attention": [
+        at([[1000.0]], [[1000.0], [0.0]], [[1.0], [2.0]], 0.0, gives=[[1.0]], slopes=([[0.0]], [[0.0], [0.0]], [[1.0], [0.0]], 0.0)),
+        at([[-1000.0]], [[1000.0], [-1000.0]], [[1.0], [2.0]], 0.0, gives=[[2.0]], slopes=([[0.0]], [[0.0], [0.0]], [[0.0], [1.0]], 0.0)),
+        at([[0.0]], [[0.0], [0.0]], [[1.0], [2.0]], [[0.0, -inf]], gives=[[1.0]], slopes=([[0.0]], [[0.0], [0.0]], [[1.0], [0.0]], [[0.0, 0.0]])),
+        at([[1.0]], [[nan], [0.0]], [[1.0], [2.0]], 0.0, gives=[[nan]], slopes=([[nan]], [[nan], [nan]], [[nan], [nan]], nan)),
+        at([[1.0]], [[1.0], [2.0]], [[1.0], [2.0]], [[False, False]], gives=[[0.0]], slopes=([[0.0]], [[0.0], [0.0]], [[0.0], [0.0]])),
+        at([[1.0]], [[7.0], [2.0]], [[1.0], [2.0]], [[False, True]], gives=[[2.0]], slopes=([[0.0]], [[0.0], [0.0]], [[0.0], [1.0]])),
+        at([[1.0]], [[1.0, 2.0]], [[1.0]], 0.0, gives=wb.ShapeError), at([[1.0]], [[1.0]], [[1.0], [2.0]], 0.0, gives=wb.ShapeError), at([1.0], [[1.0]], [[1.0]], 0.0, gives=wb.ShapeError),
+        at([[1.0]], [[1.0], [2.0]], [[1.0], [2.0]], [[0.0, 0.0, 0.0]], gives=wb.ShapeError), at([[1.0]], [[1.0]], [[1.0]], np.zeros((2, 1, 1)), gives=wb.ShapeError),
+        at(np.ones((2, 1, 1)), np.ones((3, 1, 1)), np.ones((3, 1, 1)), 0.0, gives=wb.ShapeError),
+    ],
+    "mean_absolute_error": [
+        at(inf, 1.0, gives=inf, slopes=(1.0, -1.0)), at(inf, inf, gives=nan, slopes=(nan, nan)), at(nan, 1.0, gives=nan, slopes=(nan, nan)), at(1.0, 1.0, gives=0.0, slopes=(0.0, 0.0)),
+        at([HUGE, 0.0], [-TINY, 0.0], gives=HUGE / 2, slopes=([0.5, 0.0], [-0.5, 0.0])), at([], [], gives=wb.ShapeError), at([1.0, 2.0], [1.0], gives=wb.ShapeError),
+    ],
+    "huber": [
+        at(inf, 1.0, gives=inf, slopes=(1.0, -1.0)), at(nan, 1.0, gives=nan, slopes=(nan, nan)), at(1.0, 1.0, gives=0.0, slopes=(0.0, 0.0)), at(1.0, 0.0, gives=0.5, slopes=(1.0, -1.0)),
+        at(-3.0, 0.0, gives=4.0, slopes=(-2.0, 2.0), delta=2.0), at([HUGE, 0.0], [0.0, 0.0], gives=HUGE / 2, slopes=([0.5, 0.0], [-0.5, 0.0])), at([], [], gives=wb.ShapeError),
+        at(1.0, 0.0, gives=ValueError, delta=0.0), at(1.0, 0.0, gives=ValueError, delta=-1.0),
+    ],
+    "kl_divergence": [
+        at([0.0, -1.0], [1.0, 0.0], gives=0.0, slopes=([-1.0, 0.0], [1.0, -inf])), at([-inf, 0.0], [0.5, 0.5], gives=inf, slopes=([-0.5, -0.5], [inf, 1.0 - math.log(2)])),
+        at([nan], [1.0], gives=nan, slopes=([-1.0], [nan])), at(-1.0, 1.0, gives=wb.ShapeError), at([[-1.0]], [1.0], gives=wb.ShapeError), at([], [], gives=wb.ShapeError),
+    ],
+    "negative_log_likelihood": [
+        at([[-inf, 0.0]], [1], gives=0.0, slopes=([[0.0, -1.0]],)), at([[-inf, 0.0]], [0], gives=inf, slopes=([[-1.0, 0.0]],)), at([[nan, 0.0]], [0], gives=nan, slopes=([[-1.0, 0.0]],)),
+        at([[-1.0, -2.0], [-3.0, -4.0]], [0, 1], gives=1.75, slopes=([[-0.75, 0.0], [0.0, -0.25]],), class_weights=[3.0, 1.0]),
+        at([[-1.0, -2.0]], [0], gives=nan, slopes=([[nan, nan]],), class_weights=[0.0, 1.0]), at([[-1.0, -2.0]], [0], gives=wb.ShapeError, class_weights=[1.0]),
+        at([[-1.0, -2.0]], [2], gives=ValueError), at([[-1.0, -2.0]], [-1], gives=ValueError), at(np.zeros((0, 2)), np.zeros(0, int), gives=wb.ShapeError),
     ],
 }  # fmt: skip
 
@@ -1084,8 +1358,12 @@ def call(op, inputs, options):
 
 
 def tracked(op, inputs):
-    """Positions of the inputs that have a partial."""
-    return [i for i in range(len(inputs)) if op.variadic or op.partials[i] is not None]
+    """Positions of the inputs that have a partial; there is none by a mask of booleans."""
+    return [
+        i
+        for i, x in enumerate(inputs)
+        if op.variadic or (op.partials[i] is not None and (op.inputs[i] != "mask" or np.asarray(x).dtype != bool))
+    ]
 
 
 def with_values(op, inputs, make=wb.Value):
@@ -1522,6 +1800,9 @@ STABLE = {
     "logsumexp": wb.logsumexp,
     "binary_cross_entropy": lambda v: wb.binary_cross_entropy(v, v.data * 0.0),
     "cross_entropy": lambda v: wb.cross_entropy(v, 1) if v.shape else v,
+    "cross_entropy smoothed": lambda v: wb.cross_entropy(v, 1, 0.1, [1.0, 2.0, 1.0, 1.0, 1.0]) if v.shape else v,
+    "attention": lambda v: wb.scaled_dot_product_attention(*[v.reshape(5, 1)] * 3, causal=True) if v.shape else v,
+    "huber": lambda v: wb.huber(v, v.data * 0.0),
 }
 
 

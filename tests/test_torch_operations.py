@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; .ci/run installs it")
 
@@ -28,8 +30,11 @@ from test_operations import (  # noqa: E402
 import tinygrad_wb as wb  # noqa: E402
 
 F = torch.nn.functional
-pytestmark = pytest.mark.filterwarnings("ignore:.*degrees of freedom:UserWarning")
 inf, nan = math.inf, math.nan
+torch.set_num_threads(1)  # work as small as this is done before a second thread is there
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*degrees of freedom:UserWarning", "ignore:Using padding='same':UserWarning"
+)
 
 
 def reduction(function):
@@ -137,8 +142,15 @@ def put(a, index, shape):
     return zeros.index_put(tuple(torch.as_tensor(i) for i in index), a, accumulate=True)
 
 
-def cross_entropy(a, labels):
-    return F.cross_entropy(a.reshape(-1, a.shape[-1]), torch.as_tensor(np.ravel(np.asarray(labels, int))))
+def of_classes(function):
+    """Torch has the classes second, and no leading axes but one."""
+
+    def loss(a, labels, class_weights=None, **options):
+        weight = None if class_weights is None else torch.tensor(class_weights, dtype=a.dtype)
+        labels = torch.as_tensor(np.ravel(np.asarray(labels, int)))
+        return function(a.reshape(-1, a.shape[-1]), labels, weight=weight, **options)
+
+    return loss
 
 
 def affine(x, w, b):
@@ -230,6 +242,81 @@ def p_norm(a, ord=2.0, axis=None, keepdims=False):
     return torch.linalg.vector_norm(a, ord, axis, keepdims)
 
 
+# -- neural operations ---------------------------------------------------------------------------------------------------
+
+
+def widened(a, padding, fill=0.0):
+    """Padded as torch's `pad` has it: the last axis first."""
+    return F.pad(a, [n for pair in reversed(padding) for n in pair], value=fill)
+
+
+def as_picture(a):
+    """torch's unfold and fold know pictures only: a signal is one row."""
+    return a[:, :, None, :] if a.ndim == 3 else a
+
+
+def unfold(a, window, stride, padding, dilation, fill=0.0):
+    pair = lambda x: (1,) * (2 - len(x)) + x
+    if 0 in a.shape:
+        return a.new_zeros(0, a.shape[1], math.prod(window), 4) + a.sum()
+    picture = as_picture(widened(a, padding, fill))
+    columns = F.unfold(picture, pair(window), pair(dilation), 0, pair(stride))
+    return columns.reshape(*a.shape[:2], math.prod(window), -1)
+
+
+def fold(a, sizes, window, stride, padding, dilation):
+    pair = lambda x: (1,) * (2 - len(x)) + x
+    if 0 in a.shape:
+        return torch.zeros(*a.shape[:2], *sizes, dtype=a.dtype) + a.sum()
+    whole = tuple(n + b + e for n, (b, e) in zip(sizes, padding, strict=True))
+    y = F.fold(a.reshape(len(a), -1, a.shape[3]), pair(whole), pair(window), pair(dilation), 0, pair(stride))
+    y = y.reshape(*a.shape[:2], *whole)
+    return y[(..., *(slice(b, b + n) for n, (b, _) in zip(sizes, padding, strict=True)))]
+
+
+def by_axes(name):
+    """max_pool and average_pool are two functions there."""
+
+    def pool(a, *args, **options):
+        if "window" in options:
+            options["kernel_size"] = options.pop("window")
+        return getattr(F, f"{name}{a.ndim - 2}d")(a, *args, **options)
+
+    return pool
+
+
+def layer_norm(a, weight, bias, axis=-1, epsilon=1e-5):
+    """Torch knows the last axes only."""
+    axes = sorted(i % a.ndim for i in ((axis,) if isinstance(axis, int) else axis))
+    last = [i for i in range(a.ndim) if i not in axes] + axes
+    shape = [a.shape[i] for i in axes]
+    weight, bias = (x.expand(shape) if x.ndim == 0 else x for x in (weight, bias))
+    return F.layer_norm(a.permute(last), shape, weight, bias, epsilon).permute(*np.argsort(last).tolist())
+
+
+def batch_norm(a, weight, bias, epsilon=1e-5):
+    weight, bias = (x * torch.ones(a.shape[1], dtype=x.dtype) for x in (weight, bias))  # an expanded one is misread
+    return F.batch_norm(a, None, None, weight, bias, training=True, eps=epsilon)
+
+
+def attention(query, key, value, mask=0.0, causal=False, scale=None):
+    """Both a mask and ``causal`` are refused there; a number as the mask adds 0 to every gradient."""
+    rows = (query @ key.transpose(-1, -2)).shape
+    if isinstance(mask, torch.Tensor) and mask.dtype.is_floating_point:
+        mask = mask.expand(rows)
+    else:
+        mask = torch.as_tensor(np.broadcast_to(np.asarray(mask), rows).copy())
+    if causal:
+        visible = torch.ones(rows, dtype=torch.bool).tril()
+        mask = mask & visible if mask.dtype == torch.bool else mask.masked_fill(~visible, -math.inf)
+    return F.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+
+
+def kl_divergence(a, b):
+    rows = a.reshape(-1, a.shape[-1])
+    return F.kl_div(rows, b.reshape(rows.shape), reduction="batchmean")
+
+
 TORCH = {
     "add": torch.add, "subtract": torch.sub, "multiply": torch.mul, "divide": torch.div, "power": power, "maximum": torch.maximum,
     "minimum": torch.minimum, "negative": torch.neg, "positive": torch.positive, "absolute": torch.abs, "sign": torch.sign,
@@ -247,7 +334,7 @@ TORCH = {
     "concatenate": concatenate, "stack": lambda parts, axis=0: torch.stack(parts, axis),
     "matmul": torch.matmul, "affine": affine, "mean_squared_error": F.mse_loss,
     "binary_cross_entropy": F.binary_cross_entropy_with_logits, "hinge_loss": lambda a, t: torch.relu(1.0 - t * a).mean(),
-    "cross_entropy": cross_entropy,
+    "cross_entropy": of_classes(F.cross_entropy),
     "pick": lambda a, labels: a[torch.arange(len(a)), torch.as_tensor(np.asarray(labels, int))],
     "greater": torch.gt, "greater_equal": torch.ge, "less": torch.lt, "less_equal": torch.le, "equal": torch.eq, "not_equal": torch.ne,
     # -- more arithmetic, functions, reductions
@@ -272,6 +359,11 @@ TORCH = {
     "slogdet": lambda a: torch.stack(torch.linalg.slogdet(a), -1), "cholesky": lambda a: torch.linalg.cholesky((a + a.mT) / 2),
     "eigh": eigenpairs, "svd": singular_triples, "norm": p_norm,
     "logical_and": torch.logical_and, "isfinite": torch.isfinite, "one_hot": lambda labels, classes: F.one_hot(labels.long(), classes),
+    # -- neural operations ---------------------------------------------------------------------------------------------
+    "unfold": unfold, "fold": fold, "conv1d": F.conv1d, "conv2d": F.conv2d, "max_pool": by_axes("max_pool"), "average_pool": by_axes("avg_pool"),
+    "first_equal": lambda a, b, axis: (a == b) & ((a == b).cumsum(axis) == 1), "layer_norm": layer_norm, "batch_norm": batch_norm,
+    "embedding": lambda weight, labels: weight[torch.as_tensor(np.asarray(labels, int))], "scaled_dot_product_attention": attention,
+    "mean_absolute_error": F.l1_loss, "huber": F.huber_loss, "kl_divergence": kl_divergence, "negative_log_likelihood": of_classes(F.nll_loss),
 }  # fmt: skip
 
 # Where the two mean different things on purpose.
@@ -299,6 +391,9 @@ DIFFERENT = {
         (nan,): "slope nan here", (inf,): "∞ - ∞ there",
     },
     "cumprod": dict.fromkeys(((inf, 2.0), (nan, 2.0), (HUGE, HUGE)), "nothing is divided here"),
+    "mean_absolute_error": dict.fromkeys(((math.inf, math.inf), (nan, 1.0)), "as sign"),
+    "kl_divergence": {(0.0, -1.0, 1.0, 0.0): "log(0) is -∞ here, and so the slope; 0 / 0 there"},
+    "negative_log_likelihood": {(-1.0, -2.0, 0.0): "a mean over no weight: all slopes are nan here, the label's there"},
 }  # fmt: skip
 OF_A_KIND = {"nan": lambda x: x != x, "tiny": lambda x: 0.0 < abs(x) < 1e-150}
 DIFFERENT_POINTS = {("eigh", 1): "the turn of equal eigenvalues' vectors counts as 0 here, and is nan there"}
@@ -415,6 +510,104 @@ def test_every_pair_of_nasty_numbers_gives_what_it_gives_in_torch(name):
         for k in np.flatnonzero(~np.isclose(ours, theirs, rtol=1e-10, atol=1e-300, equal_nan=True)):
             wrong.append((f"d{op.inputs[i]}", *[float(x[k]) for x in columns], float(ours[k]), float(theirs[k])))
     assert wrong == []  # which partial, at which inputs, ours, theirs
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes and options of a convolution that has at least one position."""
+    axes = draw(st.integers(1, 2))
+    each = lambda low, high: tuple(draw(st.integers(low, high)) for _ in range(axes))
+    window, stride, dilation, groups = each(1, 3), each(1, 3), each(1, 3), draw(st.integers(1, 3))
+    padding = draw(st.sampled_from(["numbers", "same", "valid"]))
+    if padding == "same":
+        stride = (1,) * axes
+    padding = each(0, 2) if padding == "numbers" else padding
+    least = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
+    sizes = [draw(st.integers(n, n + 3)) for n in least]
+    batch, channels, out = (draw(st.integers(1, 2)) for _ in range(3))
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return (batch, channels * groups, *sizes), (out * groups, channels, *window), options
+
+
+def both_ways(name, inputs, options):
+    """Values, gradients and a second derivative, here and there."""
+    given = [wb.Value(x) for x in inputs]
+    y = REGISTRY[name].function(*given, **options)
+    expected, torchs, leaves = torch_call(name, inputs, options)
+    close(y.data, expected)
+    y.backward(weights(y.data), record=True)
+    first = wb.stack([wb.sum(wb.sin(v.grad)) for v in given]).sum()
+    for v, d in zip(given, torchs, strict=True):
+        close(v.grad.data, d)
+        v.grad = None
+    if any(d.requires_grad for d in torchs):
+        first.backward()
+        second = torch.autograd.grad(sum(torch.sin(d).sum() for d in torchs), leaves, allow_unused=True)
+        for v, d in zip(given, second, strict=True):
+            close(np.zeros(v.shape) if v.grad is None else v.grad, torch.zeros(v.shape) if d is None else d)
+
+
+@settings(max_examples=80)
+@given(drawn=convolutions(), seed=st.integers(0, 2**16))
+def test_convolutions_are_torchs(drawn, seed):
+    x, w, options = drawn
+    rng = np.random.default_rng(seed)
+    both_ways(f"conv{len(x) - 2}d", [rng.normal(size=x), rng.normal(size=w)], options)
+
+
+@settings(max_examples=80)
+@given(drawn=convolutions(), seed=st.integers(0, 2**16), name=st.sampled_from(["max_pool", "average_pool"]))
+def test_poolings_are_torchs_ties_too(drawn, seed, name):
+    (*shape,), (_, _, *window), options = drawn
+    padding = [n // 2 for n in window]
+    sizes = [max(n, k) for n, k in zip(shape[2:], window, strict=True)]
+    a = np.random.default_rng(seed).integers(-2, 3, (*shape[:2], *sizes)).astype(float)
+    both_ways(name, [a], {"window": tuple(window), "stride": options["stride"], "padding": tuple(padding)})
+
+
+@settings(max_examples=60)
+@given(
+    batch=st.lists(st.integers(1, 3), max_size=2), sizes=st.tuples(*[st.integers(1, 4)] * 4), seed=st.integers(0, 2**16),
+    mask=st.sampled_from(["none", "added", "booleans"]), causal=st.booleans(),
+)  # fmt: skip
+def test_attention_is_torchs(batch, sizes, seed, mask, causal):
+    """Queries that see nothing too, on which torch's first derivative is compared alone: its second is nan there."""
+    queries, keys, features, values = sizes
+    rng = np.random.default_rng(seed)
+    q, k, v = (
+        rng.normal(size=(*batch, queries, features)),
+        rng.normal(size=(*batch, keys, features)),
+        rng.normal(size=(*batch, keys, values)),
+    )
+    visible = rng.random((queries, keys)) < 0.6
+    m = {"none": 0.0, "added": rng.normal(size=(queries, keys)), "booleans": visible}[mask]
+    given = [wb.Value(x) for x in (q, k, v)] + ([wb.Value(m)] if mask == "added" else [m])
+    y = wb.scaled_dot_product_attention(*given, causal=causal)
+    y.backward(weights(y.data))
+    expected, torchs, _ = torch_call("scaled_dot_product_attention", [q, k, v, m], {"causal": causal})
+    close(y.data, expected)
+    for x, d in zip(given, torchs, strict=False):
+        if type(x) is wb.Value:
+            close(x.grad, d)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cross_entropy_with_all_that_it_is_told(smoothing, weighted, dtype):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(32, 10)).astype(dtype), rng.integers(0, 10, 32)
+    weight = rng.uniform(0.1, 3.0, 10) if weighted else None
+    v, t = wb.Value(logits), torch.tensor(logits, requires_grad=True)
+    loss = wb.cross_entropy(v, labels, label_smoothing=smoothing, class_weights=weight)
+    weight = torch.tensor(weight.astype(dtype)) if weighted else None
+    expected = F.cross_entropy(t, torch.as_tensor(labels), weight, label_smoothing=smoothing)
+    loss.backward()
+    expected.backward()
+    assert v.grad.dtype == dtype
+    tolerance = 1e-12 if dtype is np.float64 else 1e-6
+    np.testing.assert_allclose(loss.data, expected.item(), rtol=tolerance)
+    np.testing.assert_allclose(v.grad, t.grad.numpy(), rtol=10 * tolerance, atol=tolerance)
 
 
 def test_a_network_of_many_operations():

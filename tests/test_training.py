@@ -81,7 +81,21 @@ def test_fit_learns_moons():
     assert np.mean(model(UNSEEN[0]).argmax(axis=1) == UNSEEN[1]) == history["val_accuracy"][-1]
 
 
-@pytest.mark.parametrize("loss", ["hinge_loss", "binary_cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("loss", ["negative_log_likelihood", "kl_divergence"])
+def test_fit_learns_by_log_probabilities(loss):
+    x, y = wb.datasets.moons(200, seed=0)
+    model = wb.Sequential(wb.MLP(2, [16], 2, seed=0), wb.log_softmax)
+    targets = np.eye(2)[y] if loss == "kl_divergence" else y
+    optimizer = wb.Adam(model.parameters(), 0.05)
+    history = wb.fit(
+        model, x, targets, loss=loss, optimizer=optimizer, epochs=20, seed=0, metrics=["accuracy"], progress=False
+    )
+    assert history["accuracy"][-1] > 0.95
+
+
+@pytest.mark.parametrize(
+    "loss", ["hinge_loss", "binary_cross_entropy", "mean_squared_error", "mean_absolute_error", "huber"]
+)
 def test_fit_learns_by_every_loss_with_one_score(loss):
     x, y = MOONS
     y = (2.0 * y - 1.0 if loss == "hinge_loss" else y)[:, None]
@@ -91,7 +105,7 @@ def test_fit_learns_by_every_loss_with_one_score(loss):
         model, x, y, loss=loss, optimizer=optimizer, epochs=40, metrics=["accuracy"], seed=0, progress=False
     )
     assert history["loss"][-1] < history["loss"][0] / 3.0
-    if loss != "mean_squared_error":
+    if loss in ("hinge_loss", "binary_cross_entropy"):
         assert history["accuracy"][-1] > 0.95
 
 

@@ -10,19 +10,39 @@ from tinygrad_wb import datasets
 from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
-from tinygrad_wb.nn import MLP, Activation, Dense, Dropout, Module, Sequential
+from tinygrad_wb.nn import (
+    MLP,
+    Activation,
+    AveragePool,
+    BatchNorm,
+    Conv1d,
+    Conv2d,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    MaxPool,
+    Module,
+    Sequential,
+)  # fmt: skip
 from tinygrad_wb.operations.activations import *
 from tinygrad_wb.operations.arithmetic import *
 from tinygrad_wb.operations.arranging import *
+from tinygrad_wb.operations.attention import *
+from tinygrad_wb.operations.convolution import *
 from tinygrad_wb.operations.decompositions import *
 from tinygrad_wb.operations.einsum import *
 from tinygrad_wb.operations.functions import *
 from tinygrad_wb.operations.indexing import *
 from tinygrad_wb.operations.joining import *
 from tinygrad_wb.operations.linear_algebra import *
+from tinygrad_wb.operations.losses import *
 from tinygrad_wb.operations.matrices import *
 from tinygrad_wb.operations.neural import *
+from tinygrad_wb.operations.normalisation import *
 from tinygrad_wb.operations.norms import *
+from tinygrad_wb.operations.pooling import *
 from tinygrad_wb.operations.reductions import *
 from tinygrad_wb.operations.rounding import *
 from tinygrad_wb.operations.scans import *

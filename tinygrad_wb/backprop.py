@@ -83,7 +83,7 @@ def contributions(
     operands = operands or [x._data if type(x) is Value and not record else x for x in node.inputs]
     if op.shared is not None and record:
         options = {k: v for k, v in options.items() if k != "shared"}
-        options["shared"] = shared or op.shared(*operands, **options)
+        options["shared"] = op.shared(*operands, **options) if shared is None else shared
     try:
         return _contributions(node, op, g, y, operands, options)
     except ArithmeticError:  # a float was divided by zero

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 __all__ = [
-    "Place", "Recorder", "ReplayError", "drawn", "is_recording", "no_grad", "paused", "placing",
+    "Place", "Recorder", "ReplayError", "drawn", "is_recording", "no_grad", "observed", "paused", "placing",
     "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "tracing", "tracing_threads",
 ]  # fmt: skip
 
@@ -129,12 +129,13 @@ class Recorder:
     """A thread's record of a program: comparisons are operations too, and what can't be replayed is refused.
 
     ``decisions`` are the branches that Python took on traced Values, with their outcomes; ``draws`` the random numbers,
-    with what draws them anew.
+    with what draws them anew; ``observed`` the Values that someone is told of after each run.
     """
 
     def __init__(self) -> None:
         self.decisions: list[tuple[Any, bool]] = []
         self.draws: list[tuple[Any, Callable[[], Any]]] = []
+        self.observed: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self.refused = ""  # why there can be no replay, also if the function caught the error
 
     @contextlib.contextmanager
@@ -177,3 +178,12 @@ def drawn(draw: Callable[[], Any], traced: Callable[[Any], Any]) -> Any:
     leaf = traced(numbers)
     current.draws.append((leaf, draw))
     return leaf
+
+
+def observed(tell: Callable[..., None], *values: Any) -> None:
+    """Call ``tell`` with the plain data of ``values``. In a program that is done after every replay."""
+    current = recorder()
+    if current is None:
+        tell(*[getattr(x, "_data", x) for x in values])
+    else:
+        current.observed.append((tell, values))

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.nn.names import named
+from tinygrad_wb.value import Value
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["INITIALIZERS"]
+__all__ = ["INITIALIZERS", "initial", "whole_sizes"]
 
 VARIANCES: dict[str, Callable[[int, int], float]] = {
     "glorot": lambda fan_in, fan_out: 2.0 / (fan_in + fan_out),  # Glorot and Bengio, 2010: for tanh, sigmoid
@@ -23,6 +27,10 @@ VARIANCES: dict[str, Callable[[int, int], float]] = {
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many numbers an output is made of, and how many outputs a number goes into."""
+    if len(shape) > 2:  # a convolution: (outputs, inputs, *window)
+        window = math.prod(shape[2:])
+        return shape[1] * window, shape[0] * window
     return (shape[0], shape[-1]) if len(shape) > 1 else (shape[0], shape[0])
 
 
@@ -44,6 +52,24 @@ def _normal(variance: Callable[[int, int], float]) -> Callable[..., Any]:
 INITIALIZERS: dict[str, Callable[..., Any]] = {
     "zeros": lambda shape, rng: np.zeros(shape),
     "ones": lambda shape, rng: np.ones(shape),
+    "normal": lambda shape, rng: rng.normal(size=shape),
     **{f"{name}_uniform": _uniform(variance) for name, variance in VARIANCES.items()},
     **{f"{name}_normal": _normal(variance) for name, variance in VARIANCES.items()},
 }
+
+
+def initial(layer: str, kind: str, init: Any, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Value:
+    """A parameter with its first numbers, by the name of an initializer or by a function of (shape, rng)."""
+    if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
+        raise TypeError(f"{layer}: dtype must be float16, float32 or float64, got {dtype!r}")
+    data = np.asarray(named(kind, init, INITIALIZERS)(shape, rng))
+    if data.shape != shape:
+        raise ShapeError(f"{layer}: {kind} must give an array of shape {shape}, it gave {data.shape}")
+    return Value(data.astype(dtype))
+
+
+def whole_sizes(layer: str, **sizes: Any) -> None:
+    """Refuse what is no number of inputs, outputs and the like."""
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"{layer}: {name} must be a positive whole number, got {size!r}")

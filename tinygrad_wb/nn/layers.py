@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
-from tinygrad_wb.nn.initializers import INITIALIZERS
+from tinygrad_wb.nn.initializers import initial, whole_sizes
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.names import named
 from tinygrad_wb.operations import activations, functions, neural, trigonometry
 from tinygrad_wb.operations.linear_algebra import affine, matmul
 from tinygrad_wb.operations.shaping import shape_of
-from tinygrad_wb.recording import drawn
-from tinygrad_wb.value import Value, constant, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,13 +55,11 @@ class Dense(Module):
         seed: int | np.random.Generator | None = None,
         dtype: Any = np.float64,
     ) -> None:
-        for name, size in (("inputs", inputs), ("outputs", outputs)):
-            if not isinstance(size, (int, np.integer)) or size < 1:
-                raise ValueError(f"Dense: {name} must be a positive whole number, got {size!r}")
+        whole_sizes("Dense", inputs=inputs, outputs=outputs)
         rng = np.random.default_rng(seed)
         self.activation = None if activation is None else named("activation", activation, ACTIVATIONS)
-        self.weight = _initial("weight_init", weight_init, (inputs, outputs), rng, dtype)
-        self.bias = _initial("bias_init", bias_init, (outputs,), rng, dtype) if bias else None
+        self.weight = initial("Dense", "weight_init", weight_init, (inputs, outputs), rng, dtype)
+        self.bias = initial("Dense", "bias_init", bias_init, (outputs,), rng, dtype) if bias else None
 
     def forward(self, x: Any) -> Any:
         try:
@@ -91,23 +87,14 @@ class Dense(Module):
         inputs, outputs = self.weight.shape
         parts = [f"{inputs} → {outputs}"]
         if self.activation is not None:
-            parts.append(_name_of(self.activation))
+            parts.append(name_of(self.activation))
         if self.bias is None:
             parts.append("no bias")
         return ", ".join(parts)
 
 
-def _name_of(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
-
-
-def _initial(kind: str, init: Any, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> Value:
-    if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
-        raise TypeError(f"Dense: dtype must be float16, float32 or float64, got {dtype!r}")
-    data = np.asarray(named(kind, init, INITIALIZERS)(shape, rng))
-    if data.shape != shape:
-        raise ShapeError(f"Dense: {kind} must give an array of shape {shape}, it gave {data.shape}")
-    return Value(data.astype(dtype))
 
 
 class Activation(Module):
@@ -120,7 +107,7 @@ class Activation(Module):
         return self.function(x)
 
     def describe(self) -> str:
-        return _name_of(self.function)
+        return name_of(self.function)
 
 
 class Sequential(Module):
@@ -201,15 +188,7 @@ class Dropout(Module):
         self.rng = np.random.default_rng(seed)
 
     def forward(self, x: Any) -> Any:
-        if not self.training or self.rate == 0.0:
-            return x
-        shape, dtype = shape_of(x), getattr(x, "dtype", np.dtype(np.float64))
-
-        def scales() -> Any:
-            keep = self.rng.random(shape) >= self.rate
-            return constant((keep / (1.0 - self.rate)).astype(dtype if dtype.kind == "f" else np.float64))
-
-        return x * drawn(scales, traced)
+        return neural.dropout(x, self.rate, self.rng) if self.training else x
 
     def describe(self) -> str:
         return f"{self.rate:g}"

@@ -11,17 +11,22 @@ from tinygrad_wb.operations import (
     activations,
     arithmetic,
     arranging,
+    attention,
     comparisons,
+    convolution,
     decompositions,
     einsum,
     functions,
     indexing,
     joining,
     linear_algebra,
+    losses,
     matrices,
     neural,
+    normalisation,
     norms,
     numpy_protocol,
+    pooling,
     reductions,
     rounding,
     scans,
@@ -82,8 +87,9 @@ for _name in _WORDS.split():
     setattr(Value, _name, REGISTRY[_name].function)
 
 for _table in (
-    activations, arithmetic, arranging, decompositions, einsum, functions, indexing, joining, linear_algebra, matrices,
-    neural, norms, reductions, rounding, scans, shaping, sorting, trigonometry,
+    activations, arithmetic, arranging, attention, convolution, decompositions, einsum, functions, indexing,
+    joining, linear_algebra, losses, matrices, neural, normalisation, norms, pooling, reductions, rounding, scans,
+    shaping, sorting, trigonometry,
 ):  # fmt: skip
     numpy_protocol.reach(_table)
 

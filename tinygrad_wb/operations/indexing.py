@@ -37,8 +37,12 @@ def names_each_once(index: Any) -> bool:
 def added_at(a: Any, index: Any, shape: Any) -> Any:
     """Zeros of ``shape`` with a added at ``index``; where an index is repeated, the sum."""
     y = np.zeros(shape, a.dtype if type(a) is np.ndarray else np.float64)
+    rows = index[0] if type(index) is tuple and len(index) == 1 else index
     if names_each_once(index):
         y[index] = a
+    elif type(rows) is np.ndarray and rows.dtype.kind in "iu" and type(a) is np.ndarray and y.ndim > 1:
+        size = math.prod(y.shape[1:])  # number by number, which NumPy does in a fifth of the time
+        np.add.at(y.reshape(-1), (rows.astype(np.intp)[..., None] * size + np.arange(size)).ravel(), a.ravel())
     else:
         np.add.at(y, index, a)
     return y

@@ -19,7 +19,7 @@ from numpy import ndarray
 from tinygrad_wb.program.arguments import kind_of, others, pattern
 from tinygrad_wb.program.program import Program
 from tinygrad_wb.program.replay import Recorded, Replay, Returned
-from tinygrad_wb.program.run import Run, Terms
+from tinygrad_wb.program.run import Run, Terms, tell
 from tinygrad_wb.program.surroundings import Surroundings, moved, put_back, states
 from tinygrad_wb.recording import PACKAGE, is_recording, paused, recorder, recorders
 from tinygrad_wb.value import Value
@@ -167,6 +167,7 @@ class Compiled:
             result = self.function(*args, **kwargs)  # if it is not, this raises what is wrong
             self._gave_up(variant, _told(error))
             return result
+        tell(run.observers, [x._data for x in run.observed])
         described, terms = run.description(), Terms(run)
         results = Returned(run).values(Recorded(run), [getattr(x, "_data", x) for x in run.results], holes)
         if moved(generators, before, [draw for _, draw in run.recorder.draws]):

@@ -15,8 +15,9 @@ from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
 from tinygrad_wb.program.arguments import filled_in, pattern
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.plan import Plan
-from tinygrad_wb.program.run import Run, plain
+from tinygrad_wb.program.run import Run, plain, tell
 from tinygrad_wb.program.trace import Trace
+from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import Value, record, traced
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ class Form:
     """
 
     def __init__(self, run: Run, main: int | None, seed: Any = 1.0) -> None:
-        values = [x for x in run.results if type(x) is Value]
+        values = [x for x in (*run.results, *run.observed) if type(x) is Value]
         self.wanted = run.wanted if main is not None else []
         result = values[0] if main is None else run.results[main]
         trace = Trace(result, None if main is None else seed, run.fixed(), run.recorder, tuple(values))
-        results = run.results if type(seed) is float else []
+        results = [*run.results, *run.observed] if type(seed) is float else []
         decisions = run.recorder.decisions
         gradients = [trace.gradients.get(x, 0.0) for x in self.wanted]
         plan = Plan(trace, [*results, *gradients, *(condition for condition, _ in decisions)])
@@ -98,7 +99,9 @@ class Replay:
         self.unsettled = 4
         self.returned = Returned(run, gradient)
         self.draws = [draw for _, draw in run.recorder.draws]
-        self.count = len(run.results)
+        self.observers = run.observers
+        self.seen = len(run.results)  # by the caller; what is observed follows
+        self.count = self.seen + len(run.observed)
         losses = [i for i, x in enumerate(run.results) if type(x) is Value and x.inputs and type(x._data) is float]
         self.main = losses[0] if gradient and losses and run.wanted else None
         self.form = Form(run, self.main)
@@ -118,7 +121,10 @@ class Replay:
         call = Call(self, arguments)
         with self.lock:
             found = call.replayed(given)
-        return None if found is None else self.returned.values(call, found, holes)
+        if found is None:
+            return None
+        tell(self.observers, found[self.seen :])
+        return self.returned.values(call, found[: self.seen], holes)
 
     def settle(self) -> None:
         """Let the parameters stand side by side, and gradients in the same order."""
@@ -181,7 +187,8 @@ class Returned:
             holes[position] = x
         args, kwargs = filled_in(self._asked, holes)
         found: list[Any] = []
-        pattern(self._function(*args, **kwargs), found)
+        with Recorder().running(lines=False):  # so that nobody is told of it, as of a call of its own
+            pattern(self._function(*args, **kwargs), found)
         gradients = pull_back(found[result], g, record=True)
         return [gradients.get(x, 0.0) for x in inputs]
 

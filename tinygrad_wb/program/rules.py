@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.program import windows
 from tinygrad_wb.program.plan import Step, data_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["ARRAYS", "ELEMENTWISE", "REDUCED", "VIEWS", "elementwise", "with_pro
 
 SMALL = 1 << 16  # elements of a result up to which `dot` is quicker than `matmul`
 SHORT = 1 << 12  # elements up to which BLAS adds up as well as NumPy does, and starts sooner
+FEW = 16  # rows along an axis within that are put together one by one
 NARROW = 64  # columns up to which the largest of each row is found quicker in a transposed copy
 
 ELEMENTWISE = {
@@ -134,6 +136,12 @@ def _reduce(form: FastForm, step: Step, ufunc: str) -> bool:
         form.lines.append(f"{form._function('copyto', np.copyto)}({turned}, {text})")
         form.lines.append(f"{name}({columns}, 0, None, {_flat(form, step, place) if keepdims else place})")
         return True
+    if axis == 2 and data.ndim == 4 and 1 < data.shape[2] <= FEW and data.shape[3] <= NARROW and not keepdims:
+        # NumPy is slow along a short axis within, such as the window of a pooling
+        both, place = form._function(ufunc, getattr(np, ufunc)), form._place(step)
+        for k in range(1, data.shape[2]):
+            form.lines.append(f"{both}({place if k > 1 else f'{text}[:, :, 0]'}, {text}[:, :, {k}], out={place})")
+        return True
     form.lines.append(f"{name}({text}, {axis!r}, None, {form._place(step)}, {keepdims})")
     return True
 
@@ -217,5 +225,7 @@ ARRAYS: dict[str, Callable[[FastForm, Step], bool]] = {
     "prod": functools.partial(_reduce, ufunc="multiply"),
     "one_hot": _one_hot,
     "pick": _pick,
+    "unfold": windows.unfold,
+    "fold": windows.fold,
 }
 REDUCED: dict[str, Callable[[FastForm, Step], str]] = {"sum": _total, "mean": _full_mean, "vdot": _vdot}

@@ -17,7 +17,7 @@ from tinygrad_wb.value import Value, constant, next_tick, traced
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Run", "Terms", "plain"]
+__all__ = ["Run", "Terms", "plain", "tell"]
 
 DTYPES = "?bhilqBHILQefd"
 ARITHMETIC = {"add", "subtract", "multiply", "divide", "power", "maximum", "minimum"}
@@ -46,7 +46,11 @@ class Run:
             raise ReplayError(self.recorder.refused)
         self.results: list[Any] = []
         self.shape = pattern(result, self.results)
-        ends = [x for x in (*self.results, *(c for c, _ in self.recorder.decisions)) if type(x) is Value]
+        # What is observed counts among the results, of which the caller hears nothing.
+        self.observers = [(tell, len(values)) for tell, values in self.recorder.observed]
+        self.observed = [x if type(x) is Value else traced(x) for _, values in self.recorder.observed for x in values]
+        decided = (condition for condition, _ in self.recorder.decisions)
+        ends = [x for x in (*self.results, *self.observed, *decided) if type(x) is Value]
         self.nodes = sorted({node for end in ends for node in history(end)}, key=lambda node: node.tick)
         self._check(holes)
         read = (*(x for node in self.nodes for x in node.inputs), *ends)
@@ -97,7 +101,8 @@ class Run:
             options = {name: option for name, option in node.options.items() if name != "shared"}
             lines.append((node.op, list(map(told, node.inputs)), _constant(options)))
             known[node] = i
-        return [lines, self.shape, list(map(told, self.results)), [outcome for _, outcome in self.recorder.decisions]]
+        outcomes = [outcome for _, outcome in self.recorder.decisions]
+        return [lines, self.shape, list(map(told, self.results)), list(map(told, self.observed)), outcomes]
 
 
 def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
@@ -113,6 +118,14 @@ def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
         pattern(x, holes)
         out += [name] if len(holes) == 1 else [f"{name}_{i}" for i in range(len(holes))]
     return out
+
+
+def tell(observers: Sequence[tuple[Callable[..., None], int]], found: Sequence[Any]) -> None:
+    """Hand ``found``, the data of what is observed in one call, to those who observe it."""
+    start = 0
+    for observer, count in observers:
+        observer(*found[start : start + count])
+        start += count
 
 
 class Terms:

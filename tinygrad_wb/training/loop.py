@@ -127,7 +127,8 @@ def fit(
     """Train ``model`` on x (rows, …) and y (rows, …), in shuffled batches, and return the `History`.
 
     ``loss`` is a function of (prediction, y) or the name of one: ``cross_entropy``, ``mean_squared_error``,
-    ``binary_cross_entropy``, ``hinge_loss``. ``metrics`` are functions of the plain (prediction, y), or names:
+    ``binary_cross_entropy``, ``hinge_loss``, ``mean_absolute_error``, ``huber``, ``kl_divergence``,
+    ``negative_log_likelihood``. ``metrics`` are functions of the plain (prediction, y), or names:
     ``accuracy`` (of scores, not of probabilities), ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is
     another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions called after each
     epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless ``compile`` is

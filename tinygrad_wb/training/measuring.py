@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.nn.module import in_mode
 from tinygrad_wb.nn.names import named
-from tinygrad_wb.operations import neural
+from tinygrad_wb.operations import losses
 from tinygrad_wb.recording import no_grad
 from tinygrad_wb.value import raw
 
@@ -20,8 +20,11 @@ __all__ = ["LOSSES", "METRICS", "Meter", "check_targets", "evaluate", "loss_name
 
 LOSSES: dict[str, Callable[..., Any]] = {
     loss.__name__: loss
-    for loss in (neural.mean_squared_error, neural.cross_entropy, neural.binary_cross_entropy, neural.hinge_loss)
-}
+    for loss in (
+        losses.mean_squared_error, losses.mean_absolute_error, losses.huber, losses.cross_entropy,
+        losses.negative_log_likelihood, losses.kl_divergence, losses.binary_cross_entropy, losses.hinge_loss,
+    )
+}  # fmt: skip
 
 
 def accuracy(prediction: Any, y: Any) -> float:
@@ -52,9 +55,9 @@ METRICS: dict[str, Callable[[Any, Any], float]] = {
 
 def check_targets(loss: Callable[..., Any], y: Any) -> None:
     """``ValueError`` for targets that a loss would take without a word and make nonsense of."""
-    if loss is neural.binary_cross_entropy and not ((y >= 0) & (y <= 1)).all():
+    if loss is losses.binary_cross_entropy and not ((y >= 0) & (y <= 1)).all():
         raise ValueError(f"fit: binary_cross_entropy takes targets from 0 to 1, y goes from {y.min()} to {y.max()}")
-    if loss is neural.hinge_loss and not np.isin(y, (-1, 1)).all():
+    if loss is losses.hinge_loss and not np.isin(y, (-1, 1)).all():
         raise ValueError(f"fit: hinge_loss takes targets -1 and 1, y has {np.unique(y)[:5]}; 2 * y - 1 for 0 and 1?")
 
 

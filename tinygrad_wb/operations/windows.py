@@ -1,0 +1,150 @@
+"""The table of sliding windows: all that a convolution or a pooling looks at, side by side, and added up again.
+
+`unfold` copies every window of an array into a column, and `fold`, its transpose, adds every column up where it came
+from: each is the partial of the other. A convolution is the matrix product of its weights and the windows, a pooling
+their largest or their mean, so all of them have derivatives of every order.
+
+    a        (batch, channels, *sizes)                         sizes: (length,) or (height, width)
+    unfold   (batch, channels, window, positions)              window and positions: how many numbers, how many places
+
+On each axis a window has ``window`` numbers, ``dilation`` apart, and one starts ``stride`` after the other. ``padding``
+is how many are put before and after, each of them ``fill``. All of these are tuples here, with one entry for each axis.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_wb.operation import operation
+from tinygrad_wb.operations.shaping import shape_of
+
+__all__: list[str] = []
+
+
+def positions(sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...]:
+    """In how many places a window stands, along each axis."""
+    spans = [d * (k - 1) + 1 for k, d in zip(window, dilation)]
+    return tuple([(n - span) // s + 1 for n, span, s in zip(widened(sizes, padding), spans, stride)])
+
+
+def widened(sizes: Any, padding: Any) -> tuple[int, ...]:
+    """The sizes, padding included."""
+    return tuple([n + before + after for n, (before, after) in zip(sizes, padding)])
+
+
+def middle(sizes: Any, padding: Any) -> Any:
+    """Where in all that the numbers stand."""
+    return (..., *[slice(before, before + n) for n, (before, _) in zip(sizes, padding)])
+
+
+def all_windows(a: Any, window: Any, stride: Any, dilation: Any, places: Any) -> Any:
+    """All windows, seen without a copy: (batch, channels, *window, *places), as sliding_window_view gives them."""
+    within = [d * n for d, n in zip(dilation, a.strides[2:])]
+    between = [s * n for s, n in zip(stride, a.strides[2:])]
+    return np.ndarray((*a.shape[:2], *window, *places), a.dtype, a, 0, (*a.strides[:2], *within, *between))
+
+
+def unfolded(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: Any = 0.0) -> Any:
+    """Every window as a column: (batch, channels, *sizes) to (batch, channels, window, positions)."""
+    head, sizes = a.shape[:2], a.shape[2:]
+    places = positions(sizes, window, stride, padding, dilation)
+    if any(map(any, padding)):
+        inner, a = a, np.full((*head, *widened(sizes, padding)), fill, np.result_type(a, fill))
+        a[middle(sizes, padding)] = inner
+    view = all_windows(np.ascontiguousarray(a), window, stride, dilation, places)
+    return view.reshape(*head, math.prod(window), math.prod(places))
+
+
+def folded(a: Any, sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """Zeros of the sizes, with every column added where its window stands."""
+    head = a.shape[:2]
+    places = positions(sizes, window, stride, padding, dilation)
+    y = np.zeros((*head, *widened(sizes, padding)), a.dtype)
+    view, a = all_windows(y, window, stride, dilation, places), a.reshape(*head, *window, *places)
+    if side_by_side(window, stride, dilation):
+        view[...] = a
+    else:
+        for at in np.ndindex(*window):
+            view[(slice(None), slice(None), *at)] += a[(slice(None), slice(None), *at)]
+    return y[middle(sizes, padding)]
+
+
+def side_by_side(window: Any, stride: Any, dilation: Any) -> bool:
+    """Whether no number is in two windows."""
+    return all([s > d * (k - 1) for k, s, d in zip(window, stride, dilation)])
+
+
+@operation(
+    numpy="unfolded({a}, {window}, {stride}, {padding}, {dilation}, fill={fill})",
+    helper=unfolded,
+    da=lambda g, y, a, window, stride, padding, dilation, fill: fold(
+        g, shape_of(a)[2:], window, stride, padding, dilation
+    ),
+)
+def unfold(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: float = 0.0) -> Any:
+    """Every window of a as a column: (batch, channels, …) to (batch, channels, window, positions)."""
+    return unfolded(a, window, stride, padding, dilation, fill)
+
+
+@operation(
+    numpy="folded({a}, {sizes}, {window}, {stride}, {padding}, {dilation})",
+    helper=folded,
+    da=lambda g, y, a, sizes, window, stride, padding, dilation: unfold(g, window, stride, padding, dilation),
+)
+def fold(a: Any, sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """Zeros of (batch, channels, …), with every column of a added where its window stands."""
+    return folded(a, sizes, window, stride, padding, dilation)
+
+
+# -- what users say, as tuples ----------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=1024)
+def framed(sizes: tuple[int, ...], window: Any, stride: Any, padding: Any, dilation: Any = 1) -> dict[str, Any]:
+    """The options of `unfold` and `fold`, from what users give: one number for all axes, or one for each.
+
+    ``padding`` may also be "valid" (none) or "same" (so much that the sizes stay as they are). Windows that don't fit
+    raise ``ValueError``. What comes back is kept, and not to be changed.
+    """
+    axes = len(sizes)
+    window = for_each_axis("window", window, axes)
+    stride = for_each_axis("stride", stride, axes)
+    dilation = for_each_axis("dilation", dilation, axes)
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
+    if padding == "same":
+        if any(s != 1 for s in stride):
+            raise ValueError(f"padding='same' keeps the sizes only with stride 1, got {stride}; give a number")
+        pairs = tuple(((n - 1) // 2, n // 2) for n in spans)  # an odd one more stands behind, as in PyTorch
+    elif isinstance(padding, str) and padding != "valid":
+        raise ValueError(f"padding must be a number, one for each axis, 'same' or 'valid', got {padding!r:.80}")
+    else:
+        each = for_each_axis("padding", 0 if padding == "valid" else padding, axes, least=0)
+        pairs = tuple((n, n) for n in each)
+    frame = {"window": window, "stride": stride, "padding": pairs, "dilation": dilation}
+    if any(n < 1 for n in positions(sizes, **frame)):
+        whole = widened(sizes, pairs)
+        raise ValueError(f"a window over {spans} doesn't fit into {whole}, padding included: pad more?")
+    return frame
+
+
+def hashable(given: Any) -> Any:
+    """A list as a tuple."""
+    return tuple(given) if isinstance(given, list) else given
+
+
+def for_each_axis(what: str, given: Any, axes: int, least: int = 1) -> tuple[int, ...]:
+    """One whole number for all axes, or one for each, as a tuple."""
+    each = (given,) * axes if isinstance(given, (int, np.integer)) else given
+    if (
+        not isinstance(each, (tuple, list))
+        or len(each) != axes
+        or not all(isinstance(n, (int, np.integer)) and n >= least for n in each)
+    ):
+        raise ValueError(
+            f"{what} must be a whole number from {least}, or {axes} of them, one for each axis, got {given!r:.80}"
+        )
+    return tuple(map(int, each))
