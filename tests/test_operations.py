@@ -1256,6 +1256,7 @@ NASTY = {
         at([0.0, 0.0], gives=0.0, slopes=([0.0, 0.0],)), at([3.0, -4.0], gives=5.0, slopes=([0.6, -0.8],)), at(0.0, gives=0.0, slopes=(0.0,)), at([inf, 1.0], gives=inf, slopes=([nan, 0.0],)),
         at([nan, 1.0], gives=nan, slopes=([nan, nan],)), at([], gives=0.0, slopes=([],)), at([0.0, 2.0], gives=2.0, slopes=([0.0, 1.0],), ord=3.0), at([0.0, 0.0], gives=0.0, slopes=([0.0, 0.0],), ord=3.0),
         at([0.0, 4.0], gives=4.0, slopes=([0.0, 1.0],), ord=0.5), at([[0.0, 0.0], [0.0, 2.0]], gives=[0.0, 2.0], slopes=([[0.0, 0.0], [0.0, 2.0]],), axis=1), at(-2.0, gives=2.0, slopes=(-1.0,)),
+    ],
     # -- neural operations -------------------------------------------------------------------------------------------
     "unfold": passes_on(
         [[[inf, nan, -0.0]]], gives=[[[[inf, nan], [nan, -0.0]]]], slopes=([[[1.0, 5.0, 4.0]]],), window=(2,), stride=(1,), padding=((0, 0),), dilation=(1,)

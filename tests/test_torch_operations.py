@@ -393,7 +393,7 @@ DIFFERENT = {
     "cumprod": dict.fromkeys(((inf, 2.0), (nan, 2.0), (HUGE, HUGE)), "nothing is divided here"),
     "mean_absolute_error": dict.fromkeys(((math.inf, math.inf), (nan, 1.0)), "as sign"),
     "kl_divergence": {(0.0, -1.0, 1.0, 0.0): "log(0) is -∞ here, and so the slope; 0 / 0 there"},
-    "negative_log_likelihood": {(-1.0, -2.0, 0.0): "a mean over no weight: all slopes are nan here, the label's there"},
+    "negative_log_likelihood": {(-1.0, -2.0): "a mean over no weight: all slopes are nan here, the label's there"},
 }  # fmt: skip
 OF_A_KIND = {"nan": lambda x: x != x, "tiny": lambda x: 0.0 < abs(x) < 1e-150}
 DIFFERENT_POINTS = {("eigh", 1): "the turn of equal eigenvalues' vectors counts as 0 here, and is nan there"}
