@@ -287,7 +287,7 @@ def _size(item: Item) -> float | None:
         gradients = [p.grad for p in module.parameters()] or gradients
     found = [raw(g) for g in gradients if g is not None]
     count = sum(int(np.size(g)) for g in found)
-    return math.sqrt(sum(amount(g) ** 2 for g in found) / count) if count else None
+    return math.hypot(*map(amount, found)) / math.sqrt(count) if count else None
 
 
 def slope_text(value: Value, outdated: bool = False) -> str:

@@ -46,8 +46,11 @@ def amount(data: Any) -> float:
     data = raw(data)
     if type(data) is float:
         return abs(data)
-    with np.errstate(all="ignore"):
-        return float(np.linalg.norm(np.asarray(data, np.float64)))
+    sizes = np.abs(np.asarray(data, np.float64))
+    largest = float(sizes.max(initial=0.0))
+    if not 0.0 < largest < math.inf:
+        return largest
+    return largest * float(np.linalg.norm(sizes / largest))  # squares of large or small numbers leave the range
 
 
 def constant_text(data: Any) -> str:
