@@ -102,8 +102,7 @@ class _Composer:
             return [thing]
         if not isinstance(thing, str):
             raise TypeError(f"around, path and highlight take names and Values, got {thing!r:.60}")
-        found = [x for x in self.values if name_of(x, self.target.variables) == thing]
-        return found
+        return [x for x in self.values if thing and name_of(x, self.target.variables) == thing]
 
     def _closed_around(self) -> set[int]:
         """The calls that must be opened for the Values that were asked for to be seen."""
