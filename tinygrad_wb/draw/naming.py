@@ -35,6 +35,7 @@ class Called:
         self.given: set[int] = set()
         self._taken: set[str] = set()
         self._counts: Counter[str] = Counter()
+        self._variables = variables
         places = assigned(item.thing for item in items if type(item.thing) is Value and item.thing.inputs)
         nameless: list[Item] = []
         for item in items:  # the user's names first, so that nothing else takes one
@@ -75,7 +76,8 @@ class Called:
         name = self._names.get(id(x))
         if name is not None:
             return name
-        return constant_text(x) if type(x) is not Value else name_of(x, {}) or "…"  # not drawn
+        known = name_of(x, self._variables)  # of what is not drawn
+        return known or (constant_text(x) if type(x) is not Value else "…")
 
 
 def name_of(x: Any, variables: Mapping[int, str]) -> str:
