@@ -128,7 +128,7 @@ class _Writer:
             return self.text(x.inputs[0])
         if op.name == "multiply" and (other := _besides(x, 1.0)) is not None:
             return self.text(other)
-        if op.name == "power" and x.inputs[1] == 1.0:
+        if op.name == "power" and type(x.inputs[1]) is float and x.inputs[1] == 1.0:
             return self.text(x.inputs[0])
         if (scores := _softmax_of(x)) is not None:
             return filled("softmax({a})", {"a": self.text(scores)})
