@@ -12,9 +12,7 @@ HAS_DOT = shutil.which("dot") is not None
 HAS_PYGRAPHVIZ = importlib.util.find_spec("pygraphviz") is not None
 needs_dot = pytest.mark.skipif(not HAS_DOT, reason="the dot executable is not installed")
 needs_pygraphviz = pytest.mark.skipif(not HAS_PYGRAPHVIZ, reason="pygraphviz is not installed")
-needs_renderer = pytest.mark.skipif(
-    not (HAS_DOT or HAS_PYGRAPHVIZ), reason="neither dot nor pygraphviz is installed"
-)
+needs_renderer = pytest.mark.skipif(not (HAS_DOT or HAS_PYGRAPHVIZ), reason="neither dot nor pygraphviz is installed")
 
 HOSTILE = [
     "<b>", "</td>&lt;", "|{}<>", '"', "'", "\\", "\\N \\G\\l", "a\nb\r\tc", "x" * 10_000, "", "   ", "שלום", "\u202eab\u202c",

@@ -63,7 +63,9 @@ def test_a_parameter_is_called_by_its_path_and_a_layer_too():
     drawing = draw(Net(), np.ones((1, 2)))
     assert titles(drawing, "layer") == ["hidden", "out"]
     assert node(drawing, "hidden").symbol == "Dense 2 → 3, tanh"
-    assert {"hidden.weight", "hidden.bias", "out.weight", "out.bias"} < set(titles(draw(Net(), np.ones((1, 2)), depth=9)))
+    assert {"hidden.weight", "hidden.bias", "out.weight", "out.bias"} < set(
+        titles(draw(Net(), np.ones((1, 2)), depth=9))
+    )
 
 
 def test_what_is_not_drawn_keeps_the_name_that_the_user_gave_it():
@@ -292,7 +294,11 @@ def test_array_contributions_are_told_by_their_norm():
     loss = wb.sum(w * 1.0) + wb.sum(w * w)
     loss.backward()
     told = [(word, text) for word, text in node(draw(loss), "w").facts if word.startswith("from")]
-    assert told == [("from multiply_1", "norm 1.41"), ("from multiply_2, as a", "norm 5"), ("from multiply_2, as b", "norm 5")]
+    assert told == [
+        ("from multiply_1", "norm 1.41"),
+        ("from multiply_2, as a", "norm 5"),
+        ("from multiply_2, as b", "norm 5"),
+    ]
 
 
 def test_a_recorded_gradient_is_shown_as_a_number():
@@ -601,7 +607,9 @@ def test_an_example_for_something_that_cannot_be_called():
 
 
 def test_functions_of_plain_data_and_of_values():
-    assert statements(draw(wb.mean_squared_error, wb.Value([1.0, 2.0], name="a"), [0.0, 1.0]))[-1].startswith("mean_squared_error_1 = ")
+    assert statements(draw(wb.mean_squared_error, wb.Value([1.0, 2.0], name="a"), [0.0, 1.0]))[-1].startswith(
+        "mean_squared_error_1 = "
+    )
     with wb.no_grad():
         drawing = draw(lambda v: wb.exp(v), wb.Value(1.0, name="v"))
         assert not (wb.Value(1.0) * 2.0).inputs, "after drawing, recording is off again"
@@ -617,7 +625,13 @@ def test_a_compiled_function_is_opened_as_what_it_does():
     x, w = wb.Value([1.0, 2.0], name="x"), wb.Value([0.5, 0.25], name="w")
     for _ in range(4):  # the first calls record, the later ones replay
         drawing = draw(f, x, w)
-        assert statements(drawing) == ["x", "w", "multiply_1 = x * w", "hidden = tanh(multiply_1)", "sum_1 = sum(hidden)"]
+        assert statements(drawing) == [
+            "x",
+            "w",
+            "multiply_1 = x * w",
+            "hidden = tanh(multiply_1)",
+            "sum_1 = sum(hidden)",
+        ]
         f(x, w)
 
 
@@ -686,7 +700,9 @@ def test_a_model_whose_forward_raises_is_drawn_up_to_there():
     assert titles(drawing) == ["x", "layer_0", "1.weight", "1.bias", "affine_1"]
     last = drawing.graph.nodes[-1]
     assert last.kind == "failed"
-    assert " ".join(text.strip() for _, text in last.facts).startswith("ShapeError: Dense '1' takes 4 inputs, got x of shape (1, 3);")
+    assert " ".join(text.strip() for _, text in last.facts).startswith(
+        "ShapeError: Dense '1' takes 4 inputs, got x of shape (1, 3);"
+    )
     assert x.shape == (1, 2)
 
 
@@ -883,7 +899,16 @@ def test_drawing_changes_nothing():
 
     before = state()
     marked = {"highlight": [w], "color": "gradient"}
-    ways = [{}, {"depth": 0}, {"depth": 3}, {"max_nodes": 2}, {"path": (loss, w)}, {"around": w}, marked, {"show": "backward"}]
+    ways = [
+        {},
+        {"depth": 0},
+        {"depth": 3},
+        {"max_nodes": 2},
+        {"path": (loss, w)},
+        {"around": w},
+        marked,
+        {"show": "backward"},
+    ]
     for options in ways:
         drawing = draw(loss, **options)
         _ = drawing.dot, str(drawing), drawing.mermaid
