@@ -95,7 +95,8 @@ def _layer_word(call: Call, variables: Mapping[int, str]) -> str:
     path = cropped(printable(call.path), NAME_LENGTH)
     if path:
         return f"layer_{path}" if path[0].isdigit() else path
-    return variables.get(id(call.module()), "") or type(call.module()).__name__
+    module = call.module()
+    return "layer" if module is None else variables.get(id(module), "") or type(module).__name__
 
 
 def _is_leaf(thing: Any) -> bool:
