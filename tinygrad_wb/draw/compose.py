@@ -75,7 +75,8 @@ class _Composer:
         leaves |= {x: None for x in target.ends if type(x) is Value}
         self.values = [*leaves, *made]
         asked = [wishes.around, *(wishes.path or ()), *wishes.highlight]
-        self.wanted = {id(x) for thing in asked if thing is not None for x in self._values_of(thing)}
+        self.asked = [thing for thing in asked if thing is not None]
+        self.wanted = {id(x) for thing in self.asked for x in self._values_of(thing)}
         self.must_open = self._closed_around()
 
     def described(self, choice: Choice) -> Graph:
@@ -89,8 +90,17 @@ class _Composer:
         layers = [item.thing for item in choice.items if type(item.thing) is Layer]
         if not layers or sum(len(layer.made) for layer in layers) + len(choice.items) > self.wishes.max_nodes:
             return None
+        if not all(map(self._is_known_open, self.asked)):
+            return None
         opened = self._chosen(len(self.made))
         return opened if len(opened.items) <= self.wishes.max_nodes else None
+
+    def _is_known_open(self, thing: Any) -> bool:
+        """Whether what was asked for is the same with every layer open: a number in a name may be another then."""
+        if self._values_of(thing):
+            return True
+        layers = {call.path for calls in calls_around(self.made).values() for call in calls}
+        return thing in layers and thing not in (self.wishes.path or ())
 
     # -- what was asked for ---------------------------------------------------------------------------------------
 
@@ -189,7 +199,7 @@ class _Composer:
             items = around(items, self.items_of([wishes.around], items), wishes.hops)
             missing = left_out(set(whole) - set(items))
             if missing:
-                caption.append(f"What is within {wishes.hops} steps of {_told(wishes.around)}; {missing} not drawn.")
+                caption.append(f"What is within {wishes.hops} step{'s' * (wishes.hops != 1)} of {_told(wishes.around)}; {missing} not drawn.")
         if len(items) < len(whole):
             kept = set(items)
             for item in items:
