@@ -222,7 +222,7 @@ class _Composer:
         for item in kept:
             item.inputs = [x if x is None or x in known else more for x in item.inputs]
         note = f"{_sizes(asked)}: the {len(kept):,} that are nearest to the end are drawn; max_nodes={len(kept)}."
-        return Choice([more, *kept], choice.ends, [*choice.caption[:-1], note])
+        return Choice([more, *kept], choice.ends, [*asked.caption, note])
 
 
 def _path(item: Item) -> str | None:
