@@ -80,6 +80,24 @@ def test_what_is_not_drawn_keeps_the_name_that_the_user_gave_it():
     assert edge(draw(end, path=(end, w)), "a", "end").formula == "c"
 
 
+def test_a_long_name_is_found_by_itself_and_as_it_is_shown():
+    class Deep(wb.Module):
+        def __init__(self):
+            self.encoder = {"attention_of_the_first_block": {"queries": wb.Value(2.0), "keys": wb.Value(3.0)}}
+
+        def forward(self, x):
+            parts = self.encoder["attention_of_the_first_block"]
+            return x * parts["queries"] + parts["keys"]
+
+    model = Deep()
+    loss = model(1.0)
+    path = "encoder.attention_of_the_first_block.queries"
+    drawing = draw(loss, around=path, hops=0)
+    (shown,) = titles(drawing)
+    assert len(shown) <= 32
+    assert draw(loss, highlight=[path]).graph.nodes == draw(loss, highlight=[model.encoder["attention_of_the_first_block"]["queries"]]).graph.nodes  # fmt: skip
+
+
 def test_two_of_one_name_are_told_apart():
     a, b = wb.Value(1.0, name="h"), wb.Value(2.0, name="h")
     c = wb.Value(3.0, name="h_2")

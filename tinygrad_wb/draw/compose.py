@@ -112,7 +112,7 @@ class _Composer:
             return [thing]
         if not isinstance(thing, str):
             raise TypeError(f"around, path and highlight take names and Values, got {thing!r:.60}")
-        return [x for x in self.values if thing and name_of(x, self.target.variables) == thing]
+        return [x for x in self.values if thing and thing in (x.name, name_of(x, self.target.variables))]
 
     def _closed_around(self) -> set[int]:
         """The calls that must be opened for the Values that were asked for to be seen."""
