@@ -75,6 +75,36 @@ def test_dot_of_empty_and_odd_graphs():
     assert dot_text(replace(graph, caption=("<b>&]\\N" * 50,)))
 
 
+def luminance(color):
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(a, b):
+    """As the Web Content Accessibility Guidelines reckon it."""
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("color", [None, "gradient"])
+def test_every_text_can_be_read_on_its_ground(theme, color):
+    """4.5 to 1 for every colour of letters in every box, however large its gradient (WCAG 2.2, 1.4.3)."""
+    parts = [wb.Value(1.0, name=f"w{i}") * 10.0**i for i in range(13)]
+    loss = wb.stack(parts).sum()
+    loss.backward()
+    dot = draw(loss, color=color, theme=theme).dot
+    seen = 0
+    for line in dot.splitlines():
+        if re.match(r"\tn\d+ \[", line):
+            fill, ink = (re.search(rf'{word}="?(#\w+)', line)[1] for word in ("fillcolor", " fontcolor"))
+            for letters in {ink, *re.findall(r'<font color="(#\w+)"', line)}:
+                assert contrast(fill, letters) >= 4.5, (fill, letters)
+                seen += 1
+    assert seen > 40
+
+
 # -- hostile names ---------------------------------------------------------------------------------------------
 
 
