@@ -724,6 +724,16 @@ def test_a_model_whose_forward_raises_is_drawn_up_to_there():
     assert x.shape == (1, 2)
 
 
+def test_an_error_message_is_wrapped_and_its_shapes_stay_under_one_another():
+    error = failed(lambda: wb.Dense(3, 2, seed=0)(np.ones((2, 4))))
+    (_, first), (_, second) = draw(error).graph.nodes[-1].facts
+    assert f"{first} {second}" == f"ShapeError: {error}"
+    error = failed(lambda: wb.Value(np.ones((2, 3))) + np.ones((4, 3)))
+    lines = [text for _, text in draw(error).graph.nodes[-1].facts]
+    assert "    a   2   3" in lines
+    assert "    b   4   3" in lines
+
+
 def test_the_error_of_a_dense_layer_alone():
     error = failed(lambda: wb.Dense(3, 2, seed=0)(np.ones((2, 4))))
     drawing = draw(error)

@@ -128,7 +128,10 @@ class Description:
         return cropped(f"{title} = {statement(op, arguments, thing.options)}", STATEMENT_LENGTH)
 
     def _message(self) -> Facts:
-        lines = [part for line in self.error.splitlines() for part in textwrap.wrap(line, MESSAGE_WIDTH, drop_whitespace=False)]
+        lines = []
+        for line in self.error.splitlines():
+            first, *rest = textwrap.wrap(line, MESSAGE_WIDTH, drop_whitespace=False) or [""]
+            lines += [first, *map(str.lstrip, rest)]  # shapes stand under one another, in lines that are not wrapped
         return tuple(("", line.rstrip()) for line in lines if line.strip())
 
     def _layer(self, layer: Layer) -> tuple[str, Facts]:
