@@ -41,7 +41,10 @@ class Watched:
         self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}} | options)
         self.tab = self.context.new_page()
         self.tab.set_default_timeout(15_000)
-        self.tab.on("console", lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None)
+        self.tab.on(
+            "console",
+            lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None,
+        )
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
         self.tab.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
         self.context.route(re.compile(r"^(?!file:|data:|about:).*"), self._refuse)
@@ -95,7 +98,9 @@ def boxes(tab):
 
 
 def words(tab):
-    return " ".join(tab.eval_on_selector_all("#picture text", "all => all.map(t => t.textContent)")).replace("\xa0", " ")
+    return " ".join(tab.eval_on_selector_all("#picture text", "all => all.map(t => t.textContent)")).replace(
+        "\xa0", " "
+    )
 
 
 def details(tab):
@@ -145,7 +150,14 @@ def test_clicking_a_node_shows_all_that_is_known_of_it(page_file, watched):
     tab = look.open(page_file)
     click(tab, title_id(tab, "loss"))
     told = details(tab)
-    for word in ("loss", "mean_squared_error", "gradient", "1.0", "test_draw_browser.py:", "loss = wb.mean_squared_error(model"):
+    for word in (
+        "loss",
+        "mean_squared_error",
+        "gradient",
+        "1.0",
+        "test_draw_browser.py:",
+        "loss = wb.mean_squared_error(model",
+    ):
         assert word in told
     assert "∂/∂" in told
     assert "·0.5" in told
@@ -327,7 +339,9 @@ def test_pages_without_layers_and_with_nothing_special(watched, tmp_path):
         first = tab.evaluate("document.querySelector('#picture .node').id")
         click(tab, first)
         assert tab.locator("#details h2").count() == 1
-        assert tab.is_visible("#opener") == (len(drawing.opened.groups) > 0 and any(g.closed for g in drawing.opened.groups))
+        assert tab.is_visible("#opener") == (
+            len(drawing.opened.groups) > 0 and any(g.closed for g in drawing.opened.groups)
+        )
         look.quiet(path)
 
 
@@ -377,7 +391,16 @@ def test_hostile_names_are_inert_in_the_page(watched, tmp_path):
     assert tab.evaluate(HANDLERS) == 0
     assert tab.locator("script").count() == 2, "ours, and the data"
     shown = words(tab)
-    for name in ("<script>window.hacked=1</script>", "javascript:window.hacked=1", "{{}}", "]]>", "-->", "|{}<>", "שלום", "🎲"):
+    for name in (
+        "<script>window.hacked=1</script>",
+        "javascript:window.hacked=1",
+        "{{}}",
+        "]]>",
+        "-->",
+        "|{}<>",
+        "שלום",
+        "🎲",
+    ):
         assert name in shown, name
     for id in tab.evaluate("Object.keys(data.nodes)"):
         tab.evaluate("id => choose(id)", id)
@@ -401,7 +424,13 @@ def test_hostile_names_of_everything_else(watched, tmp_path):
     except ValueError as error:
         failed = draw(error)
     model = Part(bad)
-    drawings = [draw(y), failed, draw(model), draw(model, np.ones((1, 2)), depth=9), draw(y, around=bad, highlight=[bad], color="gradient")]
+    drawings = [
+        draw(y),
+        failed,
+        draw(model),
+        draw(model, np.ones((1, 2)), depth=9),
+        draw(y, around=bad, highlight=[bad], color="gradient"),
+    ]
     for i, drawing in enumerate(drawings):
         for theme in ("light",) if i else ("light", "dark"):
             path = draw(y, theme=theme).save(tmp_path / "0.html") if not i else drawing.save(tmp_path / f"{i}.html")
@@ -431,7 +460,9 @@ def test_hostile_names_are_inert_in_an_svg_opened_by_itself(watched, tmp_path):
     tab = look.open(path)
     assert tab.evaluate("window.hacked") is None
     assert set(tab.evaluate(COUNT)) <= {"svg", "g", "title", "path", "polygon", "polyline", "text", "a", "ellipse"}
-    assert tab.evaluate("[...document.querySelectorAll('*')].every(e => e.namespaceURI === 'http://www.w3.org/2000/svg')")
+    assert tab.evaluate(
+        "[...document.querySelectorAll('*')].every(e => e.namespaceURI === 'http://www.w3.org/2000/svg')"
+    )
     assert tab.evaluate("[...document.querySelectorAll('a')].every(e => !e.href || !e.href.baseVal)")
     shown = " ".join(tab.eval_on_selector_all("text", "all => all.map(t => t.textContent)")).replace("\xa0", " ")
     assert "<script>window.hacked=1</script>" in shown
@@ -442,11 +473,28 @@ def test_hostile_names_are_inert_in_a_notebooks_output(watched, tmp_path):
     total = hostile_net(HOSTILE)
     bundle = draw(total, max_nodes=600)._repr_mimebundle_()["image/svg+xml"]
     path = tmp_path / "notebook.html"
-    path.write_text(f"<!doctype html><meta charset=utf-8><title>x</title><body style='background:#111'>{bundle}</body>", encoding="utf-8")
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8><title>x</title><body style='background:#111'>{bundle}</body>",
+        encoding="utf-8",
+    )
     look = watched()
     tab = look.open(path)
     assert tab.evaluate("window.hacked") is None
-    assert set(tab.evaluate(COUNT)) <= {"html", "head", "meta", "title", "body", "svg", "g", "path", "polygon", "polyline", "text", "a", "ellipse"}
+    assert set(tab.evaluate(COUNT)) <= {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "body",
+        "svg",
+        "g",
+        "path",
+        "polygon",
+        "polyline",
+        "text",
+        "a",
+        "ellipse",
+    }
     look.quiet(path)
 
 
