@@ -724,6 +724,27 @@ def test_a_model_whose_forward_raises_is_drawn_up_to_there():
     assert x.shape == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("call", "statement"),
+    [
+        (lambda x: x + "abc", "add_1 = x + 'abc'"), (lambda x: wb.concatenate([x, "abc"]), "concatenate_1 = concatenate([x, 'abc'])"),
+        (lambda x: x * [1.0, [2.0]], "multiply_1 = x * [1.0, [2.0]]"), (lambda x: wb.maximum(x, None), "maximum_1 = maximum(x, None)"),
+        (lambda x: x @ object, "matmul_1 = x @ object"), (lambda x: wb.exp({"a": 1}), "exp_1 = exp({'a': 1})"),
+        (lambda x: x + "y" * 10_000, "add_1 = x + 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyy…"), (lambda x: x + "</script>\n", "add_1 = x + '</script>\\n'"),
+    ],
+)  # fmt: skip
+def test_errors_of_things_that_are_no_numbers(call, statement):
+    error = failed(lambda: call(wb.Value(np.ones((2, 3)), name="x")))
+    if not hasattr(error, "failed"):
+        pytest.fail(f"no operation raised {error!r}")
+    drawing = draw(error)
+    assert drawing.graph.nodes[-1].statement == statement
+    sound(drawing.graph)
+    assert drawing.text
+    for form in (drawing.dot, drawing.mermaid):
+        assert "</script>" not in form
+
+
 def test_an_error_message_is_wrapped_and_its_shapes_stay_under_one_another():
     error = failed(lambda: wb.Dense(3, 2, seed=0)(np.ones((2, 4))))
     (_, first), (_, second) = draw(error).graph.nodes[-1].facts

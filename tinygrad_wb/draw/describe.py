@@ -106,7 +106,7 @@ class Description:
             code, facts = self._statement(thing, title), self._message()
         elif type(thing) is not Value:
             kind, given = "constant", True
-            facts = _array_facts(thing) if np.ndim(thing) else ()
+            facts = _array_facts(thing) if type(thing) is np.ndarray else ()
         else:
             facts, details = self._facts(thing), self._details(thing)
             kind = "leaf"
