@@ -446,6 +446,23 @@ def test_a_layer_asked_for_by_its_path():
     assert [n.title for n in marked.nodes if n.marked] == ["1.weight", "1.bias", "affine_2", "tanh_2"]
 
 
+def test_what_is_asked_for_by_its_title_is_found_when_layers_close():
+    """Titles such as `layer_0` and `tanh_1` have numbers, which are others when layers open or close."""
+    model = net(dense(3, 4), dense(4, 1))
+    loss = wb.sum(model(X))
+    everything = draw(loss, depth=9)
+    for most in (1, 2, 3, 5, 8):
+        sound(draw(loss, depth=9, highlight=["tanh_1", "affine_2"], max_nodes=most).graph, most)
+        sound(draw(loss, around="layer_0", hops=1, max_nodes=most).graph, most)
+        sound(draw(loss, path=(loss, "layer_0"), max_nodes=most).graph, most)
+    closed = draw(loss, depth=9, highlight=["affine_2"], max_nodes=len(everything.graph.nodes) - 1)
+    assert [n.title for n in closed.graph.nodes if n.marked] == ["layer_1"], "the layer that it is in"
+    ways = draw(loss, path=(loss, "layer_0"))
+    assert titles(ways) == ["layer_0", "layer_1", "loss"]
+    assert [n.title for n in ways.opened.nodes] == ["tanh_1", "affine_1", "tanh_2", "loss"]
+    assert ways.opened.nodes[0].facts[1] == ways.graph.nodes[0].facts[4], "the same value"
+
+
 def test_a_closed_layer_tells_its_parameters_gradients():
     model = net(dense(3, 2, None))
     loss = wb.sum(model(X))

@@ -76,6 +76,7 @@ class _Composer:
         self.values = [*leaves, *made]
         asked = [wishes.around, *(wishes.path or ()), *wishes.highlight]
         self.asked = [thing for thing in asked if thing is not None]
+        self.titles: dict[str, Value] = {}  # what those are called that were asked for by the title that they are shown with
         self.wanted = {id(x) for thing in self.asked for x in self._values_of(thing)}
         self.must_open = self._closed_around()
 
@@ -112,6 +113,8 @@ class _Composer:
             return [thing]
         if not isinstance(thing, str):
             raise TypeError(f"around, path and highlight take names and Values, got {thing!r:.60}")
+        if thing in self.titles:
+            return [self.titles[thing]]
         return [x for x in self.values if thing and thing in (x.name, name_of(x, self.target.variables))]
 
     def _closed_around(self) -> set[int]:
@@ -136,9 +139,12 @@ class _Composer:
         for thing in things:
             values = {id(x) for x in self._values_of(thing)}
             own = [x for x in items if id(x.thing) in values or (x.result is not None and id(x.result) in values)]
+            own = own or [x for x in items if type(x.thing) is Layer and any(id(v) in values for v in x.thing.made)]
             if not own and isinstance(thing, str):
                 called = called or Called(items, self.target.variables)
-                own = [x for x in items if _path(x) == thing or called(x.thing) == thing]
+                own = [x for x in items if _path(x) == thing] or [x for x in items if called(x.thing) == thing]
+                if own and _path(own[0]) != thing and own[0].result is not None:
+                    self.titles[thing] = own[0].result  # titles have numbers, which are others when layers open or close
                 own = own or [x for x in items if any(call.path == thing for call in x.calls)]
             if not own and isinstance(thing, str) and not values:
                 raise ValueError(self._unknown(thing, items))
@@ -165,6 +171,7 @@ class _Composer:
         """As was asked; else with layers closed; else with repeats folded too; else what is nearest to the ends."""
         depth, most = self.wishes.depth, self.wishes.max_nodes
         choice = asked = self._chosen(depth)
+        self.items_of(self.wishes.highlight, choice.items)
         said = "layers are closed" if depth is not None else ""
         ways: list[tuple[int | None, bool]] = [(None, False)] if depth is not None else []
         ways += [(None, True), (1, True), (0, True)]
