@@ -384,8 +384,8 @@ def test_folding_and_cropping_keep_the_graph_sound(graph, most, depth):
     assert drawing.graph == draw(end, max_nodes=most, depth=depth).graph
 
 
-@settings(max_examples=80)
-@given(graphs(40), st.integers(1, 30))
+@settings(max_examples=30)
+@given(graphs(30), st.integers(1, 15))
 def test_what_is_kept_is_what_is_nearest(graph, most):
     end, _ = graph
     every, links = whole(end)
