@@ -279,6 +279,23 @@ def test_a_partial_that_raises_says_so_or_is_drawn_without(registered):
     assert [e.number for e in draw(y).graph.edges] == ["2", "3"]
 
 
+def test_signs_and_brackets_of_what_a_partial_makes_of_g(registered):
+    @operation("odd({a}, {b})", da=lambda g, y, a, b: g * b - g * (a - b), db=lambda g, y, a, b: -(g * a) / (a + b))
+    def odd(a, b):
+        return a * b
+
+    @operation("turned({a})", da=lambda g, y, a: wb.transpose(a + g) @ wb.transpose(a))
+    def turned(a):
+        return a + 0.0
+
+    a, b = wb.Value(2.0, name="a"), wb.Value(5.0, name="b")
+    first, second = (e.formula for e in draw(odd(a, b)).graph.edges)
+    assert evaluated(first, a=2.0, b=5.0) == 5.0 - (2.0 - 5.0)
+    assert evaluated(second, a=2.0, b=5.0) == pytest.approx(-2.0 / 7.0)
+    a = wb.Value(np.ones((2, 2)), name="a")
+    assert draw(turned(a)).graph.edges[0].formula == "(a + g)ᵀ @ aᵀ"
+
+
 def test_a_formula_that_is_too_long_is_cut(registered):
     def long(g, y, a):
         for _ in range(100):

@@ -119,6 +119,26 @@ def test_a_recurrent_cell_is_drawn_once(turns):
     sound(drawing.graph, 200)
 
 
+def stands_for(n):
+    """How many a node stands for: itself and as many more, or so many one after another."""
+    return sum(number(count) for count in re.findall(r"[\d,]+", n.repeated)) + (not n.repeated.startswith("×"))
+
+
+@pytest.mark.parametrize("turns", [70, 300])
+def test_nothing_is_counted_twice_where_every_turn_gives_something(turns):
+    y, total = wb.Value(0.5, name="x"), wb.Value(0.0, name="zero")
+    for _ in range(turns):
+        y = wb.sin(y)
+        total = total + wb.exp(y)
+    drawing = draw(total)
+    sound(drawing.graph, 200)
+    counts = Counter()
+    for n in drawing.graph.nodes:
+        counts[n.symbol or n.statement.split("=")[-1].split("(")[0].strip()] += stands_for(n)
+    assert repeats(drawing)
+    assert [counts[name] for name in ("sin", "exp", "+")] == [turns, turns, turns]
+
+
 def test_the_same_layer_again_and_again():
     layer, y = wb.Dense(4, 4, "tanh", seed=0), np.ones((1, 4))
     for _ in range(300):

@@ -519,6 +519,23 @@ def test_closing_layers_of_an_open_graph(open_):
     assert [n.id for n in graph.nodes if n.id not in read] == [graph.nodes[-1].id], "nothing hangs loose"
 
 
+def test_a_closed_layer_comes_after_all_that_it_reads():
+    from tinygrad_wb.draw.graph import closed
+
+    class Late(wb.Module):
+        def __init__(self):
+            self.w = wb.Value(np.ones(3))
+
+        def forward(self, x, late):
+            return x * self.w * late
+
+    late, layer = np.ones(3), Late()
+    loss = wb.sum(layer(X, late))
+    graph = closed(draw(loss).opened, ())
+    sound(graph)
+    assert [n.title for n in graph.nodes][:2] == ["X", "late"]
+
+
 def above(graph, group):
     groups = {g.id: g for g in graph.groups}
     while group.parent:
