@@ -75,7 +75,11 @@ class _Composer:
         leaves |= {x: None for x in target.ends if type(x) is Value}
         self.values = [*leaves, *made]
         asked = [wishes.around, *(wishes.path or ()), *wishes.highlight]
-        self.wanted = {id(x) for thing in asked if thing is not None for x in self._values_of(thing)}
+        self.asked = [thing for thing in asked if thing is not None]
+        self.titles: dict[
+            str, Value
+        ] = {}  # what those are called that were asked for by the title that they are shown with
+        self.wanted = {id(x) for thing in self.asked for x in self._values_of(thing)}
         self.must_open = self._closed_around()
 
     def described(self, choice: Choice) -> Graph:
@@ -91,8 +95,17 @@ class _Composer:
         layers = [item.thing for item in choice.items if type(item.thing) is Layer]
         if not layers or sum(len(layer.made) for layer in layers) + len(choice.items) > self.wishes.max_nodes:
             return None
+        if not all(map(self._is_known_open, self.asked)):
+            return None
         opened = self._chosen(len(self.made))
         return opened if len(opened.items) <= self.wishes.max_nodes else None
+
+    def _is_known_open(self, thing: Any) -> bool:
+        """Whether what was asked for is the same with every layer open: a number in a name may be another then."""
+        if self._values_of(thing):
+            return True
+        layers = {call.path for calls in calls_around(self.made).values() for call in calls}
+        return thing in layers and thing not in (self.wishes.path or ())
 
     # -- what was asked for ---------------------------------------------------------------------------------------
 
@@ -104,7 +117,9 @@ class _Composer:
             return [thing]
         if not isinstance(thing, str):
             raise TypeError(f"around, path and highlight take names and Values, got {thing!r:.60}")
-        return [x for x in self.values if name_of(x, self.target.variables) == thing]
+        if thing in self.titles:
+            return [self.titles[thing]]
+        return [x for x in self.values if thing and thing in (x.name, name_of(x, self.target.variables))]
 
     def _closed_around(self) -> set[int]:
         """The calls that must be opened for the Values that were asked for to be seen."""
@@ -128,9 +143,14 @@ class _Composer:
         for thing in things:
             values = {id(x) for x in self._values_of(thing)}
             own = [x for x in items if id(x.thing) in values or (x.result is not None and id(x.result) in values)]
+            own = own or [x for x in items if type(x.thing) is Layer and any(id(v) in values for v in x.thing.made)]
             if not own and isinstance(thing, str):
                 called = called or Called(items, self.target.variables)
-                own = [x for x in items if _path(x) == thing or called(x.thing) == thing]
+                own = [x for x in items if _path(x) == thing] or [x for x in items if called(x.thing) == thing]
+                if own and _path(own[0]) != thing and own[0].result is not None:
+                    self.titles[thing] = own[
+                        0
+                    ].result  # titles have numbers, which are others when layers open or close
                 own = own or [x for x in items if any(call.path == thing for call in x.calls)]
             if not own and isinstance(thing, str) and not values:
                 raise ValueError(self._unknown(thing, items))
@@ -157,6 +177,7 @@ class _Composer:
         """As was asked; else with layers closed; else with repeats folded too; else what is nearest to the ends."""
         depth, most = self.wishes.depth, self.wishes.max_nodes
         choice = asked = self._chosen(depth)
+        self.items_of(self.wishes.highlight, choice.items)
         said = "layers are closed" if depth is not None else ""
         ways: list[tuple[int | None, bool]] = [(None, False)] if depth is not None else []
         ways += [(None, True), (1, True), (0, True)]
@@ -193,7 +214,9 @@ class _Composer:
             items = around(items, self.items_of([wishes.around], items), wishes.hops)
             missing = left_out(set(whole) - set(items))
             if missing:
-                caption.append(f"What is within {wishes.hops} steps of {_told(wishes.around)}; {missing} not drawn.")
+                caption.append(
+                    f"What is within {wishes.hops} step{'s' * (wishes.hops != 1)} of {_told(wishes.around)}; {missing} not drawn."
+                )
         if len(items) < len(whole):
             kept = set(items)
             for item in items:
@@ -216,7 +239,7 @@ class _Composer:
         for item in kept:
             item.inputs = [x if x is None or x in known else more for x in item.inputs]
         note = f"{_sizes(asked)}: the {len(kept):,} that are nearest to the end are drawn; max_nodes={len(kept)}."
-        return Choice([more, *kept], choice.ends, [*choice.caption[:-1], note])
+        return Choice([more, *kept], choice.ends, [*asked.caption, note])
 
 
 def _path(item: Item) -> str | None:

@@ -110,7 +110,7 @@ class Description:
             code, facts = self._statement(thing, title), self._message()
         elif type(thing) is not Value:
             kind, given = "constant", True
-            facts = _array_facts(thing) if np.ndim(thing) else ()
+            facts = _array_facts(thing) if type(thing) is np.ndarray else ()
         else:
             facts, details = self._facts(thing), self._details(thing)
             kind = "leaf"
@@ -291,7 +291,7 @@ def _size(item: Item) -> float | None:
         gradients = [p.grad for p in module.parameters()] or gradients
     found = [raw(g) for g in gradients if g is not None]
     count = sum(int(np.size(g)) for g in found)
-    return math.sqrt(sum(amount(g) ** 2 for g in found) / count) if count else None
+    return math.hypot(*map(amount, found)) / math.sqrt(count) if count else None
 
 
 def slope_text(value: Value, outdated: bool = False) -> str:

@@ -71,15 +71,18 @@ class _Dot:
 
     def _node(self, dot: Any, node: Node) -> None:
         fill, line, width = self.theme.boxes[node.kind]
-        ink = self.theme.ink
+        ink, label = self.theme.ink, self._label(node)
         if node.heat is not None:
-            fill, ink = self._shade(node.heat), self.theme.scale_ink if node.heat > 0.5 else ink
+            fill, ink = self._shade(node.heat), self.theme.scale_ink if node.heat >= 2 / 3 else ink
+            if node.heat >= 1 / 3:  # where fainter colours can't be read
+                for color in (self.theme.faint, self.theme.gradient):
+                    label = label.replace(f'color="{color}"', f'color="{ink}"')
         if node.marked:
             line, width = self.theme.accent, "3"
         style = "rounded,dashed" if node.kind == "left out" else "rounded,filled"
         tooltip = escape(node.statement).replace("\\", 4 * "\\")  # which Graphviz halves, twice
         dot.node(
-            node.id, self._label(node), tooltip=tooltip, id=node.id, fillcolor=fill, color=line, penwidth=width,
+            node.id, label, tooltip=tooltip, id=node.id, fillcolor=fill, color=line, penwidth=width,
             fontcolor=ink, style=style, **{"class": node.kind.replace(" ", "-")},
         )  # fmt: skip
 

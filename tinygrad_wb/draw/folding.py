@@ -146,11 +146,13 @@ def _period(labels: Sequence[Any], start: int, chain: Sequence[Item]) -> tuple[i
     """The turn that repeats itself from ``start`` on and covers most: its length, and how many times it is done."""
     best = (1, 1)
     for length in range(1, min(LONGEST, (len(labels) - start) // FEWEST) + 1):
+        if not _in_one_box(chain[start : start + length]):
+            continue
         end = start + length
         while end < len(labels) and labels[end] == labels[end - length]:
             end += 1
         times = (end - start) // length
-        if times >= FEWEST and length * times > best[0] * best[1] and _in_one_box(chain[start : start + length]):
+        if times >= FEWEST and length * times > best[0] * best[1]:
             best = (length, times)
     return best
 

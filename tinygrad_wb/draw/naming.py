@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.draw.outline import Layer, LeftOut
-from tinygrad_wb.draw.wording import constant_text, cropped, printable
+from tinygrad_wb.draw.wording import constant_text, cropped, option_text, printable
+from tinygrad_wb.errors import Failed
 from tinygrad_wb.program.source import assigned
 from tinygrad_wb.value import Value
 
@@ -36,6 +37,7 @@ class Called:
         self.given: set[int] = set()
         self._taken: set[str] = set()
         self._counts: Counter[str] = Counter()
+        self._variables = variables
         places = assigned(item.thing for item in items if type(item.thing) is Value and item.thing.inputs)
         nameless: list[Item] = []
         for item in items:  # the user's names first, so that nothing else takes one
@@ -51,7 +53,7 @@ class Called:
         for item in nameless:
             if type(item.thing) is Layer:
                 self._name(item, _layer_word(item.thing.call, variables))
-            elif type(item.thing) not in (float, np.ndarray, LeftOut):  # which are written as they are
+            elif type(item.thing) in (Value, Failed):  # all others are written as they are
                 self._name(item, "leaf" if _is_leaf(item.thing) else item.thing.op.name, numbered=True)
 
     def _name(self, item: Item, word: str, numbered: bool = False) -> None:
@@ -76,14 +78,17 @@ class Called:
         name = self._names.get(id(x))
         if name is not None:
             return name
-        return constant_text(x) if type(x) is not Value else name_of(x, {}) or "…"  # not drawn
+        known = name_of(x, self._variables)  # of what is not drawn
+        return known or (_written(x) if type(x) is not Value else "…")
 
 
 def name_of(x: Any, variables: Mapping[int, str]) -> str:
     """The name that the user gave a Value or array, fit to be shown; "" without one."""
     name = x.name if type(x) is Value and x.name is not None else ""
     if not printable(name).strip():
-        name = variables.get(id(x), "")
+        name = (
+            variables.get(id(x), "") if isinstance(x, (Value, np.ndarray, list)) else ""
+        )  # Python shares small things
         if not name and type(x) is Value and not x.inputs and type(x._data) is np.ndarray:
             name = variables.get(id(x._data), "")
     return cropped(printable(name).strip(), NAME_LENGTH)
@@ -94,7 +99,13 @@ def _layer_word(call: Call, variables: Mapping[int, str]) -> str:
     path = cropped(printable(call.path), NAME_LENGTH)
     if path:
         return f"layer_{path}" if path[0].isdigit() else path
-    return variables.get(id(call.module()), "") or type(call.module()).__name__
+    module = call.module()
+    return "layer" if module is None else variables.get(id(module), "") or type(module).__name__
+
+
+def _written(x: Any) -> str:
+    """A constant; of an operation that failed, whatever it was given."""
+    return constant_text(x) if type(x) in (float, np.ndarray) else cropped(option_text(x), NAME_LENGTH)
 
 
 def _is_leaf(thing: Any) -> bool:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.draw.wording import cropped, option_text
+from tinygrad_wb.operation import ALL_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +38,7 @@ def statement(op: Operation, arguments: Sequence[str], options: Mapping[str, Any
 
 def told_options(op: Operation, options: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """(name, text) of the options that differ from their defaults and are not part of the symbol already."""
-    if not is_call(op):
+    if not is_call(op) or op.arity == ALL_AT_ONCE:  # of a compiled function they are the engine's own
         return
     for name, default in op.defaults.items():
         text = option_text(options.get(name, default))

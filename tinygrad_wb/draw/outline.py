@@ -217,9 +217,10 @@ def _common(a: tuple[Call, ...], b: tuple[Call, ...]) -> tuple[Call, ...]:
 
 
 def _is_given(call: Call, x: Any) -> bool:
-    """Whether ``x`` itself is among the arguments of the call, or in a list or tuple of them."""
+    """Whether ``x`` itself is among the arguments of the call, or in a list, tuple or dictionary of them."""
     for argument in call.arguments:
-        if argument is x or (isinstance(argument, (list, tuple)) and any(part is x for part in argument)):
+        parts = argument.values() if isinstance(argument, dict) else argument
+        if argument is x or (isinstance(argument, (list, tuple, dict)) and any(part is x for part in parts)):
             return True
     return False
 

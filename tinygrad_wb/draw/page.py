@@ -31,6 +31,7 @@ __all__ = ["page_text"]
 
 VIEWS = 12  # ways to stand open that are laid out one by one; with more layers, only some of them
 FONT = ' font-family="Helvetica,Arial,sans-serif"'  # said once, in the style sheet
+ANCHOR = ' text-anchor="start"'  # where text begins anyway
 
 
 def page_text(drawing: Drawing, timeout: float) -> str:
@@ -41,7 +42,7 @@ def page_text(drawing: Drawing, timeout: float) -> str:
     svgs = []
     for view in views:
         svg = render(dot_text(closed(whole, view), drawing.direction, drawing.theme), "svg", timeout).decode()
-        svgs.append(embeddable(svg, "").replace(FONT, ""))
+        svgs.append(embeddable(svg, "").replace(FONT, "").replace(ANCHOR, ""))
     pictures = "\n".join(
         f'<template data-open="{" ".join(sorted(view))}">{svg}</template>'
         for view, svg in zip(views, svgs, strict=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tinygrad_wb.draw.outline import Item, Layer
+from tinygrad_wb.errors import Failed
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -80,4 +79,4 @@ def _kind(thing: Any) -> str:
         return "layer"
     if type(thing) is Value:
         return "operation" if thing.inputs else "leaf"
-    return "constant" if type(thing) in (float, np.ndarray) else "operation"
+    return "operation" if type(thing) is Failed else "constant"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tinygrad_wb.draw.outline import in_order
 from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.program.names import variables_in
@@ -32,7 +33,7 @@ def target_of(target: Any, example: tuple[Any, ...], frame: FrameType | None) ->
     if isinstance(target, BaseException):
         return _failed(target, variables)
     if example or (callable(target) and not isinstance(target, Module)):
-        return _called(target, example, variables)
+        return _called(target, example, variables, frame)
     ends = list(_values(target))
     if not ends:
         raise TypeError(
@@ -51,7 +52,7 @@ def _values(x: Any) -> Iterator[Value]:
             yield from _values(part)
 
 
-def _called(function: Any, example: tuple[Any, ...], variables: Mapping[int, str]) -> Target:
+def _called(function: Any, example: tuple[Any, ...], variables: Mapping[int, str], frame: FrameType | None) -> Target:
     """The graph of one call; of a compiled function, what it does and not that it is one operation."""
     if not callable(function):
         raise TypeError(
@@ -72,6 +73,9 @@ def _called(function: Any, example: tuple[Any, ...], variables: Mapping[int, str
             f"draw({name}, …): the call gave {type(result).__name__}, and no Value; is the example right? "
             "A function is drawn with what it is to be called with, draw(f, x)"
         )
+    for value in in_order(ends):
+        if frame is not None and getattr(value, "place", None) == (frame.f_code, frame.f_lasti):
+            del value.place  # the call of `draw` itself, which says nothing of what was computed
     return Target(ends, variables)
 
 

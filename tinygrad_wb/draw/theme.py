@@ -31,7 +31,7 @@ THEMES = {
     "light": Theme(
         ground="#ffffff",
         ink="#1f2933",
-        faint="#5f6b77",
+        faint="#5d6975",
         gradient="#0b4f8a",
         line="#8a95a1",
         accent="#b0307a",
@@ -67,7 +67,7 @@ THEMES = {
             "failed": ("#4d2013", "#f0794a", "2.6"),
             "left out": ("#14181d", "#7b8794", "1"),
         },
-        scale=("#2a2412", "#4a3a12", "#6b5112", "#8f6a14", "#b58418", "#dba024"),
-        scale_ink="#ffffff",
+        scale=("#2a2412", "#4a3a12", "#6b5112", "#84600f", "#b58418", "#dba024"),
+        scale_ink="#14181d",
     ),
 }

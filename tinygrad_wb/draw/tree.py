@@ -52,7 +52,7 @@ def _rows(
         derivative = " = ".join(filter(None, ("∂", edge.formula, edge.number))) if edge and edge.formula else ""
         facts = dict(node.facts) if first or not again else {}
         if "parameters" in facts:
-            statement += f" ({facts['parameters']} parameters)"
+            statement += f" ({facts['parameters']} parameter{'s' * (facts['parameters'] != '1')})"
         remark = "" if node.kind == "failed" else facts.get("", "")
         cells = [*[f"{word} {facts[word]}" if word in facts else "" for word in COLUMNS], remark]
         yield lead + statement, *cells, derivative

@@ -57,8 +57,11 @@ def amount(data: Any) -> float:
     data = raw(data)
     if type(data) is float:
         return abs(data)
-    with np.errstate(all="ignore"):
-        return float(np.linalg.norm(np.asarray(data, np.float64)))
+    sizes = np.abs(np.asarray(data, np.float64))
+    largest = float(sizes.max(initial=0.0))
+    if not 0.0 < largest < math.inf:
+        return largest
+    return largest * float(np.linalg.norm(sizes / largest))  # squares of large or small numbers leave the range
 
 
 def constant_text(data: Any) -> str:
@@ -75,14 +78,15 @@ def in_full(data: Any) -> str:
 
 
 def option_text(option: Any, in_brackets: bool = False) -> str:
-    """An option as its user would write it; the outer tuple of an index stands in brackets already."""
+    """An option as its user would write it; an index stands in brackets already."""
     option = raw(option)
-    if isinstance(option, slice):
+    if isinstance(option, slice) and in_brackets:
         ends = ["" if end is None else str(end) for end in (option.start, option.stop, option.step)]
         return ":".join(ends if option.step is not None else ends[:2])
     if isinstance(option, tuple):
-        words = ", ".join(map(option_text, option))
-        return words if in_brackets and len(option) > 1 else f"({words}{',' * (len(option) == 1)})"
+        bare = in_brackets and (len(option) > 1 or any(isinstance(part, slice) for part in option))
+        words = ", ".join(option_text(part, bare) for part in option)
+        return words if bare else f"({words}{',' * (len(option) == 1)})"
     if isinstance(option, np.ndarray):
         return constant_text(option)
     if option is ...:

@@ -43,7 +43,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         start = next_tick()
         result = self.forward(*args, **kwargs)
-        note(result, (ref(self), self._path, start, args))
+        note(result, (ref(self), self._path, start, (*args, *kwargs.values()) if kwargs else args))
         return result
 
     # -- what it is made of -------------------------------------------------------------------------------------
