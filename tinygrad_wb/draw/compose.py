@@ -214,9 +214,8 @@ class _Composer:
             items = around(items, self.items_of([wishes.around], items), wishes.hops)
             missing = left_out(set(whole) - set(items))
             if missing:
-                caption.append(
-                    f"What is within {wishes.hops} step{'s' * (wishes.hops != 1)} of {_told(wishes.around)}; {missing} not drawn."
-                )
+                steps = "step" if wishes.hops == 1 else "steps"
+                caption.append(f"What is within {wishes.hops} {steps} of {_told(wishes.around)}; {missing} not drawn.")
         if len(items) < len(whole):
             kept = set(items)
             for item in items:
