@@ -17,18 +17,28 @@ from tinygrad_wb.draw.formula import partials, typeset
 from tinygrad_wb.draw.wording import constant_text, cropped
 from tinygrad_wb.operation import REGISTRY, operation
 
-FUNCTIONS = {op.name: op.function for op in REGISTRY.values()} | {"abs": abs, "slice": slice}
+FUNCTIONS = {op.name: op.function for op in REGISTRY.values()} | {
+    "abs": abs,
+    "slice": slice,
+    "inf": math.inf,
+    "nan": math.nan,
+}
 SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
-# Whose formulas have an array in them that is not an input: an index, a mask, a label as numbers.
-NOT_EVALUABLE = {"getitem", "put", "cross_entropy"}
+# Whose formulas have, in some samples, an array in them that is not an input (an index, a mask, a label as numbers), or
+# are too long to be printed.
+NOT_EVALUABLE = {
+    "getitem", "put", "set_at", "cross_entropy", "negative_log_likelihood", "diag", "diagonal", "einsum", "pad", "repeat",
+    "cholesky", "eigh", "svd", "layer_norm", "batch_norm", "scaled_dot_product_attention",
+}  # fmt: skip
+LETTERS = "abcde"
 LONGEST = 64  # letters of a formula on an edge
 
 
 def as_python(formula):
     """A formula in Python's signs."""
     formula = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda power: "**" + power[0].translate(SUPERSCRIPT), formula)
-    return formula.replace("·", "*").replace("−", "-").replace("^", "**").replace("ᵀ", ".T")
+    return formula.replace("·", "*").replace("−", "-").replace("^", "**").replace("ᵀ", ".mT")
 
 
 def evaluated(formula, **names):
@@ -39,17 +49,17 @@ def drawn(name, case):
     """One operation, its inputs called a, b, c and its result y: for each partial (edge, whole formula, input); and those."""
     op = REGISTRY[name]
     given = with_values(op, ROWS[name].inputs(case))
-    for letter, x in zip("abc", given):
+    for letter, x in zip(LETTERS, given):
         if type(x) is wb.Value:
             x.name = letter
     y = call(op, given, case.options)
     y.name = "y"
     y.backward(weights(y.data))
-    a, b, c = [*y.inputs, None, None][:3]  # variables give arrays their names
-    letters = {id(a): "a", id(b): "b", id(c): "c", id(y): "y"}
+    a, b, c, d, e = [*y.inputs, *[None] * 5][:5]  # variables give arrays their names
+    letters = {id(x): letter for letter, x in zip(LETTERS, (a, b, c, d, e))} | {id(y): "y"}
     drawing = draw(y)
     sound(drawing.graph)
-    values = {letter: wb.value.raw(x) for letter, x in zip("abc", given)} | {"y": y.data}
+    values = {letter: wb.value.raw(x) for letter, x in zip(LETTERS, given)} | {"y": y.data}
     of = {n.title: n.id for n in drawing.graph.nodes}
     told = []
     for x, partial in partials(y, lambda x: letters.get(id(x)) or constant_text(x)):

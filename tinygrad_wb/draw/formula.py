@@ -29,8 +29,9 @@ G = "g"  # what the gradient of an operation's result is called in formulas
 PRODUCT = 13  # how tightly Python's products bind, of numbers and of matrices alike
 LARGEST = 60  # operations in a formula that is still read
 
-# What only changes the form of its input, so that a formula reads better without it.
-UNSEEN = {"astype", "broadcast_to", "positive"}
+# What only changes the form of its input, so that a formula reads better without it; a stretched one, if that is all.
+UNSEEN = {"astype", "positive"}
+STRETCHED = UNSEEN | {"broadcast_to"}
 
 
 class Partial(NamedTuple):
@@ -85,12 +86,18 @@ def _formulas(node: Value, called: Callable[[Any], str]) -> list[tuple[Value, st
         writer = _Writer(names, g)
         try:
             local = writer.without_g(d)
-            text = local or writer.text(matched)
+            text = local or writer.text(_unstretched(matched))
         except (TooLongError, TypeError, ValueError, LookupError, SyntaxError):
             formulas.append((x, "…", False))
             continue
         formulas.append((x, writer.finished(text[0]), local is not None))
     return formulas
+
+
+def _unstretched(x: Any) -> Any:
+    while type(x) is Value and x.op is not None and x.op.name in STRETCHED:
+        x = x.inputs[0]
+    return x
 
 
 class TooLongError(Exception):
@@ -155,7 +162,7 @@ class _Writer:
             return None
         op: Any = x.op
         name, inputs = op.name, x.inputs
-        if name in UNSEEN:
+        if name in STRETCHED:
             return self.without_g(inputs[0])
         rests = [self.without_g(part) for part in inputs]
         having = [self._has_g(part) for part in inputs]
@@ -210,7 +217,7 @@ def _besides(node: Value, number_: float) -> Any:
 def _turns_matrices(x: Value) -> bool:
     """Whether a transposition is that of a matrix, or of each in a stack."""
     axes, ndim = x.options["axes"], x.ndim
-    return axes is None or (ndim >= 2 and tuple(axes) == (*range(ndim - 2), ndim - 1, ndim - 2))
+    return ndim == 2 if axes is None else ndim >= 2 and tuple(axes) == (*range(ndim - 2), ndim - 1, ndim - 2)
 
 
 def _softmax_of(x: Value) -> Any:
