@@ -629,7 +629,7 @@ def test_functions_of_plain_data_and_of_values():
         "mean_squared_error_1 = "
     )
     with wb.no_grad():
-        drawing = draw(lambda v: wb.exp(v), wb.Value(1.0, name="v"))
+        drawing = draw(wb.exp, wb.Value(1.0, name="v"))
         assert not (wb.Value(1.0) * 2.0).inputs, "after drawing, recording is off again"
     assert statements(drawing) == ["v", "exp_1 = exp(v)"]
 

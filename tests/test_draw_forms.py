@@ -66,7 +66,7 @@ def test_no_record_shapes():
 def test_ids_are_short_and_in_order():
     drawing = draw(neuron())
     assert [n.id for n in drawing.graph.nodes] == ["n1", "n2", "n3", "n4", "n5", "n6"]
-    assert re.findall(r"^\t(n\d+) \[", drawing.dot, re.M) == [n.id for n in drawing.graph.nodes]
+    assert re.findall(r"^\t(n\d+) \[", drawing.dot, re.MULTILINE) == [n.id for n in drawing.graph.nodes]
 
 
 def test_dot_of_empty_and_odd_graphs():
@@ -113,7 +113,7 @@ def test_hostile_names_are_shown_as_they_are(name):
     y = wb.tanh(wb.Value(1.0, name=name))
     y.name = name
     drawing = draw(y)
-    x_node, y_node = drawing.graph.nodes
+    x_node, _ = drawing.graph.nodes
     assert len(x_node.title) <= 32
     assert x_node.title.isprintable()
     assert x_node.title

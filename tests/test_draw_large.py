@@ -1,5 +1,6 @@
 """Large graphs: what gives way and in which order, folding, cropping, and the parts that can be asked for."""
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -226,10 +227,10 @@ def test_a_million_operations():
 def blocks(n, inner=3):
     """Layers of layers: n blocks of so many Dense layers that differ."""
     sizes = [[5 + (i + j) % 3 for j in range(inner + 1)] for i in range(n)]
-    for before, after in zip(sizes, sizes[1:]):
+    for before, after in itertools.pairwise(sizes):
         after[0] = before[-1]
     parts = [
-        wb.Sequential(*[wb.Dense(a, b, "tanh", seed=i) for a, b in zip(s, s[1:])]) for i, s in enumerate(sizes)
+        wb.Sequential(*[wb.Dense(a, b, "tanh", seed=i) for a, b in itertools.pairwise(s)]) for i, s in enumerate(sizes)
     ]  # fmt: skip
     return wb.Sequential(*parts), np.ones((1, sizes[0][0]))
 
