@@ -60,9 +60,9 @@ def draw(
     >>> loss.backward()
     >>> print(draw(loss))
     loss = add_1 ** 2          value 1    gradient 1
-    └─ add_1 = multiply_1 + 5  value -1   gradient -2   ∂ = 2·add_1 = −2
+    └─ add_1 = multiply_1 + 5  value -1   gradient -2   ∂ = 2·add_1 = -2
        └─ multiply_1 = x * w   value -6   gradient -2   ∂ = 1
-          ├─ x                 value 2    gradient 6    ∂ = w = −3
+          ├─ x                 value 2    gradient 6    ∂ = w = -3
           └─ w                 value -3   gradient -4   ∂ = x = 2
     """
     told = {"show": show, "direction": direction, "theme": theme, "color": color}
