@@ -113,7 +113,7 @@ def test_hostile_names_are_shown_as_they_are(name):
     y = wb.tanh(wb.Value(1.0, name=name))
     y.name = name
     drawing = draw(y)
-    x_node, _y_node = drawing.graph.nodes
+    x_node, _ = drawing.graph.nodes
     assert len(x_node.title) <= 32
     assert x_node.title.isprintable()
     assert x_node.title

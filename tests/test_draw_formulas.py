@@ -344,7 +344,7 @@ def test_partials_change_nothing_and_use_the_gradient_that_is_there():
 
 def test_the_reader_of_formulas_rejects_a_wrong_one():
     """The check above can fail: a formula with a wrong sign or factor is told."""
-    told, values, _y = drawn("tanh", ROWS["tanh"].cases[0])
+    told, values, _ = drawn("tanh", ROWS["tanh"].cases[0])
     (found, _, x), *_ = told
     ast.parse(as_python(found.formula), mode="eval")
     right = evaluated(found.formula, **values)

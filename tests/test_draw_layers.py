@@ -127,9 +127,9 @@ def test_a_module_that_passes_on_what_it_got_is_not_seen():
         titles(draw(y), "layer")
     ) == 1
     x = wb.Value(1.0) * 2.0
-    assert not hasattr(Pass()(x), "calls"), "it did not make it"
+    assert Pass()(x).calls == (), "it did not make it"
     leaf = wb.Value(1.0)
-    assert not hasattr(Pass()(leaf), "calls")
+    assert not getattr(Pass()(leaf), "calls", ())
 
 
 def test_a_custom_module_around_functions():
@@ -183,7 +183,7 @@ def test_no_grad_leaves_no_notes():
     model = net(dense(3, 2))
     with wb.no_grad():
         y = model(X)
-    assert not hasattr(y, "calls")
+    assert not getattr(y, "calls", ())
     assert titles(draw(y)) == ["y"]
 
 

@@ -76,9 +76,7 @@ class _Composer:
         self.values = [*leaves, *made]
         asked = [wishes.around, *(wishes.path or ()), *wishes.highlight]
         self.asked = [thing for thing in asked if thing is not None]
-        self.titles: dict[
-            str, Value
-        ] = {}  # what those are called that were asked for by the title that they are shown with
+        self.titles: dict[str, Value] = {}  # of what was asked for by the title that it is shown with
         self.wanted = {id(x) for thing in self.asked for x in self._values_of(thing)}
         self.must_open = self._closed_around()
 
@@ -148,9 +146,7 @@ class _Composer:
                 called = called or Called(items, self.target.variables)
                 own = [x for x in items if _path(x) == thing] or [x for x in items if called(x.thing) == thing]
                 if own and _path(own[0]) != thing and own[0].result is not None:
-                    self.titles[thing] = own[
-                        0
-                    ].result  # titles have numbers, which are others when layers open or close
+                    self.titles[thing] = own[0].result  # its number is another when layers close
                 own = own or [x for x in items if any(call.path == thing for call in x.calls)]
             if not own and isinstance(thing, str) and not values:
                 raise ValueError(self._unknown(thing, items))
@@ -214,8 +210,8 @@ class _Composer:
             items = around(items, self.items_of([wishes.around], items), wishes.hops)
             missing = left_out(set(whole) - set(items))
             if missing:
-                steps = "step" if wishes.hops == 1 else "steps"
-                caption.append(f"What is within {wishes.hops} {steps} of {_told(wishes.around)}; {missing} not drawn.")
+                steps = "1 step" if wishes.hops == 1 else f"{wishes.hops} steps"
+                caption.append(f"What is within {steps} of {_told(wishes.around)}; {missing} not drawn.")
         if len(items) < len(whole):
             kept = set(items)
             for item in items:

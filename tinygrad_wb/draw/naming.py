@@ -86,9 +86,8 @@ def name_of(x: Any, variables: Mapping[int, str]) -> str:
     """The name that the user gave a Value or array, fit to be shown; "" without one."""
     name = x.name if type(x) is Value and x.name is not None else ""
     if not printable(name).strip():
-        name = (
-            variables.get(id(x), "") if isinstance(x, (Value, np.ndarray, list)) else ""
-        )  # Python shares small things
+        # Python shares small things, such as None, among all that hold them.
+        name = variables.get(id(x), "") if isinstance(x, (Value, np.ndarray, list)) else ""
         if not name and type(x) is Value and not x.inputs and type(x._data) is np.ndarray:
             name = variables.get(id(x._data), "")
     return cropped(printable(name).strip(), NAME_LENGTH)
