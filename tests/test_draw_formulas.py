@@ -90,7 +90,7 @@ def test_the_formula_is_the_derivative(name, case):
             result = wb.value.raw(evaluated(formula, g=np.asarray(g), **{n: np.asarray(v) for n, v in values.items()}))
             whole = result if re.search(r"\bg\b", as_python(formula)) else g * result
             contribution = match(whole if np.ndim(whole) else float(whole), x._data)
-        np.testing.assert_allclose(contribution, x.grad, rtol=2e-4, atol=1e-9)
+        np.testing.assert_allclose(contribution, x.grad, rtol=2e-4, atol=2e-5)  # constants have six digits
 
 
 def test_nearly_all_formulas_can_be_evaluated():

@@ -243,7 +243,6 @@ def test_a_module_that_keeps_what_it_returned_is_no_cycle(no_collector):
     assert "inner" in drawing.text
 
 
-@pytest.mark.xfail(reason="a call's note keeps the list that it was given, and the list the result", strict=True)
 def test_a_list_that_a_module_adds_its_result_to_is_no_cycle(no_collector):
     class Remembers(wb.Module):
         def __init__(self):

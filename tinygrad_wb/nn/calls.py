@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from weakref import ReferenceType
 
     from tinygrad_wb.nn.module import Module
@@ -32,6 +32,8 @@ def note(result: Any, call: tuple[Any, ...]) -> None:
     """Leave the note of a `Call`, as a plain tuple, on the Values that it made."""
     if type(result) is Value:
         if result.tick > call[2] and result.inputs:
+            if any([isinstance(x, (list, dict)) for x in call[3]]):  # which could come to hold the result
+                call = (*call[:3], tuple(_parts(call[3])))
             result.calls += (call,)
     elif isinstance(result, (tuple, list)):
         for part in result:
@@ -39,6 +41,14 @@ def note(result: Any, call: tuple[Any, ...]) -> None:
     elif isinstance(result, dict):
         for part in result.values():
             note(part, call)
+
+
+def _parts(arguments: Iterable[Any]) -> Iterator[Any]:
+    for x in arguments:
+        if isinstance(x, (list, dict)):
+            yield from x.values() if isinstance(x, dict) else x
+        else:
+            yield x
 
 
 def calls_around(made: Sequence[Value]) -> dict[Value, tuple[Call, ...]]:
