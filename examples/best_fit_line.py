@@ -94,15 +94,18 @@ rides = np.column_stack([km, rng.uniform(0.0, 6.0, 40), rng.integers(0, 4, 40)])
 fares = (rides @ TRUE[:3] + TRUE[3] + rng.normal(0.0, 1.0, 40)).reshape(40, 1)
 
 neuron = wb.Dense(3, 1, seed=0)
+predicted = neuron(rides)
+loss = wb.mean_squared_error(predicted, fares)
+loss.backward()
+wb.draw(loss, depth=1).save(folder / "line_graph.svg")  # before it has learnt: random weights, a bias of 0
+
+# %% Downhill again, with an optimizer to take the steps
+
 optimizer = wb.SGD(neuron.parameters(), learning_rate=0.015)
-for epoch in range(8000):
-    predicted = neuron(rides)
-    loss = wb.mean_squared_error(predicted, fares)
-    loss.name = "loss"
+for _ in range(8000):
+    loss = wb.mean_squared_error(neuron(rides), fares)
     optimizer.zero_grad()
     loss.backward()
-    if epoch == 0:
-        before = wb.draw(loss, depth=1)  # the neuron, open: weights, bias, and what they are answerable for
     optimizer.step()
 
 exact = np.linalg.lstsq(np.column_stack([rides, np.ones(40)]), fares.ravel())[0]
@@ -111,8 +114,6 @@ print(f"\n{'fare for each':17} {'true':>5}  {'descent':>9}  {'NumPy':>9}")
 for reason, true, ours, numpys in zip(REASONS, TRUE, found, exact):
     print(f"{reason:17} {true:5g}  {ours:9.5f}  {numpys:9.5f}")
 print(f"In several dimensions it differs by {np.abs(found - exact).max():.0e}")
-
-before.save(folder / "line_graph.svg")
 
 # %% The dot product says how alike two arrows are
 # Arrows of length 1: the dot product is 1 for the same direction, 0 for a right angle, −1 for the opposite. It is the

@@ -92,8 +92,8 @@ for name, attempt in attempts.items():
 
 # %% The losses
 # Too large: the first step throws everything away. Too small: hardly any gradient comes back through five layers,
-# nothing is learnt, and the loss stays at log 2, that of a coin. With He's weights it starts well, and steps that are too
-# long throw it away all the same. With a smaller η it learns.
+# nothing is learnt, and the loss stays at log 2, that of a coin. With He's weights it starts well, and steps that are
+# too long throw it away all the same. With a smaller η it learns.
 
 figure, ax = plt.subplots(figsize=(8, 4.4), layout="constrained")
 for (name, losses), color in zip(curves.items(), ["#d55e00", "#888888", "#cc79a7", "#56b4e9", "#0072b2"]):
