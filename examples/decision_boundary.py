@@ -78,7 +78,7 @@ def side_by_side(models, x, y):
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     for ax, (title, model) in zip(axes, models.items()):
         wb.plot.decision_boundary(model, x, y, ax=ax)
-        ax.plot(0, 0, "+", color="black", markersize=12, markeredgewidth=2)  # the origin
+        ax.plot(0, 0, "+", color="black", markersize=12, markeredgewidth=2, zorder=4)  # the origin
         ax.set_title(title)
     return figure
 

@@ -46,7 +46,7 @@ for name, (weights, color) in starts.items():
         sizes.append((outputs**2).mean().item() ** 0.5)
     print(f"  {name:8} {'  '.join(f'{size:7.2g}' for size in sizes)}")
     left.semilogy(sizes, "o-", color=color, linewidth=2.2)
-    left.text(4.15, sizes[-1], name, color=color, va="center")
+    left.text(4.2, sizes[-1], name, color=color, va="center")
 left.set(xlabel="layer", ylabel="size of its outputs", xticks=range(5), title="Layer by layer")
 left.spines[["top", "right"]].set_visible(False)
 for ax, name in zip(others, starts):
