@@ -52,7 +52,7 @@ for epoch in range(EPOCHS + 1):
 
 with_ones = np.column_stack([km, np.ones(40)])  # the bias is the weight of an input that is always 1
 exact = np.linalg.lstsq(with_ones, fare)[0]
-print(f"NumPy's least squares    {exact[0]:.5f}    {exact[1]:.5f}")
+print(f"{'least squares':>16}  {exact[0]:9.5f}  {exact[1]:9.5f}")
 print(f"The line differs from it by {np.abs(path[-1] - exact).max():.0e}")
 
 # %% The line, and the way downhill

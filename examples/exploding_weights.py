@@ -36,7 +36,7 @@ def network(weights, biases):
 # spread √(2/64), which makes it 1.
 
 starts = {"σ = 1": (normal(1.0), "#d55e00"), "He": ("he_normal", "#0072b2"), "σ = 0.01": (normal(0.01), "#888888")}
-figure, (left, *others) = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained", width_ratios=[2, 3, 3])
+figure, (left, *others) = plt.subplots(1, 3, figsize=(11, 4.2), layout="constrained", width_ratios=[4, 8, 5])
 print("The size (root mean square) of what comes out of each layer")
 for name, (weights, color) in starts.items():
     model = network(weights, biases=False)
@@ -44,7 +44,7 @@ for name, (weights, color) in starts.items():
     for layer in model:
         outputs = layer(outputs)
         sizes.append((outputs**2).mean().item() ** 0.5)
-    print(f"  {name:8} {'  '.join(f'{size:7.2g}' for size in sizes)}")
+    print(f"  {name:8} {'  '.join(f'{size:8.3g}' for size in sizes)}")
     left.semilogy(sizes, "o-", color=color, linewidth=2.2)
     left.text(4.2, sizes[-1], name, color=color, va="center")
 left.set(xlabel="layer", ylabel="size of its outputs", xticks=range(5), title="Layer by layer")
