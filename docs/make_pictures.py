@@ -1,18 +1,27 @@
 """Makes the documents' pictures with the package as it is: `python docs/make_pictures.py`.
 
-The code is the gallery's own: its blocks are run one after another, and what they print is put below them.
+The gallery's code is its own: its blocks are run one after another, and what they print is put below them. The pictures
+of concepts.md are the examples', and what these print is put there part by part, as empty lines divide it.
 """
 
 import contextlib
 import io
 import os
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib import pyplot as plt
 
 DOCS = Path(__file__).parent
 GALLERY = DOCS / "gallery.md"
+CONCEPTS = DOCS / "concepts.md"
+EXAMPLES = ("cake", "best_fit_line", "decision_boundary", "exploding_weights")
+PRINTED = re.compile(
+    r"(?P<begin><!-- begin: (?P<name>\w+)\.py, part (?P<part>\d) -->\n)(?P<shown>.*?)(?P<end><!-- end -->)", re.DOTALL
+)
 CODE = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?:\n<!-- begin: (?P<name>\w+) -->\n(?P<shown>.*?)<!-- end: (?P=name) -->\n)?",
     re.DOTALL | re.MULTILINE,
@@ -39,10 +48,30 @@ def run(page, folder):
     return printed
 
 
+def parts(out):
+    """What an example printed, without where its pictures are, divided at empty lines."""
+    return re.sub(r"^Pictures in .*\n", "", out, flags=re.MULTILINE).strip("\n").split("\n\n")
+
+
+def run_example(name, folder):
+    """Run an example that puts its pictures into ``folder``; the parts of what it printed."""
+    said, before = io.StringIO(), sys.argv
+    script = DOCS.parent / "examples" / f"{name}.py"
+    sys.argv = [str(script), str(folder)]
+    try:
+        with contextlib.redirect_stdout(said):
+            runpy.run_path(str(script), run_name="__main__")
+    finally:
+        sys.argv = before
+    plt.close("all")
+    return parts(said.getvalue())
+
+
 def main():
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "tinygrad_wb"  # the same picture from every run
-    (DOCS / "pictures").mkdir(exist_ok=True)
+    pictures = DOCS / "pictures"
+    pictures.mkdir(exist_ok=True)
     page = GALLERY.read_text(encoding="utf-8")
     for name, text in run(page, DOCS).items():
         page = re.sub(
@@ -52,6 +81,12 @@ def main():
             flags=re.DOTALL,
         )
     GALLERY.write_text(page, encoding="utf-8")
+    printed = {name: run_example(name, pictures) for name in EXAMPLES}
+    page = PRINTED.sub(
+        lambda m: f"{m['begin']}\n```text\n{printed[m['name']][int(m['part']) - 1]}\n```\n\n{m['end']}",
+        CONCEPTS.read_text(encoding="utf-8"),
+    )
+    CONCEPTS.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

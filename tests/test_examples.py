@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -38,6 +39,39 @@ def run(script, folder):
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr
     return done.stdout
+
+
+def need_pictures():
+    """Skip a test of a script that draws, where it can't."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed; the script draws with it")
+    if shutil.which("dot") is None and importlib.util.find_spec("pygraphviz") is None:
+        pytest.skip("neither Graphviz's dot nor pygraphviz is installed; the script draws a graph with one of them")
+
+
+def check_pictures(out, ran_in, sizes):
+    """The pictures that a script says it wrote: these and no other file, each with its least width and height."""
+    from matplotlib import image
+
+    named = re.search(r"Pictures in (.+): (.+)", out)
+    assert named, out
+    folder = Path(named[1])
+    assert folder.parent == ran_in.resolve()
+    assert set(named[2].split(", ")) == set(sizes)
+    assert {path.name for path in ran_in.rglob("*") if path.is_file()} == set(sizes), "and nothing else is left"
+    for name, (width, height) in sizes.items():
+        if name.endswith(".svg"):
+            drawn = ET.parse(folder / name).getroot()
+            assert [float(drawn.get(side).removesuffix("pt")) for side in ("width", "height")] >= [width, height], name
+            continue
+        assert (folder / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        pixels = image.imread(folder / name)
+        assert pixels.shape[1] >= width, name
+        assert pixels.shape[0] >= height, name
+        assert pixels.shape[0] * pixels.shape[1] < 2e7, name
+        grey = pixels[..., :3].mean(axis=2)
+        assert grey.std() > 0.02, f"{name} is blank"
+        assert (grey < 0.6).any(), f"{name} has no ink"
+        assert (grey > 0.95).any(), f"{name} has no paper"
 
 
 def test_every_example_has_a_test():
@@ -114,31 +148,11 @@ PICTURES = {
 
 
 def test_digits(tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed; digits.py draws with it")
-    if shutil.which("dot") is None and importlib.util.find_spec("pygraphviz") is None:
-        pytest.skip("neither Graphviz's dot nor pygraphviz is installed; digits.py draws its graph with one of them")
-    from matplotlib import image
-
+    need_pictures()
     out = run("digits.py", tmp_path)
     assert "1438 digits to learn from, 359 to be tested on" in out
     read = re.search(r"Read (\d+\.\d)% of the digits .*\((\d+) of 359 wrong\)", out)
     assert read, out
     assert float(read[1]) >= 97.0
     assert float(read[1]) == pytest.approx(100.0 * (1.0 - int(read[2]) / 359.0), abs=0.051)
-
-    named = re.search(r"Pictures in (.+): (.+)", out)
-    assert named, out
-    folder = Path(named[1])
-    assert folder.parent == tmp_path.resolve()
-    assert set(named[2].split(", ")) == set(PICTURES)
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == set(PICTURES), "and nothing else is left"
-    for name, (width, height) in PICTURES.items():
-        assert (folder / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-        pixels = image.imread(folder / name)
-        assert pixels.shape[1] >= width, name
-        assert pixels.shape[0] >= height, name
-        assert pixels.shape[0] * pixels.shape[1] < 2e7, name
-        grey = pixels[..., :3].mean(axis=2)
-        assert grey.std() > 0.02, f"{name} is blank"
-        assert (grey < 0.6).any(), f"{name} has no ink"
-        assert (grey > 0.95).any(), f"{name} has no paper"
+    check_pictures(out, tmp_path, PICTURES)

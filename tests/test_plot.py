@@ -60,6 +60,7 @@ PICTURES = {
     "distributions of gradients": lambda ax: wb.plot.distributions(RECORD, "2.bias", of="gradient", ax=ax),
     "activations": lambda ax: wb.plot.activations(MODEL, X, ax=ax),
     "activations of many layers": lambda ax: wb.plot.activations(wb.MLP(2, [4] * 9, 1, seed=0), X, ax=ax),
+    "activations of small outputs": lambda ax: wb.plot.activations(wb.MLP(2, [4], 1, seed=0), 1e-4 * X, ax=ax),
 }
 
 

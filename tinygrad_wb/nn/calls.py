@@ -33,7 +33,7 @@ def note(result: Any, call: tuple[Any, ...]) -> None:
     if type(result) is Value:
         if result.tick > call[2] and result.inputs:
             if any([isinstance(x, (list, dict)) for x in call[3]]):  # which could come to hold the result
-                call = (*call[:3], tuple(_parts(call[3])))
+                call = (*call[:3], tuple(x for x in _parts(call[3]) if type(x) is not Value or x.tick < call[2]))
             result.calls += (call,)
     elif isinstance(result, (tuple, list)):
         for part in result:

@@ -97,7 +97,7 @@ def _softsign_da(g: Any, y: Any, a: Any) -> Any:
 
 @operation(da=_softsign_da)
 def softsign(a: Any) -> Any:
-    """a / (1 + |a|): squashes to (-1, 1), more gently than tanh (Turian et al., 2009)."""
+    """a / (1 + abs(a)): squashes to (-1, 1), more gently than tanh (Turian et al., 2009)."""
     return a / (1.0 + absolute(a))
 
 

@@ -54,7 +54,8 @@ def activations(model: Module, x: Any, ax: Any = None) -> Any:
     key = {name: handle for name, handle in key.items() if handle is not None}
     ax.legend(key.values(), key, loc="upper right", ncols=2, **SMALL_LEGEND | {"frameon": False})
     _name_rows(ax, captions)
-    ax.set_xscale("symlog", linthresh=1.0)
+    if max(-edges[0], edges[-1]) > 1.0:  # within ±1 the same as linear, whose ticks are better
+        ax.set_xscale("symlog", linthresh=1.0)
     ax.set_xlim(edges[0], edges[-1])
     ax.xaxis.set_major_formatter("{x:g}")
     ax.spines[["left", "right", "top"]].set_visible(False)
