@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 __all__ = [
-    "Place", "Recorder", "ReplayError", "drawn", "is_recording", "no_grad", "outside", "paused", "placing",
+    "Place", "Recorder", "ReplayError", "drawn", "inside", "is_recording", "no_grad", "outside", "paused", "placing",
     "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads",
 ]  # fmt: skip
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import pdb
-import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinygrad_wb.debug.condition import condition
 from tinygrad_wb.debug.explain import explained_by
 from tinygrad_wb.debug.step import block, in_words
 from tinygrad_wb.debug.trace import Line
 from tinygrad_wb.draw import draw
-from tinygrad_wb.draw.wording import cropped
-from tinygrad_wb.recording import outside
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -27,6 +22,7 @@ __all__ = ["COMMANDS", "Command", "found", "words_of"]
 
 AROUND = 5  # lines of source, on each side
 SHOWN = 8  # names in a list
+DEEPEST = 1000  # levels of layers: all stand open, as names have them
 
 
 class Command(NamedTuple):
@@ -139,7 +135,7 @@ def list_(session: Session, _: str) -> None:
     for number in range(max(1, line.number - AROUND), line.number + AROUND + 1):
         text = Line(line.file, number).whole
         if text:
-            session.say(f"{number:>4} {'->' if number == line.number else '  '} {text}".rstrip())
+            session.say(f"{number:>4} {'->' if number == line.number else '  '} {text.rstrip()}".rstrip())
 
 
 def where(session: Session, _: str) -> None:
@@ -169,7 +165,7 @@ def graph(session: Session, argument: str) -> None:
     step = session.stepper.current
     around = session.stepper.loss if step is None else step.input
     with session.stepper.lent():
-        drawing = draw(session.stepper.loss, around=around, max_nodes=60)
+        drawing = draw(session.stepper.loss, around=around, depth=DEEPEST, max_nodes=60)
         session.say(f"written to {drawing.save(argument)}" if argument else str(drawing))
 
 

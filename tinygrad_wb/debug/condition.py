@@ -66,6 +66,8 @@ def _told(trace: Trace, text: str, variables: Mapping[str, Any]) -> Callable[[St
         code = compile(text, "<condition>", "eval")
     except SyntaxError:
         raise ValueError(_unknown(trace, text, layers)) from None
+    if text.isidentifier() and text not in WORDS:
+        raise ValueError(_unknown(trace, text, layers))
     known = {*WORDS, "step", *variables, *dir(builtins)}
     if any(name not in known for name in _names_in(code)):
         raise ValueError(_unknown(trace, text, layers))

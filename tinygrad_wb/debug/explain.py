@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.debug.trace import Trace
     from tinygrad_wb.draw import Drawing
 
-__all__ = ["Explanation", "Path", "explain"]
+__all__ = ["Explanation", "Path", "explain", "explained_by"]
 
 LIMIT = 1e6  # logarithms of gains stay within it, so that 0, inf and nan can be added up
 LONGEST = 24  # edges of a path that are told one by one
@@ -157,12 +157,15 @@ def explain(loss: Value, w: Value | str, index: tuple[int, ...] | int | None = N
     if not isinstance(paths, int) or paths < 1:
         raise ValueError(f"explain(paths={paths!r:.60}): a whole number, at least 1")
     seed = np.ones(loss.shape, loss.dtype) if type(loss) is Value and loss.shape else None
-    stepper = Stepper(loss, seed, variables=variables_in(sys._getframe(1)))
-    trace = stepper.trace
-    target = trace.value(w) if isinstance(w, str) else w
+    return explained_by(Stepper(loss, seed, variables=variables_in(sys._getframe(1))), w, index, paths)
+
+
+def explained_by(stepper: Stepper, w: Value | str, index: Any = None, paths: int = 10) -> Explanation:
+    """The same of a stepper's backward pass, wherever it stands, without its edits."""
+    target = stepper.trace.value(w) if isinstance(w, str) else w
     if type(target) is not Value:
         raise TypeError(f"explain(loss, w): w is a Value or the name of one, got {w!r:.60}")
-    return _Ways(stepper, target).explanation(_index(target, index), paths)
+    return _Ways(stepper.from_the_start(), target).explanation(_index(target, index), paths)
 
 
 def _index(w: Value, index: Any) -> tuple[int, ...] | None:

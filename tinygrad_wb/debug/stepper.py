@@ -7,6 +7,7 @@ They are all still known, because a Value hands on gradient only when its own is
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -74,6 +75,11 @@ class Stepper:
     def position(self) -> int:
         """How many steps have been taken."""
         return self._position
+
+    @property
+    def edits(self) -> Mapping[int, Any]:
+        """The gradients that `edit` set, by the position at which it did."""
+        return MappingProxyType(self._edits)
 
     @property
     def gradients(self) -> Mapping[Value, Any]:
@@ -282,6 +288,26 @@ class Stepper:
     # -- looking ahead --------------------------------------------------------------------------------------------------
 
     _finished: Stepper | None = None
+
+    def from_the_start(self) -> Stepper:
+        """Another stepper of the same trace, which has taken no step yet, without the edits of this one."""
+        other = self._copy()
+        other.reset()
+        return other
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """For the length of a block, every ``.grad`` of the graph is what was found so far: for pictures of it."""
+        before = [(x, x.grad) for x in self.trace.to]
+        tick, latest[0] = latest[0], next_tick()
+        try:
+            for x, _ in before:
+                x.grad = self._gradients.get(x)
+            yield
+        finally:
+            latest[0] = tick
+            for x, grad in before:
+                x.grad = grad
 
     def _copy(self) -> Stepper:
         """Another one that stands here."""

@@ -95,9 +95,12 @@ class Session:
                 except KeyboardInterrupt:
                     self.say("\n--KeyboardInterrupt--")
                     continue
-                except (EOFError, OSError, RuntimeError):  # nothing to read from: a pipe's end, a notebook that is only run
+                except EOFError:
                     self.say("")
                     self._end_of_input(somebody, asked)
+                    return
+                except (OSError, RuntimeError):  # nobody can be asked: a test, a notebook that is only run
+                    self._end_of_input(False, asked)
                     return
                 if not somebody:
                     self.say(line)
@@ -179,7 +182,7 @@ class Session:
         return self.stepper.trace.called(self.stepper.loss)
 
     def evaluated(self, text: str) -> Any:
-        return eval(text, {"__builtins__": builtins}, self.variables)  # noqa: S307 - the user's own
+        return eval(text, {**self.variables, "__builtins__": builtins})  # noqa: S307 - the user's own
 
     def value_of(self, text: str) -> Any:
         """A name of the graph, also one that is no variable (``0.weight``), or an expression."""
@@ -222,7 +225,7 @@ class Session:
     def program_line(self) -> str:
         """The line of `Value.program` that does the step taken last."""
         now = self.current()
-        return Program(self.stepper.loss, self.frame).line_of_partial(now.node, now.trace.rank(now.index))
+        return Program(self.stepper.loss, self.frame).partial_line(now.node, now.trace.rank(now.index))
 
     def _completions(self, text: str, first: bool) -> list[str]:
         names = [name for command in COMMANDS for name in command.names[:1]] if first else []

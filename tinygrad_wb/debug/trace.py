@@ -46,7 +46,12 @@ class Line(NamedTuple):
     @property
     def text(self) -> str:
         """What stands there; "" if the file can't be read."""
-        return linecache.getline(self.file, self.number).strip()
+        return self.whole.strip()
+
+    @property
+    def whole(self) -> str:
+        """The same with its indentation, and its end if there is such a line."""
+        return linecache.getline(self.file, self.number)
 
 
 class Trace:
