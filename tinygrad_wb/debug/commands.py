@@ -56,7 +56,7 @@ def back(session: Session, argument: str) -> None:
 def until(session: Session, argument: str) -> None:
     if not argument:
         raise ValueError("until what? A name, an operation, a layer, file:line, or a condition such as norm > 1e3")
-    session.run_to([condition(session.stepper.trace, argument, session.variables)])
+    session.run_to([condition(session.stepper.trace, session.target(argument), session.variables)])
     session.show()
 
 
@@ -70,9 +70,10 @@ def continue_(session: Session, _: str) -> None:
 def break_(session: Session, argument: str) -> None:
     breaks = session.kept.breaks
     if argument:
-        condition(session.stepper.trace, argument, session.variables)  # which refuses what means nothing here
-        breaks.append(argument)
-        session.say(f"break {len(breaks)} at {argument}")
+        target = session.target(argument)
+        condition(session.stepper.trace, target, session.variables)  # which refuses what means nothing here
+        breaks.append(target)
+        session.say(f"break {len(breaks)} at {target}")
     else:
         for number, text in enumerate(breaks, 1):
             session.say(f"{number}  {text}")
@@ -116,16 +117,15 @@ def print_(session: Session, argument: str) -> None:
     if not argument:
         raise ValueError("print what? Any expression, with your variables and the names in this graph")
     found = session.value_of(argument)
-    if type(found) is not Value:
+    if type(found) is not Value or found not in session.stepper.trace.to:
         session.say(repr(found))
         return
     session.say(f"{session.stepper.trace.statement(found)} is {in_words(found._data)}")
     for row in block(found._data):
         session.say(f"   {row}")
-    if found in session.stepper.trace.to:
-        session.say(session.gradient_text(found))
-        for row in block(session.stepper.gradient(found)) if found in session.stepper.gradients else []:
-            session.say(f"   {row}")
+    session.say(session.gradient_text(found))
+    for row in block(session.stepper.gradient(found)) if found in session.stepper.gradients else []:
+        session.say(f"   {row}")
 
 
 def list_(session: Session, _: str) -> None:

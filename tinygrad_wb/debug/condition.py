@@ -57,21 +57,27 @@ def _told(trace: Trace, text: str, variables: Mapping[str, Any]) -> Callable[[St
     if text in trace.operations:
         return lambda step: step.op.name == text
     if place := re.fullmatch(r"(.+):(\d+)", text):
-        file, number = place[1], int(place[2])
-        return lambda step: (at := step.line) is not None and at.number == number and _is_file(at.file, file)
-    layers = {call.path for node in trace.nodes for call in trace.calls(node)} - {""}
-    if text in layers:
+        lines = {line for line in trace.lines if line.number == int(place[2]) and _is_file(line.file, place[1])}
+        if not lines:
+            raise ValueError(_no_line(trace, text))
+        return lambda step: step.line in lines
+    if text in trace.layers:
         return lambda step: any(call.path == text for call in trace.calls(step.node))
+    code = _expression(text, {*WORDS, "step", *dir(builtins)}, variables)
+    if code is None:
+        raise ValueError(_unknown(trace, text))
+    return lambda step: bool(eval(code, {}, _Words(step, variables)))  # noqa: S307 - the user's own
+
+
+def _expression(text: str, words: set[str], variables: Mapping[str, Any]) -> CodeType | None:
+    """A condition; None for what can't be one: with a name that nobody knows, about nothing, or a name alone."""
     try:
         code = compile(text, "<condition>", "eval")
     except SyntaxError:
-        raise ValueError(_unknown(trace, text, layers)) from None
-    if text.isidentifier() and text not in WORDS:
-        raise ValueError(_unknown(trace, text, layers))
-    known = {*WORDS, "step", *variables, *dir(builtins)}
-    if any(name not in known for name in _names_in(code)):
-        raise ValueError(_unknown(trace, text, layers))
-    return lambda step: bool(eval(code, {}, _Words(step, variables)))  # noqa: S307 - the user's own
+        return None
+    names = list(_names_in(code))
+    alone = text.isidentifier() and text not in WORDS
+    return None if alone or not names or any(name not in words and name not in variables for name in names) else code
 
 
 def _names_in(code: CodeType) -> Iterator[str]:
@@ -89,14 +95,20 @@ def _is_file(file: str, asked: str) -> bool:
     return parts[-len(wanted) :] == wanted
 
 
-def _unknown(trace: Trace, text: str, layers: set[str]) -> str:
+def _unknown(trace: Trace, text: str) -> str:
     words = [
         f"nothing in this backward pass is called {text!r:.60}; there are the names {trace.nearest(text)}",
         f"the operations {', '.join(sorted(trace.operations))}",
-        *([f"the layers {', '.join(sorted(layers))}"] if layers else []),
+        *([f"the layers {', '.join(trace.layers)}"] if trace.layers else []),
         f"lines such as model.py:14, and conditions of {', '.join(WORDS)}, such as norm > 1e3",
     ]
     return "; ".join(words)
+
+
+def _no_line(trace: Trace, text: str) -> str:
+    if not trace.lines:
+        return f"{text}: no lines were recorded; compute the loss under `with wb.source_lines():`"
+    return f"no operation in this backward pass comes from {text}; there are: {', '.join(sorted(x.short for x in trace.lines))}"
 
 
 class _Words(Mapping[str, Any]):

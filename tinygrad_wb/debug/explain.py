@@ -188,7 +188,9 @@ class _Ways:
         self.gradients = dict(stepper.finish())
         self.counts: dict[Value, int] = {w: 1}
         self.best: dict[Value, float] = {w: 0.0}
-        self.edges: dict[Value, list[tuple[int, float]]] = {}  # by Value: the steps on, and the logarithms of their gains
+        self.edges: dict[
+            Value, list[tuple[int, float]]
+        ] = {}  # by Value: the steps on, and the logarithms of their gains
         for node in reversed(self.trace.nodes):
             on = [i for i in self.trace.of(node) if self.trace.input(i) in self.counts]
             if on and node is not w:

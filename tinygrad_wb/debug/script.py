@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     stops = Stops(options.at, options.line or "", options.when or "")
     with source_lines(), stopping_in_backward(stops) as calls:
         status = run_script(given[0], given[1:], as_module=bool(options.module))
-    if not calls.stopped:
+    if status == 0 and not calls.stopped:
         asked = ", ".join(f"--{name} {value}" for name, value in stops._asdict().items() if value)
         times = f"{calls.number} time{'s' * (calls.number != 1)}"
         sys.stderr.write(f"step: backward() was called {times}{f', and never as asked ({asked})' if asked else ''}\n")

@@ -138,7 +138,9 @@ class Step:
         count = f"(contribution {self.contribution_number} of {self.contributions}{', edited' if self.edited else ''})"
         width = max(NARROWEST, len(first[1]), len(chain), len(total))
         head = f"step {self.index + 1}/{len(self.trace)}"
-        where = "  ".join(filter(None, (self.line.short if self.line else "", f"in {self.layer}" if self.layer else "")))
+        where = "  ".join(
+            filter(None, (self.line.short if self.line else "", f"in {self.layer}" if self.layer else ""))
+        )
         rows = [
             f"{head:<11} {self.statement:<{width}}  {where}",
             f"   {first[0]:<8} {first[1]:<{width}}{f' = {first[2]}' if first[2] else ''}",

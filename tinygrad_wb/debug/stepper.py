@@ -21,6 +21,7 @@ from tinygrad_wb.debug.step import Step
 from tinygrad_wb.debug.trace import Trace, gained
 from tinygrad_wb.errors import GradientError, ShapeError
 from tinygrad_wb.program.names import variables_in
+from tinygrad_wb.recording import recorders, replayable
 from tinygrad_wb.value import Value, next_tick, own, raw
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Stepper:
     """
 
     def __init__(self, loss: Value, seed: Any = None, *, variables: Mapping[int, str] | None = None) -> None:
+        if recorders:
+            replayable("stepping inside it", "step through the result")
         self.trace = Trace(loss, variables_in(sys._getframe(1)) if variables is None else variables)
         self.loss = loss
         self._given_seed = seed
@@ -208,7 +211,9 @@ class Stepper:
                 f"edit(gradient): the gradient has shape {np.shape(new)}, {self.trace.called(x)} has {x.shape}; "
                 "give that shape, or one number for all elements"
             )
-        self._edits[self._position] = self._gradients[x] = match(np.broadcast_to(new, x.shape) if x.shape else new, x._data)
+        self._edits[self._position] = self._gradients[x] = match(
+            np.broadcast_to(new, x.shape) if x.shape else new, x._data
+        )
         self._finished = None
 
     def check(self, rtol: float = 1e-6, atol: float = 1e-8) -> Agreement:
@@ -224,7 +229,9 @@ class Stepper:
         point = np.asarray(x._data, np.float64)
         direction = np.random.default_rng(0).uniform(0.5, 1.5, x.shape) * np.maximum(1.0, np.abs(point))
         with np.errstate(all="ignore"):
-            measured = difference(_as_function(node, step.input_position), [point], 0, direction, np.float64(step.upstream))
+            measured = difference(
+                _as_function(node, step.input_position), [point], 0, direction, np.float64(step.upstream)
+            )
             each = np.asarray(step.contribution, np.float64) * direction
         slope = float(each.sum())
         precision = max(rtol, 100.0 * float(np.finfo(x.dtype).eps), 100.0 * float(np.finfo(node.dtype).eps))

@@ -31,7 +31,11 @@ class Stops(NamedTuple):
         file, _, number = self.line.rpartition(":")
         while self.line and frame is not None:
             name = frame.f_code.co_filename
-            here = os.path.basename(name) == os.path.basename(file) if file else frame.f_globals.get("__name__") == "__main__"
+            here = (
+                os.path.basename(name) == os.path.basename(file)
+                if file
+                else frame.f_globals.get("__name__") == "__main__"
+            )
             if here and frame.f_lineno == int(number):
                 return True
             frame = frame.f_back
@@ -48,11 +52,17 @@ class Stops(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "python -m tinygrad_wb step [--at N] [--line FILE:LINE] [--when CONDITION] (SCRIPT | -m MODULE) [ARGS ...]"
-    parser.add_argument("--at", type=_positive, metavar="N", help="stop in the Nth backward() (without any option: the first)")
+    parser.usage = (
+        "python -m tinygrad_wb step [--at N] [--line FILE:LINE] [--when CONDITION] (SCRIPT | -m MODULE) [ARGS ...]"
+    )
+    parser.add_argument(
+        "--at", type=_positive, metavar="N", help="stop in the Nth backward() (without any option: the first)"
+    )
     parser.add_argument("--line", type=_line, metavar="FILE:LINE", help="stop in backward() when called from there")
     parser.add_argument("--when", type=_expression, metavar="CONDITION", help="stop when it holds, as 'loss > 10'")
-    parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="a module to run, and its arguments")
+    parser.add_argument(
+        "-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="a module to run, and its arguments"
+    )
     parser.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a script to run, and its arguments")
 
 

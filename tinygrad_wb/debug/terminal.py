@@ -144,7 +144,9 @@ class Session:
         """The step that was taken last, and what is watched, if it has changed."""
         now = self.stepper.current
         if now is None:
-            self.say(f"   at the start: ∂L/∂L = {in_words(self.stepper.gradient(self.stepper.loss))}, L = {self.loss_name}")
+            self.say(
+                f"   at the start: ∂L/∂L = {in_words(self.stepper.gradient(self.stepper.loss))}, L = {self.loss_name}"
+            )
         else:
             self.say(str(now))
         for text in self.kept.watches:
@@ -188,6 +190,11 @@ class Session:
         """A name of the graph, also one that is no variable (``0.weight``), or an expression."""
         return self.stepper.trace.names[text] if text in self.stepper.trace.names else self.evaluated(text)
 
+    def target(self, text: str) -> str:
+        """What `condition` is to be told: a number alone is a line of the file that called backward(), unless a layer's path."""
+        is_line = text.isdigit() and text not in self.stepper.trace.layers
+        return f"{self.frame.f_code.co_filename}:{text}" if is_line else text
+
     def watched(self, text: str) -> str:
         """What is watched: the gradient of a name, or an expression."""
         try:
@@ -219,7 +226,8 @@ class Session:
 
     def called_from(self) -> str:
         line = Line(self.frame.f_code.co_filename, self.frame.f_lineno)
-        what = f"> {line.short} in {self.frame.f_code.co_name}: {len(self.stepper)} steps back from {self.loss_name} = "
+        steps = "1 step" if len(self.stepper) == 1 else f"{len(self.stepper):,} steps"
+        what = f"> {line.short} in {self.frame.f_code.co_name}: {steps} back from {self.loss_name} = "
         return what + in_words(self.stepper.loss._data) + (f"\n-> {line.text}" if line.text else "")
 
     def program_line(self) -> str:
@@ -228,7 +236,7 @@ class Session:
         return Program(self.stepper.loss, self.frame).partial_line(now.node, now.trace.rank(now.index))
 
     def _completions(self, text: str, first: bool) -> list[str]:
-        names = [name for command in COMMANDS for name in command.names[:1]] if first else []
+        names = [f"{command.names[0]} " for command in COMMANDS]
         if not first:
             names = [*self.stepper.trace.names, *self.stepper.trace.operations, *self.frame.f_locals]
         return sorted({name for name in names if name.startswith(text)})

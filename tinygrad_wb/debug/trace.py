@@ -121,7 +121,9 @@ class Trace:
         name = self.called(node)
         if not node.inputs or node.op is None:
             return name
-        return cropped(f"{name} = {statement(node.op, [self.called(x) for x in node.inputs], node.options)}", STATEMENT_LENGTH)
+        return cropped(
+            f"{name} = {statement(node.op, [self.called(x) for x in node.inputs], node.options)}", STATEMENT_LENGTH
+        )
 
     def value(self, name: str) -> Value:
         """The Value of a name; ``ValueError`` tells what there is."""
@@ -149,6 +151,16 @@ class Trace:
     def calls(self, node: Value) -> tuple[Call, ...]:
         """The calls of Modules that ``node`` was computed in, the outermost first."""
         return self._calls.get(node, ())
+
+    @functools.cached_property
+    def layers(self) -> dict[str, None]:
+        """The paths of the layers in it, latest first."""
+        return {call.path: None for node in self.nodes for call in reversed(self.calls(node)) if call.path}
+
+    @functools.cached_property
+    def lines(self) -> dict[Line, None]:
+        """The lines that it comes from, latest first."""
+        return {line: None for node in self.nodes if (line := self.line(node)) is not None}
 
 
 def label_of(call: Call) -> str:

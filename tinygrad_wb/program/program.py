@@ -162,7 +162,9 @@ class Program:
         """``number: line`` of an operation's partial; ``rank`` tells which of them, from 0."""
         names = self._source.partial_names.get(node, [])
         if rank >= len(names):
-            raise ValueError(f"{self.name}'s program has no such partial: it is of shape {self.result.shape}, not one number")
+            raise ValueError(
+                f"{self.name}'s program has no such partial: it is of shape {self.result.shape}, not one number"
+            )
         lines = [line.strip() for line in self.source.splitlines()]
         return next(f"{n}: {line}" for n, line in enumerate(lines, 1) if line.startswith(f"{names[rank]} = "))
 
