@@ -93,7 +93,7 @@ def test_billions_of_equal_paths_are_counted_and_some_shown():
     assert [path.contribution for path in found.paths] == [0.5**60] * 5
     assert found.gradient == 1.0
     assert f"{2**60 - 5:,} more are left out" in str(found)
-    assert len(set(tuple(step.index for step in path.steps) for path in found.paths)) == 5
+    assert len({tuple(step.index for step in path.steps) for path in found.paths}) == 5
     assert w.grad is None
 
 
@@ -216,7 +216,7 @@ def test_a_long_path_is_cropped():
 
 
 def test_the_picture_has_the_ways_alone(residual):
-    model, loss = residual
+    _, loss = residual
     text = wb.explain(loss, "second.bias").draw(depth=100).text
     assert "second.bias" in text
     assert "second.weight" not in [line.split("─ ")[-1].split()[0] for line in text.splitlines() if "─ " in line]

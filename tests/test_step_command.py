@@ -491,3 +491,10 @@ def test_steps_are_no_part_of_a_pickle():
     loss = w * w
     wb.Stepper(loss).step()
     assert pickle.loads(pickle.dumps(loss)).inputs == ()
+
+
+def test_breakpoints_that_outlive_the_input_tell_where_they_are_met_and_no_more(folder):
+    done = step(folder, "train.py", stdin="break bias\n")
+    assert stopped_in(done) == [0, 1, 2, 3]
+    assert done.stdout.count("step ") == 3
+    assert results(done.stdout) == results(python(folder, "train.py").stdout)

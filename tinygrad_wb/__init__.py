@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
 
-# Programs, drawing and debugging are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Programs, pictures, debugging: loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
     "Stepper": "tinygrad_wb.debug.stepper", "Step": "tinygrad_wb.debug.step", "step": "tinygrad_wb.debug.terminal",

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Place", "Recorder", "ReplayError", "drawn", "inside", "is_recording", "no_grad", "outside", "paused", "placing",
-    "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads",
+    "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "this_thread", "tracing",
+    "tracing_threads",
 ]  # fmt: skip
 
 this_thread = threading.get_ident

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pdb
+import pdb  # noqa: T100 - one of the commands opens it
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinygrad_wb.debug.condition import condition
@@ -26,18 +26,22 @@ DEEPEST = 1000  # levels of layers: all stand open, as names have them
 
 
 class Command(NamedTuple):
-    """What it is called, how it is used, what it does, in a line, and the function that does it."""
+    """What it is called, the whole name first; how it is used; and what does it, whose docstring is its summary."""
 
     names: tuple[str, ...]
     usage: str
-    summary: str
     run: Callable[[Session, str], object]
+
+    @property
+    def summary(self) -> str:
+        return self.run.__doc__ or ""
 
 
 # -- moving -----------------------------------------------------------------------------------------------------------
 
 
 def next_(session: Session, argument: str) -> None:
+    """Take the next step, or N; after the last, go on to the next backward()."""
     count = _count(argument)
     stepper = session.stepper
     if stepper.position == len(stepper):
@@ -49,11 +53,13 @@ def next_(session: Session, argument: str) -> None:
 
 
 def back(session: Session, argument: str) -> None:
+    """Take back the last step, or N."""
     session.stepper.back(_count(argument))
     session.show()
 
 
 def until(session: Session, argument: str) -> None:
+    """Step until a name gets gradient, an operation, a layer, a line, a condition."""
     if not argument:
         raise ValueError("until what? A name, an operation, a layer, file:line, or a condition such as norm > 1e3")
     session.run_to([condition(session.stepper.trace, session.target(argument), session.variables)])
@@ -61,6 +67,7 @@ def until(session: Session, argument: str) -> None:
 
 
 def continue_(session: Session, _: str) -> None:
+    """Go on to the next breakpoint, or else with the program."""
     if session.run_to_break():
         session.show()
     else:
@@ -68,6 +75,7 @@ def continue_(session: Session, _: str) -> None:
 
 
 def break_(session: Session, argument: str) -> None:
+    """Stop there from now on (as until), or list the breakpoints."""
     breaks = session.kept.breaks
     if argument:
         target = session.target(argument)
@@ -82,6 +90,7 @@ def break_(session: Session, argument: str) -> None:
 
 
 def clear(session: Session, argument: str) -> None:
+    """Forget breakpoint N, or all."""
     breaks = session.kept.breaks
     if argument:
         number = _count(argument)
@@ -94,6 +103,7 @@ def clear(session: Session, argument: str) -> None:
 
 
 def quit_(session: Session, _: str) -> None:
+    """End the program (at a prompt or in a notebook: only this)."""
     session.leave(quitting=True)
 
 
@@ -101,6 +111,7 @@ def quit_(session: Session, _: str) -> None:
 
 
 def watch(session: Session, argument: str) -> None:
+    """Show a gradient or an expression whenever it has changed; again to stop."""
     watches = session.kept.watches
     if argument in watches:
         watches.remove(argument)
@@ -114,6 +125,7 @@ def watch(session: Session, argument: str) -> None:
 
 
 def print_(session: Session, argument: str) -> None:
+    """Any expression, with your variables and the names in this graph."""
     if not argument:
         raise ValueError("print what? Any expression, with your variables and the names in this graph")
     found = session.value_of(argument)
@@ -129,6 +141,7 @@ def print_(session: Session, argument: str) -> None:
 
 
 def list_(session: Session, _: str) -> None:
+    """The source around the line of this step."""
     line = session.line()
     if not line.text:
         raise ValueError(f"{line.short} can't be read")
@@ -139,12 +152,13 @@ def list_(session: Session, _: str) -> None:
 
 
 def where(session: Session, _: str) -> None:
+    """How far it is: what is complete, under way, to come."""
     stepper, trace = session.stepper, session.stepper.trace
     session.say(session.called_from())
     session.say(f"   {stepper.position} of {len(stepper)} steps are done")
     parts: dict[str, list[str]] = {"complete": [], "under way": [], "to come": []}
     for name, x in trace.names.items():
-        done = sum(i < stepper.position for i in trace.to[x])
+        done = trace.done(x, stepper.position)
         parts["complete" if done == len(trace.to[x]) else "under way" if done else "to come"].append(name)
     for title, names in parts.items():
         shown = names[-SHOWN:] if title == "complete" else names[:SHOWN]
@@ -153,6 +167,7 @@ def where(session: Session, _: str) -> None:
 
 
 def why(session: Session, argument: str) -> None:
+    """The paths that bring its gradient, with the product along each."""
     value = session.value_of(argument) if argument else session.current().input
     if type(value) is not Value:
         raise ValueError(f"{argument} is no Value, so it has no gradient")
@@ -162,6 +177,7 @@ def why(session: Session, argument: str) -> None:
 
 
 def graph(session: Session, argument: str) -> None:
+    """The graph around here, as text, or as a picture in FILE (.svg, .png …)."""
     step = session.stepper.current
     around = session.stepper.loss if step is None else step.input
     with session.stepper.lent():
@@ -170,15 +186,18 @@ def graph(session: Session, argument: str) -> None:
 
 
 def source(session: Session, _: str) -> None:
+    """This step's line in the program that loss.program() prints."""
     session.say(session.program_line())
 
 
 def check(session: Session, _: str) -> None:
+    """Hold this step against finite differences."""
     slope, measured = session.stepper.check()
     session.say(f"right: along a random direction it gives {slope:.9g}, and finite differences {measured:.9g}")
 
 
 def edit(session: Session, argument: str) -> None:
+    """Change the gradient that this step changed, and go on with that."""
     if not argument:
         raise ValueError("edit to what? Give a number, or an expression of the gradient's shape")
     session.stepper.edit(session.evaluated(argument))
@@ -186,6 +205,7 @@ def edit(session: Session, argument: str) -> None:
 
 
 def pdb_(session: Session, _: str) -> None:
+    """Drop into your own code with pdb, locals and all."""
     frame = _forward_frame(session) or session.frame
     session.say(f"pdb, in {frame.f_code.co_name}, which is still running; q comes back here")
     debugger = pdb.Pdb(nosigint=True)
@@ -206,6 +226,7 @@ def _forward_frame(session: Session) -> FrameType | None:
 
 
 def help_(session: Session, argument: str) -> None:
+    """This list, or more about a command."""
     if argument:
         command = found(argument)
         if command is None:
@@ -219,35 +240,33 @@ def help_(session: Session, argument: str) -> None:
 
 
 COMMANDS = [
-    Command(("next", "n", "step", "s"), "next [N]", "take the next step, or N; after the last, go on to the next backward()", next_),
-    Command(("back", "ba"), "back [N]", "take back the last step, or N", back),
-    Command(("until", "unt", "u"), "until WHAT", "step until a name gets gradient, an operation, a layer, a line, a condition", until),
-    Command(("continue", "cont", "c"), "continue", "go on to the next breakpoint, or else with the program", continue_),
-    Command(("break", "b"), "break [WHAT]", "stop there from now on (as until), or list the breakpoints", break_),
-    Command(("clear", "cl"), "clear [N]", "forget breakpoint N, or all", clear),
-    Command(("watch", "display"), "watch [EXPR]", "show a gradient or an expression whenever it has changed; again to stop", watch),
-    Command(("print", "p", "pp"), "print EXPR", "any expression, with your variables and the names in this graph", print_),
-    Command(("list", "l"), "list", "the source around the line of this step", list_),
-    Command(("where", "w", "bt"), "where", "how far it is: what is complete, under way, to come", where),
-    Command(("why",), "why [NAME]", "the paths that bring its gradient, with the product along each", why),
-    Command(("graph", "g"), "graph [FILE]", "the graph around here, as text, or as a picture in FILE (.svg, .png …)", graph),
-    Command(("check", "ch"), "check", "hold this step against finite differences", check),
-    Command(("edit", "e"), "edit EXPR", "change the gradient that this step changed, and go on with that", edit),
-    Command(("source",), "source", "this step's line in the program that loss.program() prints", source),
-    Command(("pdb", "interact"), "pdb", "drop into your own code with pdb, locals and all", pdb_),
-    Command(("quit", "q", "exit"), "quit", "end the program (at a prompt or in a notebook: only this)", quit_),
-    Command(("help", "h", "?"), "help [COMMAND]", "this list, or more about a command", help_),
-]  # fmt: skip
+    Command(("next", "n", "step", "s"), "next [N]", next_),
+    Command(("back", "ba"), "back [N]", back),
+    Command(("until", "unt", "u"), "until WHAT", until),
+    Command(("continue", "cont", "c"), "continue", continue_),
+    Command(("break", "b"), "break [WHAT]", break_),
+    Command(("clear", "cl"), "clear [N]", clear),
+    Command(("watch", "display"), "watch [EXPR]", watch),
+    Command(("print", "p", "pp"), "print EXPR", print_),
+    Command(("list", "l"), "list", list_),
+    Command(("where", "w", "bt"), "where", where),
+    Command(("why",), "why [NAME]", why),
+    Command(("graph", "g"), "graph [FILE]", graph),
+    Command(("check", "ch"), "check", check),
+    Command(("edit", "e"), "edit EXPR", edit),
+    Command(("source",), "source", source),
+    Command(("pdb", "interact"), "pdb", pdb_),
+    Command(("quit", "q", "exit"), "quit", quit_),
+    Command(("help", "h", "?"), "help [COMMAND]", help_),
+]
 
 
 def found(word: str) -> Command | None:
     """The command of a name, an abbreviation, or the beginning of one name alone."""
     exact = [command for command in COMMANDS if word in command.names]
-    return (exact or _single([command for command in COMMANDS if command.names[0].startswith(word)]) or [None])[0]
-
-
-def _single(commands: list[Command]) -> list[Command]:
-    return commands if len(commands) == 1 else []
+    begun = [command for command in COMMANDS if command.names[0].startswith(word)]
+    likely = exact or begun
+    return likely[0] if len(likely) == 1 else None
 
 
 def words_of(line: str) -> tuple[Command | None, str]:

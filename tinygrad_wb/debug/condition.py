@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.operation import REGISTRY, Operation
+from tinygrad_wb.debug.stops import is_file
+from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _told(trace: Trace, text: str, variables: Mapping[str, Any]) -> Callable[[St
     if text in trace.operations:
         return lambda step: step.op.name == text
     if place := re.fullmatch(r"(.+):(\d+)", text):
-        lines = {line for line in trace.lines if line.number == int(place[2]) and _is_file(line.file, place[1])}
+        lines = {line for line in trace.lines if line.number == int(place[2]) and is_file(line.file, place[1])}
         if not lines:
             raise ValueError(_no_line(trace, text))
         return lambda step: step.line in lines
@@ -89,12 +90,6 @@ def _names_in(code: CodeType) -> Iterator[str]:
             yield instruction.argval
 
 
-def _is_file(file: str, asked: str) -> bool:
-    """Whether ``asked`` is the file, by its name or by the end of its path."""
-    parts, wanted = re.split(r"[\\/]", file), re.split(r"[\\/]", asked)
-    return parts[-len(wanted) :] == wanted
-
-
 def _unknown(trace: Trace, text: str) -> str:
     words = [
         f"nothing in this backward pass is called {text!r:.60}; there are the names {trace.nearest(text)}",
@@ -108,7 +103,8 @@ def _unknown(trace: Trace, text: str) -> str:
 def _no_line(trace: Trace, text: str) -> str:
     if not trace.lines:
         return f"{text}: no lines were recorded; compute the loss under `with wb.source_lines():`"
-    return f"no operation in this backward pass comes from {text}; there are: {', '.join(sorted(x.short for x in trace.lines))}"
+    known = ", ".join(sorted(line.short for line in trace.lines))
+    return f"no operation in this backward pass comes from {text}; there are: {known}"
 
 
 class _Words(Mapping[str, Any]):

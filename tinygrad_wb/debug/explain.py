@@ -1,11 +1,11 @@
 """`explain`: why a gradient is what it is, as the sum over all paths from the loss.
 
-By the chain rule ∂L/∂w = Σ over the paths from L to w of the product of the local derivatives along the path (Bauer, 1974).
-There may be very many paths, so they are counted, not walked: each node has as many as the nodes that read it have together.
-The strongest are found by a best-first search, in which a path that has come to v can at most be multiplied by the largest
-product between v and w, which is known. On numbers these bounds are exact. On arrays, where only the partials themselves
-know what they do, the gain of each in the backward pass, ‖contribution‖/‖upstream‖, stands for it; what is reported is what
-comes out at w when the gradient goes along that path alone.
+∂L/∂w is the sum, over all paths from L to w, of the product of the local derivatives along the path (Bauer, 1974).
+There may be very many paths, so they are counted, not walked: from a node there are as many as from all its inputs
+together. The strongest are found by a best-first search: a path that has come to v can at most be multiplied by the
+largest product between v and w, which is known. On numbers these bounds are exact. On arrays, where only the partials
+themselves know what they do, the gain of each in the backward pass, ‖contribution‖/‖upstream‖, stands for it; what is
+reported is what comes out at w when the gradient goes along that path alone.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Path(NamedTuple):
 class Explanation:
     """Why ∂L/∂w is what it is: ``print`` it to read it, ``draw()`` it to see it.
 
-    ``count`` is how many paths there are from the loss to w; ``paths`` has the strongest, strongest first. Each has its
-    ``contribution``; over all paths they add up to ``gradient``. Of a gradient's element, asked for by its ``index``, the
-    contributions are numbers.
+    ``count`` is how many paths there are from the loss to w; ``paths`` has the strongest, strongest first, each with
+    its ``steps`` and its ``contribution``. Over all paths the contributions add up to ``gradient``. Where an ``index``
+    was asked for, they are those to that element.
     """
 
     def __init__(self, trace: Trace, w: Value, index: Any, count: int, paths: list[Path], gradient: Any) -> None:
@@ -127,9 +127,9 @@ def _edge(step: Step) -> tuple[str, str]:
 def explain(loss: Value, w: Value | str, index: tuple[int, ...] | int | None = None, paths: int = 10) -> Explanation:
     """Why ∂Loss/∂w is what it is: the paths from ``loss`` to ``w``, and the product of local derivatives along each.
 
-    ``w`` is a Value or its name. Of an array, ``index`` asks about one element. Of more than ``paths`` paths, the strongest
-    are found. On arrays their choice is by an estimate, what each one contributes is exact. A loss that is an array counts
-    as its sum.
+    ``w`` is a Value or its name. Of an array, ``index`` asks about one element. Of more than ``paths`` paths, the
+    strongest are found. On arrays their choice is by an estimate, what each one contributes is exact. A loss that is
+    an array counts as its sum.
 
     >>> import tinygrad_wb as wb
     >>> w = wb.Value(3.0, name="w")

@@ -1,7 +1,7 @@
 """`python -m tinygrad_wb step SCRIPT`: somebody's script, unchanged, and a session in its `backward()`.
 
-The script runs as `python SCRIPT` would run it: as ``__main__``, with its own arguments, path, exit status and tracebacks.
-For the length of the run `Value.backward` is another function; the engine's own loop knows nothing of it.
+The script runs as `python SCRIPT` would run it: as ``__main__``, with its own arguments, path, exit status,
+tracebacks. For the length of the run `Value.backward` is another function; the engine's own loop knows nothing of it.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import importlib.machinery
 import io
-import os
 import runpy
 import sys
 import types
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.backprop import backward
 from tinygrad_wb.debug.stops import Stops
 from tinygrad_wb.debug.terminal import Kept, stepped
-from tinygrad_wb.recording import inside, outside, source_lines
+from tinygrad_wb.recording import outside, source_lines
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -45,16 +46,17 @@ def run(options: argparse.Namespace) -> int:
     return status
 
 
+@dataclass
 class Calls:
-    """The calls of backward() so far."""
+    """The calls of backward() so far, and whether one of them was stopped in."""
 
-    number = 0
-    stopped = False
+    number: int = 0
+    stopped: bool = False
 
 
 @contextlib.contextmanager
 def stopping_in_backward(stops: Stops) -> Iterator[Calls]:
-    """For the length of a block, `Value.backward` opens a session where ``stops`` says so, and where sessions left breakpoints."""
+    """For a block, `Value.backward` opens a session where ``stops`` say so, or the breakpoints of an earlier one."""
     calls, kept = Calls(), Kept()
 
     def stopping(self: Value, seed: Any = None, record: bool = False) -> None:
@@ -76,7 +78,7 @@ def stopping_in_backward(stops: Stops) -> Iterator[Calls]:
         Value.backward = before  # type: ignore[method-assign]
 
 
-# -- a script, as Python runs it ----------------------------------------------------------------------------------------
+# -- a script, as Python runs it --------------------------------------------------------------------------------------
 
 
 def run_script(target: str, arguments: list[str], as_module: bool = False) -> int:
@@ -101,11 +103,11 @@ def run_script(target: str, arguments: list[str], as_module: bool = False) -> in
 
 
 def _script(file: str) -> tuple[types.ModuleType, CodeType]:
-    if os.path.isdir(file):
+    if Path(file).is_dir():
         raise IsADirectoryError(f"{file} is a folder")
-    whole = os.path.abspath(file)
+    whole = str(Path(file).absolute())
     if not sys.flags.safe_path:
-        sys.path[0] = os.path.dirname(os.path.realpath(file))
+        sys.path[0] = str(Path(file).resolve().parent)
     with io.open_code(whole) as source:
         code = compile(source.read(), whole, "exec", dont_inherit=True)
     main = types.ModuleType("__main__")
@@ -137,7 +139,7 @@ def _failed(error: BaseException) -> int:
     return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
-DEBUG = os.path.dirname(__file__) + os.sep
+DEBUG = str(Path(__file__).parent)
 
 
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:

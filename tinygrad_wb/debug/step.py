@@ -29,8 +29,8 @@ class Step:
     ``index`` is its place among all, from 0; ``node`` the Value that the operation made, ``input`` the one that gets
     gradient. ``upstream`` is ∂L/∂node, ``contribution`` what the input gets of it, ``before`` and ``after`` are
     ∂L/∂input around this step (``before`` is None at the first of its ``contributions``, of which this is number
-    ``contribution_number``). ``edited`` tells that ``after`` was set by hand. Arrays are the stepper's own: don't change
-    them.
+    ``contribution_number``). ``edited`` tells that ``after`` was set by hand. Arrays are the stepper's own: don't
+    change them.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Step:
     @property
     def contribution_number(self) -> int:
         """Which of them this is, from 1."""
-        return self.trace.to[self.input].index(self.index) + 1
+        return self.trace.done(self.input, self.index) + 1
 
     # -- where it comes from ----------------------------------------------------------------------------------------
 
     @property
     def line(self) -> Line | None:
-        """The line of the source that asked for the operation (``.file``, ``.number``, ``.text``); None if not recorded."""
+        """The source line that asked for the operation (``.file``, ``.number``, ``.text``); None if not recorded."""
         return self.trace.line(self.node)
 
     @property
@@ -96,7 +96,7 @@ class Step:
 
     @property
     def formula(self) -> str:
-        """∂node/∂input, printed from the partial itself; where there is no such factor, what the partial makes of g = ∂L/∂node."""
+        """∂node/∂input, printed from the partial; if there is no such factor, what it makes of g = ∂L/∂node."""
         return self._partial.formula
 
     @property

@@ -1,8 +1,8 @@
 """`Stepper`: a backward pass that stands still after each partial, and goes back as well as forth.
 
-Its state is a position and the gradients found up to there. Nothing is ever subtracted on the way back, which would leave
-rounding behind: the total of the one input in question is added up anew from its earlier contributions, in the same order.
-They are all still known, because a Value hands on gradient only when its own is complete.
+Its state is a position and the gradients found up to there. Nothing is ever subtracted on the way back, which would
+leave rounding behind: the total of the one input in question is added up anew from its earlier contributions, in the
+same order. They are all still known, because a Value hands on gradient only when its own is complete.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Agreement", "Stepper"]
 
 
 class Agreement(NamedTuple):
-    """What `Stepper.check` compared: the slope that the contribution gives along a random direction, and the measured one."""
+    """What `Stepper.check` compared, along a random direction: the slope by the contribution, and the measured one."""
 
     slope: float
     measured: float
@@ -40,9 +40,9 @@ class Agreement(NamedTuple):
 class Stepper:
     """Goes through the backward pass of ``loss`` one partial at a time, in both directions.
 
-    ``seed`` is as for ``backward()``. ``position`` counts the steps taken; `step` and `back` move, and return the `Step`
-    taken last; ``len``, iteration and indexing look at all steps without moving. ``gradients`` has what was found so far.
-    Every ``.grad`` stays as it is, until `apply`. Raises ``StaleGraphError`` where ``backward()`` would.
+    ``seed`` is as for ``backward()``. ``position`` counts the steps taken; `step` and `back` move, and return the
+    `Step` taken last; ``len``, iteration and indexing look at all steps without moving. ``gradients`` has what was
+    found so far. Every ``.grad`` stays as it is, until `apply`. Raises ``StaleGraphError`` where ``backward()`` would.
 
     >>> import tinygrad_wb as wb
     >>> x, w = wb.Value(2.0, name="x"), wb.Value(-3.0, name="w")
@@ -219,8 +219,8 @@ class Stepper:
     def check(self, rtol: float = 1e-6, atol: float = 1e-8) -> Agreement:
         """Hold the latest step's contribution against finite differences of its operation.
 
-        For a direction v of the input x, the contribution d must satisfy d · v = g · (y(x + εv) − y(x − εv)) / 2ε, with
-        g = ∂L/∂y. Raises `GradientError` where it does not; a kink, such as relu's at 0, is no place to ask.
+        For a direction v of the input x, the contribution d must satisfy d · v = g · (y(x + εv) − y(x − εv)) / 2ε,
+        with g = ∂L/∂y. Raises `GradientError` where it does not; a kink, such as relu's at 0, is no place to ask.
         """
         if not self._position:
             raise ValueError("check(): no step has been taken yet, so there is nothing to hold against anything")
@@ -292,7 +292,7 @@ class Stepper:
                     total = d if total is None else total + d
         return total
 
-    # -- looking ahead --------------------------------------------------------------------------------------------------
+    # -- looking ahead ------------------------------------------------------------------------------------------------
 
     _finished: Stepper | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.value import Value
 
-__all__ = ["Stops", "add_arguments"]
+__all__ = ["Stops", "add_arguments", "is_file"]
 
 
 class Stops(NamedTuple):
@@ -30,12 +30,8 @@ class Stops(NamedTuple):
         """Whether the line is that of the call, or of one that led to it."""
         file, _, number = self.line.rpartition(":")
         while self.line and frame is not None:
-            name = frame.f_code.co_filename
-            here = (
-                os.path.basename(name) == os.path.basename(file)
-                if file
-                else frame.f_globals.get("__name__") == "__main__"
-            )
+            main = frame.f_globals.get("__name__") == "__main__"
+            here = is_file(frame.f_code.co_filename, file) if file else main
             if here and frame.f_lineno == int(number):
                 return True
             frame = frame.f_back
@@ -49,6 +45,12 @@ class Stops(NamedTuple):
         except Exception as error:  # noqa: BLE001 - as pdb does, rather stop once too often
             sys.stderr.write(f"--when {self.when!r}: {type(error).__name__}: {error}; so it stops here\n")
             return True
+
+
+def is_file(path: str, asked: str) -> bool:
+    """Whether ``asked`` is the file, by its name or by the end of its path."""
+    parts, wanted = re.split(r"[\\/]", path), re.split(r"[\\/]", asked)
+    return parts[-len(wanted) :] == wanted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,6 +38,7 @@ class Kept:
     breaks: list[str] = field(default_factory=list)
     watches: list[str] = field(default_factory=list)
     stop_next: bool = False  # in the next backward pass, whatever is in it
+    asked: bool = False  # whether a command was ever given
 
 
 kept = Kept()  # by `step`
@@ -47,9 +48,9 @@ def step(loss: Value, seed: Any = None) -> None:
     """Step through the backward pass of ``loss`` in the terminal, in place of ``loss.backward(seed)``.
 
     It asks for commands, of which ``help`` tells, and knows your variables. ``continue`` fills every ``.grad``, as
-    ``backward()`` does, and goes on with the program; ``quit`` ends it. Record the loss under ``with wb.source_lines():``
-    to see the lines that it came from. Where nobody is at a terminal, commands are read from the standard input; if there
-    are none, all steps are printed.
+    ``backward()`` does, and goes on with the program; ``quit`` ends it. Record the loss under ``with
+    wb.source_lines():`` to see the lines that it came from. Where nobody is at a terminal, commands are read from the
+    standard input; if there are none, all steps are printed.
     """
     stepped(loss, seed, frame=outside(sys._getframe(1)), kept=kept)
 
@@ -57,7 +58,7 @@ def step(loss: Value, seed: Any = None) -> None:
 def stepped(
     loss: Value, seed: Any = None, *, frame: FrameType, kept: Kept, record: bool = False, stopping: bool = True
 ) -> None:
-    """A backward pass with a session in it: from its start on if ``stopping``, else from a breakpoint on, if it has one."""
+    """A backward pass with a session in it, from its start if ``stopping``, else from a breakpoint, if one is met."""
     stepper = Stepper(loss, seed, variables=variables_in(frame))
     session = Session(stepper, frame, kept)
     if stopping or session.run_to_break():
@@ -87,7 +88,7 @@ class Session:
         self.kept.stop_next = False
         self.say(self.called_from())
         self.show()
-        somebody, asked = _somebody_is_there(), False
+        somebody = _somebody_is_there()
         with _readline(self._completions) if somebody else contextlib.nullcontext():
             while not self.leaving:
                 try:
@@ -97,14 +98,14 @@ class Session:
                     continue
                 except EOFError:
                     self.say("")
-                    self._end_of_input(somebody, asked)
+                    self._end_of_input(somebody)
                     return
                 except (OSError, RuntimeError):  # nobody can be asked: a test, a notebook that is only run
-                    self._end_of_input(False, asked)
+                    self._end_of_input(False)
                     return
                 if not somebody:
                     self.say(line)
-                asked = True
+                self.kept.asked = True
                 self.do(line)
 
     def do(self, line: str) -> None:
@@ -124,11 +125,11 @@ class Session:
         except Exception as error:  # noqa: BLE001 - whatever was typed, the session goes on
             self.say(f"*** {type(error).__name__}: {error}")
 
-    def _end_of_input(self, somebody: bool, asked: bool) -> None:
+    def _end_of_input(self, somebody: bool) -> None:
         """Ctrl-D is quit. Of a pipe the rest runs freely, and if nobody asked anything, all is shown."""
         if somebody:
             self.leave(quitting=True)
-        while not asked and self.stepper.step():
+        while not self.kept.asked and self.stepper.step():
             self.show()
 
     def leave(self, quitting: bool = False, stop_next: bool = False) -> None:
@@ -191,7 +192,7 @@ class Session:
         return self.stepper.trace.names[text] if text in self.stepper.trace.names else self.evaluated(text)
 
     def target(self, text: str) -> str:
-        """What `condition` is to be told: a number alone is a line of the file that called backward(), unless a layer's path."""
+        """What `condition` is told: a number alone, if no layer's path, is a line of the file that backward() is in."""
         is_line = text.isdigit() and text not in self.stepper.trace.layers
         return f"{self.frame.f_code.co_filename}:{text}" if is_line else text
 
@@ -206,11 +207,10 @@ class Session:
     def gradient_text(self, x: Value) -> str:
         """``∂L/∂w = −0.21 so far (1 of 2 contributions)``."""
         trace, name = self.stepper.trace, self.stepper.trace.called(x)
-        steps = trace.to.get(x, [])
-        done = sum(i < self.stepper.position for i in steps)
         if x not in self.stepper.gradients:
-            return f"∂L/∂{name} is not computed yet" if steps else f"{name} gets no gradient"
-        so_far = f" so far ({done} of {len(steps)} contributions)" if done < len(steps) else ""
+            return f"∂L/∂{name} is not computed yet" if x in trace.to else f"{name} gets no gradient"
+        done, count = trace.done(x, self.stepper.position), len(trace.to[x])
+        so_far = f" so far ({done} of {count} contributions)" if done < count else ""
         return f"∂L/∂{name} = {in_words(self.stepper.gradient(x))}{so_far}"
 
     def current(self) -> Step:

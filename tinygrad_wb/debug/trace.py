@@ -1,12 +1,13 @@
 """The trace of a backward pass: its partials, in the order in which `backward()` takes them.
 
 It is made once, from the record, and every face of the debugger reads it. It keeps positions, not copies: a step is a
-Value and which of its inputs is meant. What things are called, and where in the source they come from, is looked up when
-somebody asks.
+Value and which of its inputs is meant. What things are called, and where in the source they come from, is looked up
+when somebody asks.
 """
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import functools
 import linecache
@@ -55,7 +56,7 @@ class Line(NamedTuple):
 
 
 class Trace:
-    """The partials behind ``result``: ``steps`` has, for each, the Value whose operation it belongs to and the input's position.
+    """The partials behind ``result``: ``steps`` has, for each, the Value of its operation, and which input it is for.
 
     ``to`` has, for each Value that gets gradient, the indices of the steps that contribute to it. ``variables`` are
     the user's, by the identity of their contents. Raises ``StaleGraphError`` where ``backward()`` would.
@@ -86,6 +87,10 @@ class Trace:
         """The Value that step ``index`` contributes to."""
         node, position = self.steps[index]
         return node.inputs[position]  # type: ignore[no-any-return]
+
+    def done(self, x: Value, position: int) -> int:
+        """How many contributions to ``x`` are among the first ``position`` steps."""
+        return bisect.bisect_left(self.to[x], position)
 
     def of(self, node: Value) -> range:
         """The indices of the steps of one operation."""
