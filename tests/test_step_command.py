@@ -498,3 +498,30 @@ def test_breakpoints_that_outlive_the_input_tell_where_they_are_met_and_no_more(
     assert stopped_in(done) == [0, 1, 2, 3]
     assert done.stdout.count("step ") == 3
     assert results(done.stdout) == results(python(folder, "train.py").stdout)
+
+
+# -- the page that shows all this -----------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[1] / "docs" / "stepping.md"
+BLOCKS = ["stepped script", "there and back", "why and what if", "homeward script", "homeward", "the hunt"]
+needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
+
+
+@pytest.fixture(scope="module")
+def transcripts():
+    spec = importlib.util.spec_from_file_location("make_transcripts", PAGE.with_name("make_transcripts.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@needs_page
+def test_the_page_has_the_blocks_that_are_made(transcripts):
+    assert sorted(transcripts.shown(PAGE.read_text(encoding="utf-8"))) == sorted(transcripts.STEPPING) == sorted(BLOCKS)
+
+
+@needs_page
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_page_shows_what_the_package_prints(transcripts, name):
+    again = "run `python docs/make_transcripts.py` to write the page anew, and read it again"
+    assert transcripts.made(name) == transcripts.shown(PAGE.read_text(encoding="utf-8"))[name], again
