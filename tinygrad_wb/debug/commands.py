@@ -181,7 +181,7 @@ def graph(session: Session, argument: str) -> None:
     step = session.stepper.current
     around = session.stepper.loss if step is None else step.input
     with session.stepper.lent():
-        drawing = draw(session.stepper.loss, around=around, depth=DEEPEST, max_nodes=60)
+        drawing = draw(session.stepper.loss, around=around, highlight=[around], depth=DEEPEST, max_nodes=60)
         session.say(f"written to {drawing.save(argument)}" if argument else str(drawing))
 
 

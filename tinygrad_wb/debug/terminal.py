@@ -188,7 +188,7 @@ class Session:
         return eval(text, {**self.variables, "__builtins__": builtins})  # noqa: S307 - the user's own
 
     def value_of(self, text: str) -> Any:
-        """A name of the graph, also one that is no variable (``0.weight``), or an expression."""
+        """A name of the graph, also such as ``0.weight``, or else an expression, in which your variables come first."""
         return self.stepper.trace.names[text] if text in self.stepper.trace.names else self.evaluated(text)
 
     def target(self, text: str) -> str:
