@@ -1,5 +1,6 @@
 """`wb.explain`: a gradient as the sum over all paths, held against paths that are walked one by one."""
 
+import itertools
 import math
 
 import numpy as np
@@ -70,6 +71,25 @@ def test_of_many_the_strongest_are_found(graph, most):
     assert len(some.paths) == min(most, every.count)
     strongest = [abs(path.contribution) for path in every.paths[:most]]
     assert [abs(path.contribution) for path in some.paths] == pytest.approx(strongest, rel=1e-5)
+
+
+@pytest.mark.parametrize("most", [1, 10, 100])
+def test_the_strongest_of_hundreds(most):
+    factors = [
+        (0.9, -0.5, 0.1),
+        (2.0, 0.3, -0.7),
+        (1.1, -1.2, 0.01),
+        (0.5, 0.4, 3.0),
+        (-0.2, 5.0, 1.0),
+        (1.0, 0.6, 0.8),
+    ]
+    h = w = wb.Value(1.0, name="w")
+    for layer in factors:
+        h = h * layer[0] + h * layer[1] + h * layer[2]
+    found = wb.explain(h, w, paths=most)
+    products = sorted((math.prod(way) for way in itertools.product(*factors)), key=abs, reverse=True)
+    assert found.count == 3**6
+    np.testing.assert_allclose([abs(path.contribution) for path in found.paths], np.abs(products[:most]), rtol=1e-9)
 
 
 def test_a_path_is_its_steps_from_the_loss_down():

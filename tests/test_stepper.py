@@ -15,6 +15,7 @@ from test_operations import ROWS, call, value_and_gradients, weights, with_value
 from test_random_graphs import programs, run
 
 import tinygrad_wb as wb
+from tinygrad_wb import backprop
 from tinygrad_wb.operation import REGISTRY, operation
 
 
@@ -544,6 +545,39 @@ def test_an_edit_is_carried_on_and_told_and_undone_by_going_back():
     assert [str(step) for step in stepper] == before
 
 
+def test_of_two_edits_going_back_to_the_first_undoes_the_second_alone():
+    stepper = wb.Stepper(neuron())
+    stepper.step(2)
+    stepper.edit(5.0)
+    stepper.step(2)
+    stepper.edit(7.0)
+    stepper.back(2)
+    assert dict(stepper.edits) == {2: 5.0}
+    assert stepper.current.after == 5.0
+
+
+def test_the_same_step_taken_again_from_another_gradient():
+    stepper = wb.Stepper(neuron())
+    assert stepper.step().contribution == 1.0
+    stepper.back()
+    stepper.edit(3.0)
+    assert stepper.step().contribution == 3.0
+
+
+def test_looking_ahead_sees_edits_and_no_more_of_them_once_they_are_undone():
+    stepper = wb.Stepper(neuron())
+    stepper.step()
+    before = stepper[-1].after
+    stepper.edit(50.0)
+    assert stepper[-1].after != before
+    stepper.back()
+    assert stepper[-1].after == before
+    stepper.edit(2.0)
+    assert stepper[-1].after != before
+    stepper.reset()
+    assert stepper[-1].after == before
+
+
 def test_an_edit_of_an_array_takes_its_shape_or_one_number():
     v = wb.Value([1.0, 2.0], name="v")
     stepper = wb.Stepper((v * v).sum())
@@ -579,9 +613,12 @@ def test_lent_gradients_are_given_back():
     before = [(x, x.grad) for x in behind(loss)]
     stepper = wb.Stepper(loss)
     stepper.step(3)
+    clock = backprop.latest[0]
     with stepper.lent():
+        assert "old" not in wb.draw(loss, depth=100).text
         assert {id(x) for x in behind(loss) if x.grad is not None} == {id(x) for x in stepper.gradients}
     assert all(x.grad is grad for x, grad in before)
+    assert backprop.latest[0] == clock
 
 
 # -- checking ---------------------------------------------------------------------------------------------------------
