@@ -191,6 +191,8 @@ def stopped_in(done):
         (["--at", "3"], [2]),
         (["--line", "train.py:16"], [0, 1, 2, 3]),
         (["--line", "16"], [0, 1, 2, 3]),
+        (["--line", "./train.py:16"], [0, 1, 2, 3]),
+        (["--line", "elsewhere/train.py:16"], []),
         (["--line", "train.py:15"], []),
         (["--when", "epoch % 2"], [1, 3]),
         (["--when", "loss > 1.6 and epoch > 0"], [1, 2]),
@@ -220,6 +222,11 @@ def test_a_line_on_the_way_to_the_call_counts(folder):
     done = step(folder, "--line", "nested.py:8", "nested.py", stdin="c\n")
     assert "> nested.py:4 in down: 1 step back" in done.stdout
     assert len(stopped_in(done)) == 1
+
+
+def test_the_lines_of_this_package_are_not_the_scripts(folder):
+    last = len(Path(wb.__file__).with_name("__main__.py").read_text(encoding="utf-8").splitlines())
+    assert stopped_in(step(folder, "--line", str(last), "train.py")) == []
 
 
 def test_fit_is_stopped_in_too_though_it_compiles(folder):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from tinygrad_wb.recording import inside
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -30,9 +32,9 @@ class Stops(NamedTuple):
         """Whether the line is that of the call, or of one that led to it."""
         file, _, number = self.line.rpartition(":")
         while self.line and frame is not None:
-            main = frame.f_globals.get("__name__") == "__main__"
-            here = is_file(frame.f_code.co_filename, file) if file else main
-            if here and frame.f_lineno == int(number):
+            name = frame.f_code.co_filename
+            here = is_file(name, file) if file else frame.f_globals.get("__name__") == "__main__"
+            if here and not inside[name] and frame.f_lineno == int(number):
                 return True
             frame = frame.f_back
         return not self.line
@@ -49,8 +51,8 @@ class Stops(NamedTuple):
 
 def is_file(path: str, asked: str) -> bool:
     """Whether ``asked`` is the file, by its name or by the end of its path."""
-    parts, wanted = re.split(r"[\\/]", path), re.split(r"[\\/]", asked)
-    return parts[-len(wanted) :] == wanted
+    wanted = Path(asked).parts
+    return Path(path).parts[-len(wanted) :] == wanted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
