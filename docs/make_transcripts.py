@@ -1,4 +1,4 @@
-"""Writes the programs and the debuggers' transcripts that reading_backprop.md shows: `python docs/make_transcripts.py`.
+"""Writes what reading_backprop.md and stepping.md show, programs and transcripts: `python docs/make_transcripts.py`.
 
 Everything between `<!-- begin: name -->` and `<!-- end: name -->` there is replaced by what the package does today. It
 takes debugpy and a system with terminals. The debuggers' drivers are those of the tests.
@@ -9,6 +9,7 @@ import io
 import os
 import re
 import runpy
+import subprocess
 import sys
 import tempfile
 from functools import partial
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import tinygrad_wb as wb
 
-PAGE = Path(__file__).with_name("reading_backprop.md")
+DOCS = Path(__file__).parent
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {"PYTHONPATH": str(Path(wb.__file__).parents[1]), "PYTHONWARNINGS": ""}
 
@@ -36,6 +37,39 @@ with wb.source_lines():
 
 program = loss.program()
 program.debug()
+"""
+
+
+STEPPED = """\
+import tinygrad_wb as wb
+
+w = wb.Value(0.5, name="w")
+b = wb.Value(0.25, name="b")
+
+for epoch in range(3):
+    z = w * 2.0 + b
+    h = wb.tanh(z)
+    loss = (h - 1.0) ** 2 + 0.1 * w**2
+    w.grad = b.grad = None
+    loss.backward()
+    w.data -= 0.5 * w.grad
+    b.data -= 0.5 * b.grad
+    print(f"epoch {epoch}: loss {loss:.4f}")
+"""
+
+HOMEWARD = """\
+import tinygrad_wb as wb
+
+home = 3.0
+w = wb.Value(1.0, name="w")
+
+for epoch in range(5):
+    away = w - home
+    distance = wb.sqrt(away**2)
+    w.grad = None
+    distance.backward()
+    w.data -= 1.0 * w.grad
+    print(f"epoch {epoch}: {distance:.1f} away, the gradient is {w.grad}")
 """
 
 
@@ -157,6 +191,26 @@ def editor_walk(folder):
     return "\n".join(said)
 
 
+# -- the stepper ----------------------------------------------------------------------------------------------------
+
+
+def stepped(folder, name, text, options, commands):
+    """A session of the command `step`, as it looks at a terminal."""
+    (folder / name).write_text(text, encoding="utf-8")
+    words = ["-m", "tinygrad_wb", "step", *options, name]
+    env = {**os.environ, **ENV, "PYTHONIOENCODING": "utf-8"}
+    typed = "".join(f"{command}\n" for command in commands)
+    done = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, *words], input=typed, capture_output=True, encoding="utf-8", cwd=folder, env=env, check=True
+    )
+    lines = [f"$ python {' '.join(words)}", *done.stdout.splitlines()]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def run_plainly(folder, name, text):
+    return f"$ python {name}\n{_run(folder, name, text)[0]}"
+
+
 def _verified(breakpoint_):
     return "verified" if breakpoint_["verified"] else "not verified"
 
@@ -185,12 +239,30 @@ BLOCKS = {
     "pdb: back": ("text", partial(pdb_walk, part=2)),
     "editor": ("text", editor_walk),
 }
+STEPPING = {
+    "stepped script": ("python", lambda folder: STEPPED),
+    "there and back": ("text", partial(
+        stepped, name="train.py", text=STEPPED, options=[],
+        commands=["next", "", "until z", "back 2", "where", "until w", "continue"],
+    )),
+    "why and what if": ("text", partial(
+        stepped, name="train.py", text=STEPPED, options=["--at", "2"],
+        commands=["until w", "why w", "until z", "check", "source", "edit 0", "until w", "continue"],
+    )),
+    "homeward script": ("python", lambda folder: HOMEWARD),
+    "homeward": ("text", partial(run_plainly, name="home.py", text=HOMEWARD)),
+    "the hunt": ("text", partial(
+        stepped, name="home.py", text=HOMEWARD, options=[],
+        commands=["break nan", "continue", "print away", "why away", "list", "quit"],
+    )),
+}  # fmt: skip
+PAGES = {"reading_backprop.md": BLOCKS, "stepping.md": STEPPING}
 BLOCK = re.compile(r"<!-- begin: (?P<name>.+?) -->\n(?P<body>.*?)<!-- end: (?P=name) -->", re.DOTALL)
 
 
 def made(name):
     """A block as it would be today."""
-    language, make = BLOCKS[name]
+    language, make = next(blocks[name] for blocks in PAGES.values() if name in blocks)
     with tempfile.TemporaryDirectory() as folder:
         return f"\n```{language}\n{make(Path(folder).resolve()).strip()}\n```\n\n"
 
@@ -202,11 +274,13 @@ def shown(page):
 
 def main():
     sys.path.insert(0, str(ROOT / "tests"))  # where the debuggers' drivers are
-    page = PAGE.read_text(encoding="utf-8")
-    new = BLOCK.sub(
-        lambda block: f"<!-- begin: {block['name']} -->\n{made(block['name'])}<!-- end: {block['name']} -->", page
-    )
-    PAGE.write_text(new, encoding="utf-8")
+    for name in PAGES:
+        page = DOCS / name
+        new = BLOCK.sub(
+            lambda block: f"<!-- begin: {block['name']} -->\n{made(block['name'])}<!-- end: {block['name']} -->",
+            page.read_text(encoding="utf-8"),
+        )
+        page.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -425,6 +425,41 @@ class ScalarMemory:
         return [y]
 
 
+@dataclass(frozen=True)
+class Lines:
+    """How many times as long a forward pass takes while source lines are recorded, with and without in turn."""
+
+    of: Net | Moons
+    steps: int
+
+    unit = "×"
+    scale = 1.0
+    rounds = 3
+
+    @property
+    def name(self) -> str:
+        return f"source lines, {self.of.name}"
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        if isinstance(self.of, Net):
+            predict, (x, _) = peer.make_predict(self.of), self.of.data()
+            forward, seen = lambda: predict(x), [distance(predict(x))]
+        else:
+            forward, _ = moons.make_loss(peer)
+            seen = [forward().data]
+        ratios = []
+        for _ in range(3 if quick else 9):
+            plain = median_time(forward, self.steps)
+            with peer.source_lines():
+                ratios.append(median_time(forward, self.steps) / plain)
+        return Measured(statistics.median(ratios), seen)
+
+    def reference(self, count: int) -> list[float]:
+        if isinstance(self.of, Moons):
+            return self.of.reference(1)
+        return [distance(self.of.scores(self.of.data()[0]))]
+
+
 SMALL = Net((2, 16, 16, 1), batch=100, steps=2000)
 LABELS = Net((64, 128, 10), batch=32, steps=2000)
 DIGITS = Net((784, 128, 10), batch=128, steps=400)
@@ -437,6 +472,7 @@ CHAIN_MEMORY = ChainMemory(CHAIN)
 FIT = Fit(SMALL, batches=50, epochs=60)
 ROW = Row(LABELS, steps=4000)
 STEP_MEMORY = StepMemory(WIDE)
+LINES, SCALAR_LINES = Lines(SMALL, steps=200), Lines(MOONS, steps=3)
 
 WORK = (
     SMALL,
@@ -450,6 +486,8 @@ WORK = (
     CHAIN_MEMORY,
     MOONS,
     SCALAR_MEMORY,
+    LINES,
+    SCALAR_LINES,
     Compiling(samples=24),
     COMPILING,
     Compiling(samples=400),

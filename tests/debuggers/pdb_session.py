@@ -1,4 +1,4 @@
-"""pdb at a terminal: commands are typed, what pdb prints is read up to its next prompt. For POSIX: it takes a pty."""
+"""pdb, or our own stepper, at a terminal: commands are typed, what pdb prints is read up to its next prompt. For POSIX: it takes a pty."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-# `((Pdb)) ` is the prompt within pdb's own `debug` command, `(com) ` the one within `commands`.
-PROMPT = re.compile(r"\(+(?:Pdb|com)\)+ \Z")
+# `((Pdb)) ` is the prompt within pdb's own `debug` command, `(com) ` the one within `commands`; `(backprop) ` is ours.
+PROMPT = re.compile(r"\(+(?:Pdb|com|backprop)\)+ \Z")
 
 # So wide that readline, on a terminal that cannot move its cursor, scrolls no typed line sideways.
 ROWS, COLUMNS = 200, 4000
@@ -98,6 +98,11 @@ class PdbSession:
             self._fail(f"{command!r} was to be sent, but the process has ended with exit code {self.exit_code}")
         os.write(self._terminal, f"{command}\n".encode())
         return self._read(command)
+
+    def typed(self, keys: str) -> str:
+        """The same of single keys, such as Tab; the echo is in what comes back, as it is edited on the way."""
+        os.write(self._terminal, keys.encode())
+        return self._read(None)
 
     def _read(self, command: str | None) -> str:
         """All up to the next prompt or the end, less the echo of ``command``; the transcript gets echo and prompt."""

@@ -8,6 +8,7 @@ What a file has depends on the work it is asked to do (see ``work.py``):
 - for work without gradients: ``array`` (how a NumPy array is given to it), ``inference`` (the context in which nothing is
   recorded), ``make_chain(chain)`` and ``make_predict(net)``, which give functions from such an array to an array;
 - ``fit(net, x, y, epochs, on_epoch)``, which gives the loss of each epoch;
+- ``source_lines``, the context in which the lines of the source are recorded;
 - ``kernels()``: which kernels its matrix products run, if those are not NumPy's.
 """
 
@@ -46,7 +47,7 @@ OURS, COMPILED = "tinygrad_wb", "tinygrad_wb compiled"
 ARRAYS = ("Net", "Chain", "Row")
 SCALARS = ("Moons", "Compiling")
 PEERS = (
-    Peer("ours", OURS, "tinygrad_wb", (*ARRAYS, *SCALARS, "ScalarMemory", "ChainMemory", "StepMemory", "Fit")),
+    Peer("ours", OURS, "tinygrad_wb", (*ARRAYS, *SCALARS, "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Lines")),
     Peer("ours_compiled", COMPILED, "tinygrad_wb", (*ARRAYS, *SCALARS, "ChainMemory", "StepMemory", "Fit")),
     Peer("by_hand", "NumPy by hand", "numpy", (*ARRAYS, "ChainMemory", "StepMemory")),
     Peer("pytorch", "PyTorch", "torch", (*ARRAYS, "StepMemory")),

@@ -5,6 +5,7 @@ import tinygrad_wb as wb
 Value = array = wb.Value
 NO_GRADIENT = None
 inference = wb.no_grad
+source_lines = wb.source_lines
 
 
 def row(numbers):
