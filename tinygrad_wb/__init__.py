@@ -26,14 +26,26 @@ from tinygrad_wb.value import Value
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tinygrad_wb.debug.anomaly import AnomalyError, detect_anomaly
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
 
-# Programs and drawing are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Programs, drawing and debugging are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
+    "AnomalyError": "tinygrad_wb.debug.anomaly", "detect_anomaly": "tinygrad_wb.debug.anomaly",
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
+
+
+def _breakpoint(self: Value, when: Any = None) -> Any:
+    """Let ``backward()`` stop where this Value's gradient is known, if ``when(gradient)`` holds; see debug/breakpoints."""
+    from tinygrad_wb.debug.breakpoints import breakpoint
+
+    return breakpoint(self, when)
+
+
+Value.breakpoint = _breakpoint  # type: ignore[method-assign]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,24 +9,27 @@ because this is the loop that training time is spent in.
 from __future__ import annotations
 
 import functools
+import itertools
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError, StaleGraphError
+from tinygrad_wb.on_gradient import Stops, listeners
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
-from tinygrad_wb.recording import recorders, replayable
+from tinygrad_wb.recording import recorders, replayable, watcher, watchers
 from tinygrad_wb.value import Value, next_tick, own, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back"]
 
 _by_tick = attrgetter("tick")
+_grad = attrgetter("grad")
 
 latest = [-1]  # the tick at which backward() was last called: gradients of leaves assigned since then are older than they
 
@@ -52,6 +55,8 @@ def history(result: Value) -> list[Value]:
                         seen.add(x)
                         ahead.append(x)
     made.sort(key=_by_tick, reverse=True)
+    if watchers and (watch := watcher()) is not None:
+        watch.history_read(made)
     return made
 
 
@@ -114,12 +119,16 @@ def _ieee(x: Any) -> Any:
 def pull_back(result: Value, seed: Any, record: bool = False) -> dict[Value, Any]:
     """∂result/∂v, weighted by ``seed``, for every Value v behind ``result``; touches no ``.grad``."""
     gradients = {result: seed}
-    for node in history(result):
+    nodes = history(result)
+    heard = Stops(result, nodes).stretches(gradients.get, gradients.__setitem__) if listeners else (nodes,)
+    for node in itertools.chain.from_iterable(heard):
         if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
             continue
         for x, d in contributions(node, gradients[node], record):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted
+    if watchers and (watch := watcher()) is not None:
+        watch.went_back(nodes, seed, gradients.get)
     return gradients
 
 
@@ -209,7 +218,17 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     nodes = history(self)
     for node in nodes:
         node.grad = None
-    accumulate(self, seed, seed)
+    if listeners:
+        _walk_heard(self, nodes, seed)
+    else:
+        accumulate(self, seed, seed)
+        _walk(nodes)
+    if watchers and (watch := watcher()) is not None:
+        watch.went_back(nodes, seed, _grad)
+
+
+def _walk(nodes: Sequence[Value]) -> None:
+    """Hand the gradient of each of ``nodes`` on to its inputs."""
     for node in nodes:
         g = node.grad
         y = node._data
@@ -254,6 +273,25 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
             pass  # a float was divided by zero: `contributions` knows what is wanted
         for x, d in contributions(node, g):
             accumulate(x, d, g)
+
+
+def _walk_heard(result: Value, nodes: Sequence[Value], seed: Any) -> None:
+    """The same, with stops for listeners. They hear what this walk brings to a leaf, without what it had before."""
+    stops = Stops(result, nodes)
+    earlier = {leaf: leaf.grad for leaf in stops.leaves if leaf.grad is not None}
+    for leaf in earlier:
+        leaf.grad = None
+    try:
+        accumulate(result, seed, seed)
+        for stretch in stops.stretches(_grad, _set_grad):
+            _walk(stretch)
+    finally:
+        for leaf, g in earlier.items():
+            leaf.grad = g if leaf.grad is None else g + leaf.grad
+
+
+def _set_grad(x: Value, g: Any) -> None:
+    x.grad = g
 
 
 def _seed_of(result: Value, seed: Any) -> Any:

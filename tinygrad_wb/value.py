@@ -23,11 +23,14 @@ from tinygrad_wb.recording import (
     this_place,
     this_thread,
     tracing_threads,
+    watcher,
+    watchers,
 )  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from tinygrad_wb.on_gradient import Listener
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
     from tinygrad_wb.recording import Place
@@ -206,6 +209,8 @@ class Value:
     if TYPE_CHECKING:
         # Attached by the rooms above: the operators and methods by `operations`, the rest by `backprop`.
         def backward(self, seed: Any = None, record: bool = False) -> None: ...
+        def on_gradient(self, f: Callable[[Any], Any]) -> Listener: ...
+        def breakpoint(self, when: Callable[[Any], Any] | None = None) -> Listener: ...
         def __add__(self, other: Any) -> Value: ...
         def __radd__(self, other: Any) -> Value: ...
         def __sub__(self, other: Any) -> Value: ...
@@ -318,12 +323,16 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = None
         value.inputs = ()
         value.options = NO_OPTIONS
+        if watchers and (watch := watcher()) is not None:
+            watch.computed(value, op, inputs, options)
     else:
         value.op = op
         value.inputs = inputs
         value.options = options
         if placing and this_thread() in placing:
             value.place = this_place()
+            if watchers and (watch := watcher()) is not None:
+                watch.computed(value, op, inputs, options)
     value.tick = next_tick()
     return value
 

@@ -1,0 +1,1 @@
+"""Seeing what backprop does: step by step, and where it went wrong."""

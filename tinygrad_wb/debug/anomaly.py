@@ -1,0 +1,625 @@
+"""`detect_anomaly`: the first operation that made a NaN or inf, and arrays that were changed behind a graph's back.
+
+Nothing here computes a derivative. Forward, each result is looked at when it is recorded. Backward, the gradients are
+looked at when the walk is done; if one is bad, the walk is gone through again to the first partial that made it so, and
+that partial is run on Values: what it records are operations like any others, and the first bad one tells the rule. The
+update of a parameter is taken apart in the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import linecache
+import math
+import os
+import sys
+import weakref
+from collections import defaultdict
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_wb import backprop
+from tinygrad_wb.backprop import contributions, match
+from tinygrad_wb.debug.rules import HINTS, OVERFLOW, alone, element, number, rule_of
+from tinygrad_wb.errors import Failed, StaleGraphError
+from tinygrad_wb.nn.calls import calls_around
+from tinygrad_wb.nn.module import Module
+from tinygrad_wb.operation import ALL_AT_ONCE
+from tinygrad_wb.optimizers import clipped
+from tinygrad_wb.program.names import assigned_name, line_of, variables_in
+from tinygrad_wb.recording import PACKAGE, Place, recorder, recorders, source_lines, this_place, this_thread, watchers
+from tinygrad_wb.value import Value, raw, traced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from tinygrad_wb.operation import Operation
+    from tinygrad_wb.optimizers import Optimizer
+
+__all__ = ["AnomalyError", "detect_anomaly"]
+
+LISTED = 6  # parameters that a message names
+
+
+class AnomalyError(RuntimeError):
+    """A NaN or inf came up; the message tells all, and the attributes say it again.
+
+    ``phase`` is "forward", "backward" or "step"; ``operation`` the name of the operation, and ``input`` that of the
+    input whose partial it was; ``index`` where the first bad number stands, ``count`` how many there are; ``rule`` what
+    made it; ``operands`` maps what the operation read to the element that went into the bad one (None where many did);
+    ``file``, ``line`` and ``layer`` tell where it was computed ("", 0 and "" if that is not known); ``parameters`` are
+    the names of those that it reached; ``hint`` is what usually helps. ``failed`` has the operation itself.
+    """
+
+    phase: str
+    operation: str
+    input: str
+    index: tuple[int, ...]
+    count: int
+    rule: str
+    operands: Mapping[str, float | None]
+    file: str
+    line: int
+    layer: str
+    parameters: tuple[str, ...]
+    hint: str
+    failed: Failed
+
+
+@contextlib.contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Inside ``with wb.detect_anomaly():`` the first operation that makes a NaN or inf raises `AnomalyError`.
+
+    That is: forward, in ``backward()`` and the derivatives of functions, and in an optimizer's ``step()`` (before it
+    changes anything). The error tells the operation and its source line, layer, operands, indices, the rule, the
+    parameters behind it and what usually helps. What is NaN or inf already, in data or weights, is told when an
+    operation first passes it on; but an infinity written as a plain number, as in ``wb.where(mask, scores, -np.inf)``,
+    is meant, until something comes of it that is not. If an array was changed in place after an operation of the block
+    had read it, ``backward()`` raises `StaleGraphError`.
+
+    It holds for this thread, and blocks may be nested. Compiled functions run as they are in it, so that every operation
+    is seen. Copies of all operands are kept as long as the graph is; outside of such blocks nothing is kept or looked at.
+
+    >>> import tinygrad_wb as wb
+    >>> p = wb.Value([0.5, 0.0], name="p")
+    >>> with wb.detect_anomaly():
+    ...     loss = -wb.log(p).sum()
+    Traceback (most recent call last):
+        ...
+    tinygrad_wb.debug.anomaly.AnomalyError: log made -inf at [1]: log(0)
+    ...
+    """
+    thread = this_thread()
+    watch: Any = watchers.get(thread)
+    if watch is None:
+        watch = watchers[thread] = Watch()
+    watch.blocks += 1
+    try:
+        with source_lines():
+            yield
+    finally:
+        watch.blocks -= 1
+        if not watch.blocks:
+            del watchers[thread]
+
+
+class Seen(NamedTuple):
+    """An operation and what it made, which is not finite."""
+
+    op: Operation
+    inputs: Sequence[Any]
+    options: Mapping[str, Any]
+    data: Any
+
+
+class Kept(NamedTuple):
+    """An array that an operation read or made, and what was in it then."""
+
+    what: str
+    holder: Any  # the Value, or the array itself
+    array: Any
+    copy: Any
+
+
+class Watch:
+    """Looks on while one thread computes."""
+
+    def __init__(self) -> None:
+        self.blocks = 0  # how deep they are nested
+        # Of each operation of the block, while its Value is alive, by identity: Values compare by their data.
+        self._kept: dict[int, tuple[Any, list[Kept]]] = {}
+        self._copies: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # of arrays, by identity
+        self._sought: list[Seen] | None = None  # while something is taken apart: what in it is bad
+        self._wanted: Any = None  # … in the partial with respect to this input; None for anything
+
+    # -- forward --------------------------------------------------------------------------------------------------
+
+    def computed(self, value: Value, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        if recorders and recorder():
+            return  # a program or a picture runs partials on numbers of its own
+        good = finite(value._data)
+        if self._sought is not None:
+            if not good and (self._wanted is None or _running_partial() is self._wanted):
+                self._sought.append(Seen(op, inputs, options, value._data))
+            return
+        if not good and _running_partial() is None and not self._meant(value, inputs):
+            raise self._forward_error(Seen(op, inputs, options, value._data))
+        self._keep(value)
+
+    def _meant(self, value: Value, inputs: tuple[Any, ...]) -> bool:
+        """Whether an infinity was handed on that somebody wrote as a plain number."""
+        return not np.isnan(value._data).any() and any(self._passes(x) for x in inputs)
+
+    def _passes(self, x: Any) -> bool:
+        return not finite(raw(x)) and (type(x) is float or (type(x) is Value and id(x) in self._kept))
+
+    def _already(self, seen: Seen) -> Any:
+        """The operand that the bad number comes from as it is, if there is one."""
+        nan = np.isnan(seen.data).any()
+        bad = [x for x in seen.inputs if not finite(raw(x)) and not (self._passes(x) and not np.isnan(raw(x)).any())]
+        return next((x for x in bad if nan and np.isnan(raw(x)).any()), bad[0] if bad else None)
+
+    def _forward_error(self, seen: Seen) -> AnomalyError:
+        frame = _user_frame()
+        called = _Called(variables_in(frame))
+        layer = next((f.f_locals["self"].label for f in _frames() if f.f_code is Module.__call__.__code__), "")
+        behind = _leaves(x for x in seen.inputs if type(x) is Value)
+        return self._told(seen, "forward", called, Place(frame.f_code, frame.f_lasti), layer, behind)
+
+    def _told(
+        self, seen: Seen, phase: str, called: _Called, place: Place | None, layer: str, behind: list[Value]
+    ) -> AnomalyError:
+        op, inputs = seen.op, seen.inputs
+        index, count = where_bad(seen.data)
+        names = _names(op, inputs)
+        operands = {_label(name, called(x)): x for name, x in zip(names, inputs, strict=True)}
+        made = f"{number(np.asarray(seen.data)[index])}{_at(index)}"
+        x = self._already(seen)
+        if x is not None:
+            index, count = where_bad(raw(x))
+            who = called(x) or f"the input {names[[i is x for i in inputs].index(True)]}"
+            rule, hint = f"{who} is {number(np.asarray(raw(x))[index])} already{_at(index)}", "data"
+            title = f"{op.name} made {made}: {rule}"
+        else:
+            rule, hint = self._rule(seen)
+            title = f"{op.name} made {made}: {rule}"
+        at = _elements(op.forward, operands, seen.data, seen.options)
+        rows = [*_where(place, layer), (phase, _call(op.name, names, seen.options))]
+        rows += [(label, _shown(raw(x), at[label])) for label, x in operands.items()]
+        rows += [("result", _counted(seen.data))]
+        return _error(title, rows, Failed(op, tuple(inputs), seen.options), behind, rule, hint, phase=phase, index=index,
+                      count=count, operands=at, layer=layer, place=place)  # fmt: skip
+
+    # -- the rule ---------------------------------------------------------------------------------------------------
+
+    def _rule(self, seen: Seen) -> tuple[str, str]:
+        """What made it, and the row of `HINTS` that helps."""
+        op, options = seen.op, seen.options
+        index, _ = where_bad(seen.data)
+        found = rule_of(op, [raw(x) for x in seen.inputs], options, index, seen.data)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        inner = self._first_bad(lambda: _forward_of(op, _as_values(seen.inputs), options))
+        if inner is not None and inner.op is not op:
+            words, hint = self._rule(inner)
+            return f"{words}, in the {inner.op.name} inside it", hint
+        if np.isinf(np.asarray(seen.data)[index]) and all(finite(raw(x)) for x in seen.inputs):
+            return _overflow(seen.data)
+        return "it has no real value for these operands", "unknown"
+
+    def _first_bad(self, run: Callable[[], Any], wanted: Any = None) -> Seen | None:
+        """The first operation that makes a NaN or inf while ``run`` runs on Values."""
+        before = self._sought, self._wanted
+        self._sought, self._wanted = [], wanted
+        try:
+            with np.errstate(all="ignore"), contextlib.suppress(TypeError, ValueError, AttributeError, LookupError):
+                run()  # somebody's own formula may be written for plain data alone
+            return self._sought[0] if self._sought else None
+        finally:
+            self._sought, self._wanted = before
+
+    # -- backward -----------------------------------------------------------------------------------------------------
+
+    def went_back(self, made: list[Value], seed: Any, gradients: Callable[[Any], Any]) -> None:
+        if (recorders and recorder()) or self._sought is not None or not made:
+            return
+        result = made[0]
+        if not finite(result._data):
+            raise self._bad_result(made)
+        leaves = [x for node in made for x in node.inputs if type(x) is Value and not x.inputs]
+        if not all(finite(raw(gradients(x))) for x in (*made, *leaves)):
+            with np.errstate(all="ignore"):
+                self._find(made, raw(seed), lambda x: raw(gradients(x)))
+
+    def _bad_result(self, made: list[Value]) -> AnomalyError:
+        """Of a loss that is NaN or inf already: the first operation in its history that is."""
+        first = next(node for node in reversed(made) if not finite(node._data))
+        seen = Seen(first.op, first.inputs, first.options, first._data)  # type: ignore[arg-type]
+        return self._told(seen, "forward", _Called({}), *_origin(first, made), _leaves([first]))
+
+    def _find(self, made: list[Value], seed: Any, gradients: Callable[[Any], Any]) -> None:
+        """Go through the walk again, and raise at what first made a gradient bad."""
+        total: dict[Value, Any] = {made[0]: seed}
+        parts: dict[Value, int] = defaultdict(int)
+        for node in made:
+            if node not in total:
+                continue
+            g = gradients(node)
+            if not finite(g):
+                raise self._bad_from_outside(node, g, finite(total[node]), made)
+            if node.op.arity == ALL_AT_ONCE:  # type: ignore[union-attr]
+                total |= {x: gradients(x) for x in node.inputs if type(x) is Value and finite(gradients(x))}
+                continue
+            for x, d in contributions(node, g):
+                fitted = match(d, x._data)
+                if not finite(fitted):
+                    raise self._backward_error(node, x, g, fitted, made)
+                parts[x] += 1
+                total[x] = total[x] + fitted if x in total else fitted
+                if not finite(total[x]):
+                    raise self._bad_sum(x, total[x], f"the sum of its first {parts[x]} contributions", made)
+        for node in made:
+            for x in node.inputs:
+                if type(x) is Value and not finite(gradients(x)):
+                    if x in total:
+                        raise self._bad_sum(x, gradients(x), "the sum with what earlier backward() calls had left", made)
+                    raise self._backward_error(node, x, gradients(node), gradients(x), made)  # a compiled function's
+
+    def _backward_error(self, node: Value, x: Value, g: Any, d: Any, made: list[Value]) -> AnomalyError:
+        op: Any = node.op
+        called = _Called(variables_in(_user_frame()))
+        named, operands = called.gradient(node), _as_values(node.inputs)
+        inner = None
+        if op.arity != ALL_AT_ONCE:
+            upstream = Value(g, named)
+            inner = self._first_bad(lambda: [match(d, x._data) for x, d in contributions(node, upstream, True, operands)], x)
+        words, hint = _overflow(d) if inner is None else self._rule(inner)
+        if op.name in STEEP:
+            hint = STEEP[op.name]
+        index, count = where_bad(d)
+        names = _names(op, node.inputs)
+        by = next(name for name, i in zip(names, node.inputs, strict=True) if i is x)
+        read = {_label(name, called(i)): i for name, i in zip(names, node.inputs, strict=True)}
+        read |= {_label("y", called(node)): node, _label("g", named): g}
+
+        def partial(*elements: Any, **options: Any) -> Any:
+            *inputs, y, g = elements
+            return op.partials[names.index(by)](g, y, *inputs, **options)
+
+        at = _elements(partial, read, d, node.options)
+        rows = [*_where(*_origin(node, made)), ("backward", f"∂/∂{by} of {_call(op.name, names, node.options)}")]
+        rows += [(label, _shown(raw(i), at[label])) for label, i in read.items()]
+        rows += [("contribution", _counted(d))]
+        if inner is not None:
+            rows += [("made by", f"{inner.op.name}({', '.join(_brief(i, inner, called) for i in inner.inputs)})")]
+        title = f"backward() through {op.name} made {number(np.asarray(d)[index])}{_at(index)}: {words}"
+        place, layer = _origin(node, made)
+        return _error(title, rows, Failed(op, node.inputs, node.options), _leaves([x]), words, hint, phase="backward",
+                      index=index, count=count, operands=at, layer=layer, place=place, input=by)  # fmt: skip
+
+    def _bad_sum(self, x: Value, g: Any, what: str, made: list[Value]) -> AnomalyError:
+        infinite = "overflow, or inf − inf"
+        return self._bad_gradient(x, g, f"{what} is not finite: {infinite}", "growth", made)
+
+    def _bad_from_outside(self, node: Value, g: Any, heard: bool, made: list[Value]) -> AnomalyError:
+        if heard:
+            return self._bad_gradient(node, g, "a function given to on_gradient returned it", "listener", made)
+        return self._bad_gradient(node, g, "the seed given to backward() is not finite", "data", made)
+
+    def _bad_gradient(self, x: Value, g: Any, rule: str, hint: str, made: list[Value]) -> AnomalyError:
+        called = _Called(variables_in(_user_frame()))
+        index, count = where_bad(g)
+        who = called.gradient(x)
+        place, layer = _origin(x, made)
+        rows = [*_where(place, layer), ("backward", who), ("gradient", _counted(g))]
+        title = f"{who} is {number(np.asarray(g)[index])}{_at(index)}: {rule}"
+        op: Any = x.op if x.inputs else None
+        return _error(title, rows, Failed(op, x.inputs, x.options), _leaves([x]), rule, hint, phase="backward",
+                      index=index, count=count, operands={}, layer=layer, place=place)  # fmt: skip
+
+    # -- the optimizer's step -------------------------------------------------------------------------------------------
+
+    def about_to_step(self, optimizer: Optimizer) -> None:
+        gradients = [raw(p.grad) for p in optimizer.parameters]
+        if any(g is None for g in gradients):
+            return  # the step itself says what is missing
+        optimizer._together.apart_again()
+        if optimizer.clip_norm is not None:
+            gradients = clipped(gradients, optimizer.clip_norm)
+        rate = optimizer.rate
+        for p, g, memory in zip(optimizer.parameters, gradients, optimizer.memory, strict=True):
+            w = p._data if type(p._data) is np.ndarray else np.float64(p._data)
+            held = _memory({name: np.copy(x) for name, x in memory.items()})
+            with np.errstate(all="ignore"):
+                after = w - optimizer.change(w, g if type(g) is np.ndarray else np.float64(g), held, rate)
+            if not finite(after) or not all(map(finite, held.values())):
+                raise self._step_error(optimizer, p, g, memory, rate)
+
+    def _step_error(self, optimizer: Optimizer, p: Value, g: Any, memory: Mapping[str, Any], rate: float) -> AnomalyError:
+        name = p.name or f"parameter number {[i is p for i in optimizer.parameters].index(True)}"
+        w, slope = Value(p._data, name), Value(g, f"its gradient, ∂Loss/∂{name}")
+        held = _memory({key: Value(x, f"its {key} in {type(optimizer).__name__}") for key, x in memory.items()})
+        seen = self._first_bad(lambda: w - optimizer.change(w, slope, held, rate))
+        frame = _user_frame()
+        place = Place(frame.f_code, frame.f_lasti)
+        if seen is None:
+            seen = Seen(backprop.Value.__sub__.op, (w, slope), {}, p._data)
+        error = self._told(seen, "step", _Called({}), place, "", [p])
+        error.args = (f"{type(optimizer).__name__}.step() of {name}: {error.args[0]}",)
+        return error
+
+    # -- arrays changed in place ------------------------------------------------------------------------------------------
+
+    def _keep(self, value: Value) -> None:
+        """Copy what an operation read and made; what it read of the block's own operations was copied when they made it."""
+        kept = []
+        op: Any = value.op
+        if op is not None:
+            for i, x in enumerate(value.inputs):
+                if type(raw(x)) is np.ndarray and not (type(x) is Value and x.inputs and id(x) in self._kept):
+                    kept.append(self._copied(f"its input {_names(op, value.inputs)[i]}", x))
+            for name, option in value.options.items():
+                if name != "shared" and isinstance(option, (np.ndarray, list, tuple)):
+                    kept.append(self._copied(f"its option {name}", option))
+            if type(value._data) is np.ndarray:
+                kept.append(self._copied("its result", value._data))  # a Value that held itself would never be freed
+        key = id(value)
+        self._kept[key] = weakref.ref(value, functools.partial(self._kept.pop, key)), kept
+
+    def _copied(self, what: str, holder: Any) -> Kept:
+        array = raw(holder)
+        if type(array) is not np.ndarray:
+            return Kept(what, holder, array, _copy(array))
+        copy = self._copies.get(id(array))
+        if copy is None or not same(array, copy):
+            copy = self._copies[id(array)] = array.copy()
+        return Kept(what, holder, array, copy)
+
+    def history_read(self, made: list[Value]) -> None:
+        for node in reversed(made):
+            for kept in self._kept.get(id(node), (None, ()))[1]:
+                if not same(kept.array, kept.copy):
+                    raise _changed(node, kept, made)
+
+
+def _overflow(data: Any) -> tuple[str, str]:
+    dtype = np.dtype(getattr(data, "dtype", np.float64))
+    return OVERFLOW.format(largest=f"{float(np.finfo(dtype).max):.2g}", dtype=dtype.name), "growth"
+
+
+# The slope of these is what is infinite, so the hint is theirs.
+STEEP = {"sqrt": "root", "log": "log", "log1p": "log", "power": "power", "divide": "divide"}
+
+
+def _changed(node: Value, kept: Kept, made: list[Value]) -> StaleGraphError:
+    op: Any = node.op
+    place, layer = _origin(node, made)
+    at = ""
+    if type(kept.array) is np.ndarray:
+        index, count = where(~equal(kept.array, kept.copy))
+        was, now = kept.copy[index], kept.array[index]
+        at = f" ({count:,} of {kept.array.size:,} numbers, first {_at(index).strip()}: it was {number(was)}, it is {number(now)})"
+    called = _Called(variables_in(_user_frame()))(node if kept.what == "its result" else kept.holder)
+    told = "".join(f"\n  {label}  {text}" for label, text in _where(place, layer))
+    return StaleGraphError(
+        f"backward() through {op.name}: {_label(kept.what, called)} was changed in place after the operation had read "
+        f"it{at}, so the gradient would be wrong.{told}\n"
+        "Make a new array instead (x = x + 1, not x += 1), or give each pass a copy"
+    )
+
+
+# -- words ------------------------------------------------------------------------------------------------------------------
+
+
+class _Called:
+    """What a Value or array is called: its name, the variable that holds it, or the variable that it was assigned to."""
+
+    def __init__(self, variables: Mapping[int, str]) -> None:
+        self.variables = variables
+
+    def __call__(self, x: Any) -> str:
+        if type(x) is not Value:
+            return self.variables.get(id(x), "") if type(x) is np.ndarray else ""
+        name = x.name or self.variables.get(id(x), "") or (self.variables.get(id(x._data), "") if not x.inputs else "")
+        if not name and hasattr(x, "place"):
+            name = assigned_name(x.place)
+        return "".join(c if c.isprintable() else "?" for c in name)
+
+    def gradient(self, x: Value) -> str:
+        return f"∂Loss/∂{self(x) or (x.op.name if x.op else 'a leaf')}"
+
+
+def _names(op: Operation, inputs: Sequence[Any]) -> Sequence[str]:
+    """What an operation calls its inputs."""
+    return [f"part {i}" for i in range(len(inputs))] if op.variadic or len(op.inputs) < len(inputs) else op.inputs
+
+
+def _label(name: str, called: str) -> str:
+    return f"{name} = {called}" if called and called != name else name
+
+
+def _at(index: tuple[int, ...]) -> str:
+    return f" at [{', '.join(map(str, index))}]" if index else ""
+
+
+def _elements(
+    function: Callable[..., Any], operands: Mapping[str, Any], data: Any, options: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """Of each operand the element that went into the first bad number, where ``function`` makes it of them alone."""
+    index, _ = where_bad(data)
+    found = {label: element(x, index, np.shape(data)) for label, x in operands.items()}
+    if alone(function, list(found.values()), np.asarray(data)[index], options):
+        return found
+    return {label: float(raw(x)) if np.ndim(raw(x)) == 0 else None for label, x in operands.items()}
+
+
+def _shown(data: Any, at: float | None) -> str:
+    """An operand: the element at the bad index, and the range of the whole."""
+    if np.ndim(data) == 0:
+        return number(data)
+    words = [f"shape {np.shape(data)}"]
+    if at is not None:
+        words.append(f"{number(at)} there")
+    if np.size(data) and np.asarray(data).dtype.kind == "f":
+        bad = int(np.size(data) - np.isfinite(data).sum())
+        good = np.asarray(data)[np.isfinite(data)]
+        words.append(f"{bad:,} of {np.size(data):,} not finite" if bad else "all finite")
+        words += [f"from {number(good.min())} to {number(good.max())}"] if good.size else []
+    return ", ".join(words)
+
+
+def _counted(data: Any) -> str:
+    """How much of a result is bad, and where it begins."""
+    if np.ndim(data) == 0:
+        return number(data)
+    bad = np.argwhere(~np.isfinite(data))
+    first = ", ".join(str([int(i) for i in index]) for index in bad[:3])
+    more = " …" if len(bad) > 3 else ""
+    return f"shape {np.shape(data)}, {len(bad):,} of {np.size(data):,} not finite, at {first}{more}"
+
+
+def _brief(x: Any, seen: Seen, called: _Called) -> str:
+    at = element(x, where_bad(seen.data)[0], np.shape(seen.data))
+    return number(at) if at is not None else called(x) or f"shape {np.shape(raw(x))}"
+
+
+def _call(name: str, names: Iterable[str], options: Mapping[str, Any]) -> str:
+    words = [*names, *(f"{k}={v!r:.40}" for k, v in options.items() if k not in ("shared", "call", "result"))]
+    return f"{name}({', '.join(words)})"
+
+
+def _where(place: Place | None, layer: str) -> list[tuple[str, str]]:
+    rows = [("in", layer)] if layer else []
+    if place is None:
+        return [*rows, ("line", "not recorded: compute the loss inside the block too")]
+    line = line_of(place)
+    text = linecache.getline(place.code.co_filename, line, None).strip()
+    return [(f"{os.path.basename(place.code.co_filename)}:{line}", text), *rows]  # noqa: PTH119 - may be no path
+
+
+def _origin(node: Value, made: list[Value]) -> tuple[Place | None, str]:
+    """Where a Value was computed: the line, and the layer."""
+    around = calls_around(sorted(made, key=attrgetter("tick"))).get(node, ())
+    module = around[-1].module() if around else None
+    return getattr(node, "place", None), module.label if module is not None else ""
+
+
+def _error(
+    title: str, rows: list[tuple[str, str]], failed: Failed, behind: list[Value], rule: str, hint: str,
+    phase: str, index: tuple[int, ...], count: int, operands: Mapping[str, float | None], layer: str, place: Place | None,
+    input: str = "",
+) -> AnomalyError:  # fmt: skip
+    """The error with its text, and everything in it once more as attributes."""
+    names = tuple(p.name or f"a leaf of shape {p.shape}" for p in behind)
+    if names:
+        more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+        word = {"forward": "made from", "backward": "carried to", "step": "changes"}[phase]
+        rows.append((word, ", ".join(names[:LISTED]) + more))
+    rows += [("rule", rule), ("what helps", HINTS[hint])]
+    left = max(len(label) for label, _ in rows)
+    error = AnomalyError("\n".join([title, *(f"  {label:<{left}}  {text}".rstrip() for label, text in rows)]))
+    error.phase, error.operation, error.input = phase, failed.op.name if failed.op else "", input
+    error.index, error.count, error.rule, error.operands = index, count, rule, operands
+    error.file, error.line = (place.code.co_filename, line_of(place)) if place else ("", 0)
+    error.layer, error.parameters, error.hint, error.failed = layer, names, HINTS[hint], failed
+    return error
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------------------
+
+
+def finite(data: Any) -> bool:
+    """Whether there is neither NaN nor inf in plain data."""
+    if type(data) is float:
+        return math.isfinite(data)
+    return data is None or bool(np.isfinite(data).all())
+
+
+def where(bad: Any) -> tuple[tuple[int, ...], int]:
+    """The index of the first that holds, and how many do."""
+    found = np.argwhere(bad)
+    return tuple(int(i) for i in found[0]), len(found)
+
+
+def where_bad(data: Any) -> tuple[tuple[int, ...], int]:
+    return where(~np.isfinite(data)) if np.ndim(data) else ((), 1)
+
+
+def equal(a: Any, b: Any) -> Any:
+    return (a == b) | ((a != a) & (b != b))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two arrays, or lists of such things, hold the same."""
+    if type(a) is np.ndarray:
+        return bool(equal(a, b).all())
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a is b or bool(a == b)
+
+
+def _copy(x: Any) -> Any:
+    if type(x) is np.ndarray:
+        return x.copy()
+    return type(x)(map(_copy, x)) if type(x) in (list, tuple) else x
+
+
+def _memory(held: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's memory of a parameter, in which what is missing counts as 0."""
+    memory: dict[str, Any] = defaultdict(float)
+    memory.update(held)
+    return memory
+
+
+# -- what is behind, and around -----------------------------------------------------------------------------------------------
+
+
+def _as_values(inputs: Iterable[Any]) -> list[Any]:
+    """Arrays as leaves, so that what is done to them is recorded."""
+    return [traced(x) if type(x) is np.ndarray and x.dtype.kind == "f" else x for x in inputs]
+
+
+def _forward_of(op: Any, inputs: list[Any], options: Mapping[str, Any]) -> Any:
+    """An operation's forward computation, on Values."""
+    inputs = [traced(x) if type(x) is float else x for x in inputs]
+    options = {name: option for name, option in options.items() if name != "shared"}
+    if op.shared is not None:
+        options["shared"] = op.shared(*inputs, **options)
+    return op.forward(inputs, **options) if op.variadic else op.forward(*inputs, **options)
+
+
+def _leaves(values: Iterable[Value]) -> list[Value]:
+    """The leaves behind ``values``, in the order in which they were made."""
+    ahead, met = list(values), set()
+    while ahead:
+        x = ahead.pop()
+        if x not in met:
+            met.add(x)
+            ahead += [i for i in x.inputs if type(i) is Value]
+    return sorted((x for x in met if not x.inputs and x.op is None), key=attrgetter("tick"))
+
+
+def _frames() -> Iterator[Any]:
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _user_frame() -> Any:
+    """The innermost frame outside this package."""
+    frames = list(_frames())
+    return next((f for f in frames if not f.f_code.co_filename.startswith(PACKAGE)), frames[-1])
+
+
+def _running_partial() -> Any:
+    """The input whose partial is running on Values, or True where it is not known which; None if none is running."""
+    for frame in _frames():
+        if frame.f_code is backprop._contributions.__code__:
+            return frame.f_locals.get("x", True)
+        if frame.f_code is contributions.__code__:
+            return True
+    return None
