@@ -27,12 +27,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tinygrad_wb.debug.anomaly import AnomalyError, detect_anomaly
+    from tinygrad_wb.debug.diagnose import Diagnosis, Finding, diagnose
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
 
 # Programs, drawing and debugging are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "AnomalyError": "tinygrad_wb.debug.anomaly", "detect_anomaly": "tinygrad_wb.debug.anomaly",
+    "diagnose": "tinygrad_wb.debug.diagnose", "Diagnosis": "tinygrad_wb.debug.diagnose",
+    "Finding": "tinygrad_wb.debug.diagnose",
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
