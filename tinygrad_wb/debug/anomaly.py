@@ -179,13 +179,12 @@ class Watch:
         made = f"{number(np.asarray(seen.data)[index])}{_at(index)}"
         x = self._already(seen)
         if x is not None:
-            index, count = where_bad(raw(x))
+            first, _ = where_bad(raw(x))
             who = called(x) or f"the input {names[[i is x for i in inputs].index(True)]}"
-            rule, hint = f"{who} is {number(np.asarray(raw(x))[index])} already{_at(index)}", "data"
-            title = f"{op.name} made {made}: {rule}"
+            rule, hint = f"{who} is {number(np.asarray(raw(x))[first])} already{_at(first)}", "data"
         else:
             rule, hint = self._rule(seen)
-            title = f"{op.name} made {made}: {rule}"
+        title = f"{op.name} made {made}: {rule}"
         at = _elements(op.forward, operands, seen.data, seen.options)
         rows = [*_where(place, layer), (phase, _call(op.name, names, seen.options))]
         rows += [(label, _shown(raw(x), at[label])) for label, x in operands.items()]
@@ -208,6 +207,9 @@ class Watch:
             return f"{words}, in the {inner.op.name} inside it", hint
         if np.isinf(np.asarray(seen.data)[index]) and all(finite(raw(x)) for x in seen.inputs):
             return _overflow(seen.data)
+        handed = next((x for x in map(raw, seen.inputs) if not finite(x)), None)
+        if handed is not None:
+            return f"handed on from an operand that is {number(np.asarray(handed)[where_bad(handed)[0]])}", "infinite"
         return "it has no real value for these operands", "unknown"
 
     def _first_bad(self, run: Callable[[], Any], wanted: Any = None) -> Seen | None:
