@@ -69,7 +69,11 @@ def a_loss_that_counts():
 
 class Spare(wb.Module):
     def __init__(self):
-        self.hidden, self.out, self.spare = wb.Dense(2, 8, "tanh", seed=0), wb.Dense(8, 2, seed=1), wb.Dense(8, 2, seed=2)
+        self.hidden, self.out, self.spare = (
+            wb.Dense(2, 8, "tanh", seed=0),
+            wb.Dense(8, 2, seed=1),
+            wb.Dense(8, 2, seed=2),
+        )
 
     def forward(self, x):
         return self.out(self.hidden(x))
@@ -100,7 +104,9 @@ def weights_that_are_all_zero():
 
 @broken("symmetric units", "0")
 def weights_that_are_all_alike():
-    model = wb.Sequential(wb.Dense(2, 8, "sigmoid", weight_init=everywhere(0.3)), wb.Dense(8, 2, weight_init=everywhere(0.1)))
+    model = wb.Sequential(
+        wb.Dense(2, 8, "sigmoid", weight_init=everywhere(0.3)), wb.Dense(8, 2, weight_init=everywhere(0.1))
+    )
     return model, squared(model)
 
 
@@ -113,7 +119,11 @@ def biases_far_below_zero():
 @broken("dead units", "3")
 def a_dead_layer_in_the_middle():
     model = wb.Sequential(
-        wb.Dense(2, 8, seed=0), "relu", wb.Dense(8, 8, bias_init=everywhere(-20.0), seed=1), "relu", wb.Dense(8, 2, seed=2)
+        wb.Dense(2, 8, seed=0),
+        "relu",
+        wb.Dense(8, 8, bias_init=everywhere(-20.0), seed=1),
+        "relu",
+        wb.Dense(8, 2, seed=2),
     )
     return model, cross_entropy(model)
 
@@ -180,7 +190,11 @@ def many_layers_of_small_weights():
 
 class Blocked(wb.Module):
     def __init__(self, block):
-        self.hidden, self.aside, self.out = wb.Dense(2, 8, "tanh", seed=0), wb.Dense(2, 8, "tanh", seed=1), wb.Dense(8, 2, seed=2)
+        self.hidden, self.aside, self.out = (
+            wb.Dense(2, 8, "tanh", seed=0),
+            wb.Dense(2, 8, "tanh", seed=1),
+            wb.Dense(8, 2, seed=2),
+        )
         self.block = block
 
     def forward(self, x):

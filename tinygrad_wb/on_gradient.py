@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operations.shaping import astype, shape_of
 from tinygrad_wb.recording import recorders, replayable
-from tinygrad_wb.value import Value, own, raw
+from tinygrad_wb.value import Value, own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

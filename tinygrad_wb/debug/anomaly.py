@@ -30,7 +30,7 @@ from tinygrad_wb.nn.module import Module
 from tinygrad_wb.operation import ALL_AT_ONCE
 from tinygrad_wb.optimizers import clipped
 from tinygrad_wb.program.names import assigned_name, line_of, variables_in
-from tinygrad_wb.recording import PACKAGE, Place, recorder, recorders, source_lines, this_place, this_thread, watchers
+from tinygrad_wb.recording import PACKAGE, Place, recorder, recorders, source_lines, this_thread, watchers
 from tinygrad_wb.value import Value, raw, traced
 
 if TYPE_CHECKING:
@@ -115,13 +115,9 @@ class Seen(NamedTuple):
     data: Any
 
 
-class Kept(NamedTuple):
-    """An array that an operation read or made, and what was in it then."""
-
-    what: str
-    holder: Any  # the Value, or the array itself
-    array: Any
-    copy: Any
+# What an operation read or made: the number of the input, the name of the option or RESULT; who holds the array (None for
+# the result, which would hold itself); the array; and what was in it.
+Kept = tuple[Any, Any, Any, Any]
 
 
 class Watch:
@@ -131,7 +127,6 @@ class Watch:
         self.blocks = 0  # how deep they are nested
         # Of each operation of the block, while its Value is alive, by identity: Values compare by their data.
         self._kept: dict[int, tuple[Any, list[Kept]]] = {}
-        self._copies: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # of arrays, by identity
         self._sought: list[Seen] | None = None  # while something is taken apart: what in it is bad
         self._wanted: Any = None  # … in the partial with respect to this input; None for anything
 
@@ -267,7 +262,9 @@ class Watch:
             for x in node.inputs:
                 if type(x) is Value and not finite(gradients(x)):
                     if x in total:
-                        raise self._bad_sum(x, gradients(x), "the sum with what earlier backward() calls had left", made)
+                        raise self._bad_sum(
+                            x, gradients(x), "the sum with what earlier backward() calls had left", made
+                        )
                     raise self._backward_error(node, x, gradients(node), gradients(x), made)  # a compiled function's
 
     def _backward_error(self, node: Value, x: Value, g: Any, d: Any, made: list[Value]) -> AnomalyError:
@@ -277,7 +274,9 @@ class Watch:
         inner = None
         if op.arity != ALL_AT_ONCE:
             upstream = Value(g, named)
-            inner = self._first_bad(lambda: [match(d, x._data) for x, d in contributions(node, upstream, True, operands)], x)
+            inner = self._first_bad(
+                lambda: [match(d, x._data) for x, d in contributions(node, upstream, True, operands)], x
+            )
         words, hint = _overflow(d) if inner is None else self._rule(inner)
         if op.name in STEEP:
             hint = STEEP[op.name]
@@ -340,7 +339,9 @@ class Watch:
             if not finite(after) or not all(map(finite, held.values())):
                 raise self._step_error(optimizer, p, g, memory, rate)
 
-    def _step_error(self, optimizer: Optimizer, p: Value, g: Any, memory: Mapping[str, Any], rate: float) -> AnomalyError:
+    def _step_error(
+        self, optimizer: Optimizer, p: Value, g: Any, memory: Mapping[str, Any], rate: float
+    ) -> AnomalyError:
         name = p.name or f"parameter number {[i is p for i in optimizer.parameters].index(True)}"
         w, slope = Value(p._data, name), Value(g, f"its gradient, ∂Loss/∂{name}")
         held = _memory({key: Value(x, f"its {key} in {type(optimizer).__name__}") for key, x in memory.items()})
@@ -357,34 +358,61 @@ class Watch:
 
     def _keep(self, value: Value) -> None:
         """Copy what an operation read and made; what it read of the block's own operations was copied when they made it."""
-        kept = []
-        op: Any = value.op
-        if op is not None:
+        kept: list[Kept] = []
+        if value.op is not None:
+            known = self._kept
             for i, x in enumerate(value.inputs):
-                if type(raw(x)) is np.ndarray and not (type(x) is Value and x.inputs and id(x) in self._kept):
-                    kept.append(self._copied(f"its input {_names(op, value.inputs)[i]}", x))
+                array = x._data if type(x) is Value else x
+                if type(array) is np.ndarray and not (type(x) is Value and x.inputs and id(x) in known):
+                    kept.append((i, x, array, array.tobytes()))
             for name, option in value.options.items():
                 if name != "shared" and isinstance(option, (np.ndarray, list, tuple)):
-                    kept.append(self._copied(f"its option {name}", option))
+                    kept.append((name, option, option, _contents(option)))
             if type(value._data) is np.ndarray:
-                kept.append(self._copied("its result", value._data))  # a Value that held itself would never be freed
+                kept.append((RESULT, None, value._data, value._data.tobytes()))
         key = id(value)
         self._kept[key] = weakref.ref(value, functools.partial(self._kept.pop, key)), kept
-
-    def _copied(self, what: str, holder: Any) -> Kept:
-        array = raw(holder)
-        if type(array) is not np.ndarray:
-            return Kept(what, holder, array, _copy(array))
-        copy = self._copies.get(id(array))
-        if copy is None or not same(array, copy):
-            copy = self._copies[id(array)] = array.copy()
-        return Kept(what, holder, array, copy)
 
     def history_read(self, made: list[Value]) -> None:
         for node in reversed(made):
             for kept in self._kept.get(id(node), (None, ()))[1]:
-                if not same(kept.array, kept.copy):
+                if _contents(kept[2]) != kept[3]:
                     raise _changed(node, kept, made)
+
+
+RESULT = "result"
+
+
+def _contents(x: Any) -> Any:
+    """All that an array, or a list or tuple with arrays in it, holds now."""
+    if type(x) is np.ndarray:
+        return x.tobytes()
+    return tuple(map(_contents, x)) if isinstance(x, (list, tuple)) else x
+
+
+def _changed(node: Value, kept: Kept, made: list[Value]) -> StaleGraphError:
+    op: Any = node.op
+    part, holder, array, copy = kept
+    called = _Called(variables_in(_user_frame()))
+    if part is RESULT:
+        what = _label("its result", called(node))
+    else:
+        what = (
+            f"its option {part}"
+            if type(part) is str
+            else _label(f"its input {_names(op, node.inputs)[part]}", called(holder))
+        )
+    at = ""
+    if type(array) is np.ndarray:
+        before = np.frombuffer(copy, array.dtype).reshape(array.shape)
+        index, count = where((array != before) & ~((array != array) & (before != before)))
+        at = f" ({count:,} of {array.size:,} numbers, first {_at(index).strip()}: "
+        at += f"it was {number(before[index])}, it is {number(array[index])})"
+    told = "".join(f"\n  {label}  {text}" for label, text in _where(*_origin(node, made)))
+    return StaleGraphError(
+        f"backward() through {op.name}: {what} was changed in place after the operation had read it{at}, so the gradient "
+        f"would be wrong.{told}\nMake a new array instead (x = x + 1, not x += 1), or give each pass a copy"
+    )
 
 
 def _overflow(data: Any) -> tuple[str, str]:
@@ -394,23 +422,6 @@ def _overflow(data: Any) -> tuple[str, str]:
 
 # The slope of these is what is infinite, so the hint is theirs.
 STEEP = {"sqrt": "root", "log": "log", "log1p": "log", "power": "power", "divide": "divide"}
-
-
-def _changed(node: Value, kept: Kept, made: list[Value]) -> StaleGraphError:
-    op: Any = node.op
-    place, layer = _origin(node, made)
-    at = ""
-    if type(kept.array) is np.ndarray:
-        index, count = where(~equal(kept.array, kept.copy))
-        was, now = kept.copy[index], kept.array[index]
-        at = f" ({count:,} of {kept.array.size:,} numbers, first {_at(index).strip()}: it was {number(was)}, it is {number(now)})"
-    called = _Called(variables_in(_user_frame()))(node if kept.what == "its result" else kept.holder)
-    told = "".join(f"\n  {label}  {text}" for label, text in _where(place, layer))
-    return StaleGraphError(
-        f"backward() through {op.name}: {_label(kept.what, called)} was changed in place after the operation had read "
-        f"it{at}, so the gradient would be wrong.{told}\n"
-        "Make a new array instead (x = x + 1, not x += 1), or give each pass a copy"
-    )
 
 
 # -- words ------------------------------------------------------------------------------------------------------------------
@@ -537,7 +548,8 @@ def finite(data: Any) -> bool:
     """Whether there is neither NaN nor inf in plain data."""
     if type(data) is float:
         return math.isfinite(data)
-    return data is None or bool(np.isfinite(data).all())
+    # The sum of squares is the quickest look; it may also overflow.
+    return data is None or math.isfinite(np.vdot(data, data)) or bool(np.isfinite(data).all())
 
 
 def where(bad: Any) -> tuple[tuple[int, ...], int]:
@@ -548,25 +560,6 @@ def where(bad: Any) -> tuple[tuple[int, ...], int]:
 
 def where_bad(data: Any) -> tuple[tuple[int, ...], int]:
     return where(~np.isfinite(data)) if np.ndim(data) else ((), 1)
-
-
-def equal(a: Any, b: Any) -> Any:
-    return (a == b) | ((a != a) & (b != b))
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two arrays, or lists of such things, hold the same."""
-    if type(a) is np.ndarray:
-        return bool(equal(a, b).all())
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a is b or bool(a == b)
-
-
-def _copy(x: Any) -> Any:
-    if type(x) is np.ndarray:
-        return x.copy()
-    return type(x)(map(_copy, x)) if type(x) in (list, tuple) else x
 
 
 def _memory(held: Mapping[str, Any]) -> dict[str, Any]:

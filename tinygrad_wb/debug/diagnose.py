@@ -267,7 +267,9 @@ def _symmetric(patient: _Patient, found: list[Finding]) -> Iterator[Finding]:
     first = True
     for path, w in patient.weights:
         g = raw(w.grad)
-        if w.ndim != 2 or w.shape[1] < 2 or (not first and not _largest(g)):  # of units that give 0, all gradients are 0
+        if (
+            w.ndim != 2 or w.shape[1] < 2 or (not first and not _largest(g))
+        ):  # of units that give 0, all gradients are 0
             continue
         if np.ptp(w._data, axis=1).max() == 0.0 and np.ptp(g, axis=1).max() <= 1e-9 * _largest(g):
             first = False
@@ -330,7 +332,9 @@ def _wrong(patient: _Patient) -> bool:
 def _growing(patient: _Patient, found: list[Finding]) -> Iterator[Finding]:
     if _has(found, "dead units", "saturated units", "symmetric units"):
         return
-    sizes = [(path, _rms(patient.readers[w].grad)) for path, w in patient.weights if patient.readers[w].grad is not None]
+    sizes = [
+        (path, _rms(patient.readers[w].grad)) for path, w in patient.weights if patient.readers[w].grad is not None
+    ]
     sizes = [(path, size) for path, size in sizes if size > 0.0]
     if len(sizes) > 1:
         (first, early), (last, late) = sizes[0], sizes[-1]

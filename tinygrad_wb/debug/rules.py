@@ -142,7 +142,11 @@ def _of_terms(terms: Any, told: Mapping[str, str]) -> tuple[str, str]:
 def _sum(operands: list[Any], options: Mapping[str, Any], index: Any, told: Mapping[str, str]) -> tuple[str, str]:
     a = np.asarray(operands[0])
     axes, at = reduced_axes(a.ndim, options["axis"]), iter(index)
-    place = [slice(None) if i in axes else next(at) for i in range(a.ndim) if not (i in axes and options["keepdims"] and next(at))]
+    place = [
+        slice(None) if i in axes else next(at)
+        for i in range(a.ndim)
+        if not (i in axes and options["keepdims"] and next(at))
+    ]
     return _of_terms(a[tuple(place)], told)
 
 
@@ -160,7 +164,9 @@ def _matmul(operands: list[Any], options: Mapping[str, Any], index: Any, told: M
     at = iter(index)
     place = [next(at) for _ in stack]
     row = np.broadcast_to(rows, (*stack, *rows.shape[-2:]))[(*place, next(at) if a.ndim > 1 else 0)]
-    column = np.broadcast_to(columns, (*stack, *columns.shape[-2:]))[(*place, slice(None), next(at) if b.ndim > 1 else 0)]
+    column = np.broadcast_to(columns, (*stack, *columns.shape[-2:]))[
+        (*place, slice(None), next(at) if b.ndim > 1 else 0)
+    ]
     if ((row == 0) & np.isinf(column) | (column == 0) & np.isinf(row)).any():
         return "0 · inf, among the terms of the sum", "infinite"
     infinite = np.isinf(row).any() or np.isinf(column).any()
