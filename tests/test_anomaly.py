@@ -1,6 +1,7 @@
 """`detect_anomaly`: the first operation that makes a NaN or inf, and arrays changed in place behind a graph's back."""
 
 import gc
+import importlib.util
 import inspect
 import itertools
 import math
@@ -8,6 +9,7 @@ import sys
 import threading
 import warnings
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -668,3 +670,22 @@ def test_the_error_keeps_the_graph_only_as_long_as_it_is_kept():
     assert wb.draw(error.failed.inputs[0])
     assert issubclass(wb.AnomalyError, RuntimeError)
     assert not issubclass(wb.AnomalyError, ArithmeticError), "the engine catches those"
+
+
+# == the page that shows a hunt =====================================================================================================
+
+PAGE = Path(__file__).parents[1] / "docs" / "debugging.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
+def test_the_page_shows_what_the_package_does():
+    spec = importlib.util.spec_from_file_location("make_transcripts", PAGE.with_name("make_transcripts.py"))
+    transcripts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(transcripts)
+    shown = transcripts.shown(PAGE.read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(transcripts.HUNT_BLOCKS)
+    for name, body in shown.items():
+        assert transcripts.made(name) == body, "run `python docs/make_transcripts.py` to write the page anew, and read it again"
+    assert "AnomalyError" in shown["hunt: found"]
+    assert "nan" in shown["hunt: nan"]
+    assert "nan" not in shown["hunt: mended"]

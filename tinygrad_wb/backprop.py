@@ -9,14 +9,13 @@ because this is the loop that training time is spent in.
 from __future__ import annotations
 
 import functools
-import itertools
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError, StaleGraphError
-from tinygrad_wb.on_gradient import Stops, listeners
+from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
@@ -24,7 +23,7 @@ from tinygrad_wb.recording import recorders, replayable, watcher, watchers
 from tinygrad_wb.value import Value, next_tick, own, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back"]
 
@@ -118,12 +117,16 @@ def _ieee(x: Any) -> Any:
     return np.float64(x) if type(x) is float else x
 
 
-def pull_back(result: Value, seed: Any, record: bool = False) -> dict[Value, Any]:
-    """∂result/∂v, weighted by ``seed``, for every Value v behind ``result``; touches no ``.grad``."""
+def pull_back(
+    result: Value, seed: Any, record: bool = False, walk: Callable[..., Iterable[Value]] = straight_on
+) -> dict[Value, Any]:
+    """∂result/∂v, weighted by ``seed``, for every Value v behind ``result``; touches no ``.grad``.
+
+    ``walk`` goes along the history, and may stop on the way, as `with_stops` does.
+    """
     gradients = {result: seed}
     nodes = history(result)
-    heard = Stops(result, nodes).stretches(gradients.get, gradients.__setitem__) if listeners else (nodes,)
-    for node in itertools.chain.from_iterable(heard):
+    for node in walk(result, nodes, gradients):
         if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
             continue
         for x, d in contributions(node, gradients[node], record):
@@ -209,7 +212,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     seed = _seed_of(self, seed)
     latest[0] = next_tick()
     if record:
-        for x, d in pull_back(self, seed, record).items():
+        for x, d in pull_back(self, seed, record, with_stops).items():
             if x.inputs:
                 x.grad = raw(d)
             else:
@@ -220,7 +223,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     nodes = history(self)
     for node in nodes:
         node.grad = None
-    if listeners:
+    if listened:
         _walk_heard(self, nodes, seed)
     else:
         accumulate(self, seed, seed)

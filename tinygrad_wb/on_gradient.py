@@ -1,13 +1,15 @@
 """Hearing gradients as they pass: `Value.on_gradient`.
 
-Who listens stands in a table beside the graph, not in it: a Value can be listened to after others have read it, a
-parameter stays a leaf, and the loop of `backward` is as it was. The history is cut where a gradient that somebody
-listens to is complete; between the pieces, the listeners are called.
+Listening is no operation of the graph: a Value can be listened to after others have read it, a parameter stays a leaf, and
+the loop of `backward` is as it was. A table knows which Values are listened to at all, and is looked at once for each call
+of ``backward()``. If it has some, the history is cut where their gradients are complete; between the pieces, the
+listeners are called.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +21,9 @@ from tinygrad_wb.recording import recorders, replayable
 from tinygrad_wb.value import Value, own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Listener", "Stops", "listeners", "on_gradient"]
+__all__ = ["Listener", "Stops", "listened", "on_gradient", "straight_on", "with_stops"]
 
 
 class Listener:
@@ -35,11 +37,11 @@ class Listener:
             replayable("a listener to a gradient", "listen to parameters, outside the function, or don't compile it")
         self.function = function
         self._key = id(value)
-        if self._key not in listeners:
+        if self._key not in listened:
             # Values compare by their data, so identity is the key; it is free again when the Value is gone.
-            gone = weakref.ref(value, functools.partial(listeners.pop, self._key))
-            listeners[self._key] = gone, []
-        self._among = listeners[self._key][1]
+            listened[self._key] = weakref.ref(value, functools.partial(listened.pop, self._key))
+            value.listeners = []
+        self._among = value.listeners
         self._among.append(self)
 
     def remove(self) -> None:
@@ -47,10 +49,11 @@ class Listener:
         if self in self._among:
             self._among.remove(self)
             if not self._among:
-                listeners.pop(self._key, None)
+                listened.pop(self._key, None)
 
 
-listeners: dict[int, tuple[Any, list[Listener]]] = {}
+# The Values that somebody listens to. Their listeners are theirs, so that a function that knows its Value keeps nothing.
+listened: dict[int, weakref.ref[Value]] = {}
 
 
 def on_gradient(self: Value, f: Callable[[Any], Any]) -> Listener:
@@ -81,12 +84,12 @@ class Stops:
         self.result = result
         self.nodes = nodes
         # How many nodes have been walked when a Value's gradient is complete: those before it, or all that read it.
-        complete: dict[Value, int] = {result: 0} if id(result) in listeners else {}
+        complete: dict[Value, int] = {result: 0} if id(result) in listened else {}
         for i, node in enumerate(nodes):
-            if id(node) in listeners:
+            if id(node) in listened:
                 complete[node] = i
             for x in node.inputs:
-                if type(x) is Value and not x.inputs and id(x) in listeners:
+                if type(x) is Value and not x.inputs and id(x) in listened:
                     complete[x] = i + 1
         self.leaves = [x for x in complete if not x.inputs]
         self._complete = sorted(complete.items(), key=lambda stop: (stop[1], -stop[0].tick))
@@ -105,11 +108,23 @@ class Stops:
         yield self.nodes[begin:]
 
     def _heard(self, value: Value, g: Any) -> Any:
-        for listener in tuple(listeners[id(value)][1]):
+        for listener in tuple(value.listeners):
             answer = listener.function(self.result, value, _shown(g))
             if answer is not None:
                 g = _fitted(answer, value, type(g) is Value)
         return g
+
+
+def straight_on(result: Value, nodes: Sequence[Value], gradients: dict[Value, Any]) -> Iterable[Value]:
+    """A walk without stops."""
+    return nodes
+
+
+def with_stops(result: Value, nodes: Sequence[Value], gradients: dict[Value, Any]) -> Iterable[Value]:
+    """A walk with stops for those who listen."""
+    if not listened:
+        return nodes
+    return itertools.chain.from_iterable(Stops(result, nodes).stretches(gradients.get, gradients.__setitem__))
 
 
 def _shown(g: Any) -> Any:

@@ -57,7 +57,7 @@ class Value:
     (25.0, 20.0)
     """
 
-    __slots__ = ("__weakref__", "_data", "calls", "grad", "inputs", "name", "op", "options", "place", "tick")
+    __slots__ = ("__weakref__", "_data", "calls", "grad", "inputs", "listeners", "name", "op", "options", "place", "tick")
 
     _data: Any  # the engine reads this slot; `data` is the same thing for everyone else
     grad: Any  # ∂Loss/∂self; None means "not computed", never zero
@@ -66,6 +66,7 @@ class Value:
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
     calls: tuple[Any, ...]  # of the Modules that returned it (nn/calls.py); set only if one did
+    listeners: list[Listener]  # to its gradient; set only if there are any
     place: Place  # where in the source it was computed; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
