@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
 
-# Programs, drawing and debugging are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Programs, drawing and debugging are loaded on first use: `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "AnomalyError": "tinygrad_wb.debug.anomaly", "detect_anomaly": "tinygrad_wb.debug.anomaly",
     "diagnose": "tinygrad_wb.debug.diagnose", "Diagnosis": "tinygrad_wb.debug.diagnose",
@@ -42,7 +42,12 @@ _ON_USE = {
 
 
 def _breakpoint(self: Value, when: Any = None) -> Any:
-    """Let ``backward()`` stop where this Value's gradient is known, if ``when(gradient)`` holds; see debug/breakpoints."""
+    """Let ``backward()`` stop where this Value's gradient is known and not yet handed on, if ``when(gradient)`` holds.
+
+    Without ``when`` it stops each time. It stops in Python's own ``breakpoint()``, so in what ``PYTHONBREAKPOINT``
+    names (0 is for none), in a frame that has ``loss``, ``value`` and ``gradient``; what was computed later than the
+    Value has its ``.grad`` by then. Returns a `Listener`, whose ``remove()`` takes the breakpoint away.
+    """
     from tinygrad_wb.debug.breakpoints import breakpoint
 
     return breakpoint(self, when)

@@ -1,9 +1,9 @@
 """Hearing gradients as they pass: `Value.on_gradient`.
 
-Listening is no operation of the graph: a Value can be listened to after others have read it, a parameter stays a leaf, and
-the loop of `backward` is as it was. A table knows which Values are listened to at all, and is looked at once for each call
-of ``backward()``. If it has some, the history is cut where their gradients are complete; between the pieces, the
-listeners are called.
+Listening is no operation of the graph: a Value can be listened to after others have read it, a parameter stays a leaf,
+and the loop of `backward` is as it was. A table knows which Values are listened to at all, and is looked at once for
+each call of ``backward()``. If it has some, the history is cut where their gradients are complete; between the pieces,
+the listeners are called.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Listener:
                 listened.pop(self._key, None)
 
 
-# The Values that somebody listens to. Their listeners are theirs, so that a function that knows its Value keeps nothing.
+# The Values that somebody listens to. Their listeners are theirs: a function that knows its Value keeps nothing alive.
 listened: dict[int, weakref.ref[Value]] = {}
 
 

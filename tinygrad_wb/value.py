@@ -57,7 +57,19 @@ class Value:
     (25.0, 20.0)
     """
 
-    __slots__ = ("__weakref__", "_data", "calls", "grad", "inputs", "listeners", "name", "op", "options", "place", "tick")
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "calls",
+        "grad",
+        "inputs",
+        "listeners",
+        "name",
+        "op",
+        "options",
+        "place",
+        "tick",
+    )
 
     _data: Any  # the engine reads this slot; `data` is the same thing for everyone else
     grad: Any  # ∂Loss/∂self; None means "not computed", never zero

@@ -9,28 +9,42 @@ update of a parameter is taken apart in the same way.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
-import linecache
-import math
-import os
-import sys
 import weakref
 from collections import defaultdict
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_wb import backprop
 from tinygrad_wb.backprop import contributions, match
-from tinygrad_wb.debug.rules import HINTS, OVERFLOW, alone, element, number, rule_of
+from tinygrad_wb.debug.report import (
+    AnomalyError,
+    Called,
+    anomaly,
+    at_index,
+    brief,
+    call_text,
+    counted,
+    elements,
+    frames,
+    labelled,
+    leaves_behind,
+    names_of,
+    origin,
+    shown,
+    user_frame,
+    user_place,
+    where_rows,
+)  # fmt: skip
+from tinygrad_wb.debug.rules import finite, number, overflow, rule_of, where, where_bad
 from tinygrad_wb.errors import Failed, StaleGraphError
-from tinygrad_wb.nn.calls import calls_around
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.operation import ALL_AT_ONCE
 from tinygrad_wb.optimizers import clipped
-from tinygrad_wb.program.names import assigned_name, line_of, variables_in
-from tinygrad_wb.recording import PACKAGE, Place, recorder, recorders, source_lines, this_thread, watchers
+from tinygrad_wb.program.names import variables_in
+from tinygrad_wb.recording import recorder, recorders, source_lines, this_thread, watchers
 from tinygrad_wb.value import Value, raw, traced
 
 if TYPE_CHECKING:
@@ -38,35 +52,9 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.optimizers import Optimizer
+    from tinygrad_wb.recording import Place
 
 __all__ = ["AnomalyError", "detect_anomaly"]
-
-LISTED = 6  # parameters that a message names
-
-
-class AnomalyError(RuntimeError):
-    """A NaN or inf came up; the message tells all, and the attributes say it again.
-
-    ``phase`` is "forward", "backward" or "step"; ``operation`` the name of the operation, and ``input`` that of the
-    input whose partial it was; ``index`` where the first bad number stands, ``count`` how many there are; ``rule`` what
-    made it; ``operands`` maps what the operation read to the element that went into the bad one (None where many did);
-    ``file``, ``line`` and ``layer`` tell where it was computed ("", 0 and "" if that is not known); ``parameters`` are
-    the names of those that it reached; ``hint`` is what usually helps. ``failed`` has the operation itself.
-    """
-
-    phase: str
-    operation: str
-    input: str
-    index: tuple[int, ...]
-    count: int
-    rule: str
-    operands: Mapping[str, float | None]
-    file: str
-    line: int
-    layer: str
-    parameters: tuple[str, ...]
-    hint: str
-    failed: Failed
 
 
 @contextlib.contextmanager
@@ -80,8 +68,9 @@ def detect_anomaly() -> Iterator[None]:
     is meant, until something comes of it that is not. If an array was changed in place after an operation of the block
     had read it, ``backward()`` raises `StaleGraphError`.
 
-    It holds for this thread, and blocks may be nested. Compiled functions run as they are in it, so that every operation
-    is seen. Copies of all operands are kept as long as the graph is; outside of such blocks nothing is kept or looked at.
+    It holds for this thread, and blocks may be nested. Compiled functions run as they are in it, so that every
+    operation is seen. Copies of all operands are kept as long as the graph is; outside of such blocks nothing is kept
+    or looked at.
 
     >>> import tinygrad_wb as wb
     >>> p = wb.Value([0.5, 0.0], name="p")
@@ -115,8 +104,8 @@ class Seen(NamedTuple):
     data: Any
 
 
-# What an operation read or made: the number of the input, the name of the option or RESULT; who holds the array (None for
-# the result, which would hold itself); the array; and what was in it.
+# What an operation read or made: the number of the input, the name of the option or RESULT; who holds the array (None
+# for the result, which would hold itself); the array; and what was in it.
 Kept = tuple[Any, Any, Any, Any]
 
 
@@ -158,36 +147,46 @@ class Watch:
         return next((x for x in bad if nan and np.isnan(raw(x)).any()), bad[0] if bad else None)
 
     def _forward_error(self, seen: Seen) -> AnomalyError:
-        frame = _user_frame()
-        called = _Called(variables_in(frame))
-        layer = next((f.f_locals["self"].label for f in _frames() if f.f_code is Module.__call__.__code__), "")
-        behind = _leaves(x for x in seen.inputs if type(x) is Value)
-        return self._told(seen, "forward", called, Place(frame.f_code, frame.f_lasti), layer, behind)
+        layer = next((f.f_locals["self"].label for f in frames() if f.f_code is Module.__call__.__code__), "")
+        behind = leaves_behind(x for x in seen.inputs if type(x) is Value)
+        return self._told(seen, "forward", Called(variables_in(user_frame())), user_place(), layer, behind)
 
     def _told(
-        self, seen: Seen, phase: str, called: _Called, place: Place | None, layer: str, behind: list[Value]
+        self, seen: Seen, phase: str, called: Called, place: Place | None, layer: str, behind: list[Value]
     ) -> AnomalyError:
         op, inputs = seen.op, seen.inputs
         index, count = where_bad(seen.data)
-        names = _names(op, inputs)
-        operands = {_label(name, called(x)): x for name, x in zip(names, inputs, strict=True)}
-        made = f"{number(np.asarray(seen.data)[index])}{_at(index)}"
+        names = names_of(op, inputs)
+        operands = {labelled(name, called(x)): x for name, x in zip(names, inputs, strict=True)}
+        made = f"{number(np.asarray(seen.data)[index])}{at_index(index)}"
         x = self._already(seen)
         if x is not None:
             first, _ = where_bad(raw(x))
             who = called(x) or f"the input {names[[i is x for i in inputs].index(True)]}"
-            rule, hint = f"{who} is {number(np.asarray(raw(x))[first])} already{_at(first)}", "data"
+            rule, hint = f"{who} is {number(np.asarray(raw(x))[first])} already{at_index(first)}", "data"
         else:
             rule, hint = self._rule(seen)
         title = f"{op.name} made {made}: {rule}"
-        at = _elements(op.forward, operands, seen.data, seen.options)
-        rows = [*_where(place, layer), (phase, _call(op.name, names, seen.options))]
-        rows += [(label, _shown(raw(x), at[label])) for label, x in operands.items()]
-        rows += [("result", _counted(seen.data))]
-        return _error(title, rows, Failed(op, tuple(inputs), seen.options), behind, rule, hint, phase=phase, index=index,
-                      count=count, operands=at, layer=layer, place=place)  # fmt: skip
+        at = elements(op.forward, operands, seen.data, seen.options)
+        rows = [*where_rows(place, layer), (phase, call_text(op.name, names, seen.options))]
+        rows += [(label, shown(raw(x), at[label])) for label, x in operands.items()]
+        rows += [("result", counted(seen.data))]
+        return anomaly(
+            title,
+            rows,
+            Failed(op, tuple(inputs), seen.options),
+            behind,
+            rule,
+            hint,
+            phase=phase,
+            index=index,
+            count=count,
+            operands=at,
+            layer=layer,
+            place=place,
+        )
 
-    # -- the rule ---------------------------------------------------------------------------------------------------
+    # -- the rule -------------------------------------------------------------------------------------------------
 
     def _rule(self, seen: Seen) -> tuple[str, str]:
         """What made it, and the row of `HINTS` that helps."""
@@ -201,7 +200,7 @@ class Watch:
             words, hint = self._rule(inner)
             return f"{words}, in the {inner.op.name} inside it", hint
         if np.isinf(np.asarray(seen.data)[index]) and all(finite(raw(x)) for x in seen.inputs):
-            return _overflow(seen.data)
+            return overflow(seen.data)
         handed = next((x for x in map(raw, seen.inputs) if not finite(x)), None)
         if handed is not None:
             return f"handed on from an operand that is {number(np.asarray(handed)[where_bad(handed)[0]])}", "infinite"
@@ -212,13 +211,13 @@ class Watch:
         before = self._sought, self._wanted
         self._sought, self._wanted = [], wanted
         try:
-            with np.errstate(all="ignore"), contextlib.suppress(TypeError, ValueError, AttributeError, LookupError):
+            with np.errstate(all="ignore"), contextlib.suppress(Exception):
                 run()  # somebody's own formula may be written for plain data alone
             return self._sought[0] if self._sought else None
         finally:
             self._sought, self._wanted = before
 
-    # -- backward -----------------------------------------------------------------------------------------------------
+    # -- backward -------------------------------------------------------------------------------------------------
 
     def went_back(self, made: list[Value], seed: Any, gradients: Callable[[Any], Any]) -> None:
         if (recorders and recorder()) or self._sought is not None or not made:
@@ -235,7 +234,7 @@ class Watch:
         """Of a loss that is NaN or inf already: the first operation in its history that is."""
         first = next(node for node in reversed(made) if not finite(node._data))
         seen = Seen(first.op, first.inputs, first.options, first._data)  # type: ignore[arg-type]
-        return self._told(seen, "forward", _Called({}), *_origin(first, made), _leaves([first]))
+        return self._told(seen, "forward", Called({}), *origin(first, made), leaves_behind([first]))
 
     def _find(self, made: list[Value], seed: Any, gradients: Callable[[Any], Any]) -> None:
         """Go through the walk again, and raise at what first made a gradient bad."""
@@ -269,7 +268,7 @@ class Watch:
 
     def _backward_error(self, node: Value, x: Value, g: Any, d: Any, made: list[Value]) -> AnomalyError:
         op: Any = node.op
-        called = _Called(variables_in(_user_frame()))
+        called = Called(variables_in(user_frame()))
         named, operands = called.gradient(node), _as_values(node.inputs)
         inner = None
         if op.arity != ALL_AT_ONCE:
@@ -277,29 +276,41 @@ class Watch:
             inner = self._first_bad(
                 lambda: [match(d, x._data) for x, d in contributions(node, upstream, True, operands)], x
             )
-        words, hint = _overflow(d) if inner is None else self._rule(inner)
-        if op.name in STEEP:
-            hint = STEEP[op.name]
+        words, hint = overflow(d) if inner is None else self._rule(inner)
+        hint = STEEP.get(op.name, hint)
         index, count = where_bad(d)
-        names = _names(op, node.inputs)
+        names = names_of(op, node.inputs)
         by = next(name for name, i in zip(names, node.inputs, strict=True) if i is x)
-        read = {_label(name, called(i)): i for name, i in zip(names, node.inputs, strict=True)}
-        read |= {_label("y", called(node)): node, _label("g", named): g}
+        read = {labelled(name, called(i)): i for name, i in zip(names, node.inputs, strict=True)}
+        read |= {labelled("y", called(node)): node, labelled("g", named): g}
 
         def partial(*elements: Any, **options: Any) -> Any:
             *inputs, y, g = elements
             return op.partials[names.index(by)](g, y, *inputs, **options)
 
-        at = _elements(partial, read, d, node.options)
-        rows = [*_where(*_origin(node, made)), ("backward", f"∂/∂{by} of {_call(op.name, names, node.options)}")]
-        rows += [(label, _shown(raw(i), at[label])) for label, i in read.items()]
-        rows += [("contribution", _counted(d))]
+        at = elements(partial, read, d, node.options)
+        rows = [*where_rows(*origin(node, made)), ("backward", f"∂/∂{by} of {call_text(op.name, names, node.options)}")]
+        rows += [(label, shown(raw(i), at[label])) for label, i in read.items()]
+        rows += [("contribution", counted(d))]
         if inner is not None:
-            rows += [("made by", f"{inner.op.name}({', '.join(_brief(i, inner, called) for i in inner.inputs)})")]
-        title = f"backward() through {op.name} made {number(np.asarray(d)[index])}{_at(index)}: {words}"
-        place, layer = _origin(node, made)
-        return _error(title, rows, Failed(op, node.inputs, node.options), _leaves([x]), words, hint, phase="backward",
-                      index=index, count=count, operands=at, layer=layer, place=place, input=by)  # fmt: skip
+            rows += [("made by", f"{inner.op.name}({', '.join(brief(i, inner.data, called) for i in inner.inputs)})")]
+        title = f"backward() through {op.name} made {number(np.asarray(d)[index])}{at_index(index)}: {words}"
+        place, layer = origin(node, made)
+        return anomaly(
+            title,
+            rows,
+            Failed(op, node.inputs, node.options),
+            leaves_behind([x]),
+            words,
+            hint,
+            phase="backward",
+            index=index,
+            count=count,
+            operands=at,
+            layer=layer,
+            place=place,
+            input=by,
+        )
 
     def _bad_sum(self, x: Value, g: Any, what: str, made: list[Value]) -> AnomalyError:
         infinite = "overflow, or inf − inf"
@@ -311,17 +322,29 @@ class Watch:
         return self._bad_gradient(node, g, "the seed given to backward() is not finite", "data", made)
 
     def _bad_gradient(self, x: Value, g: Any, rule: str, hint: str, made: list[Value]) -> AnomalyError:
-        called = _Called(variables_in(_user_frame()))
+        called = Called(variables_in(user_frame()))
         index, count = where_bad(g)
         who = called.gradient(x)
-        place, layer = _origin(x, made)
-        rows = [*_where(place, layer), ("backward", who), ("gradient", _counted(g))]
-        title = f"{who} is {number(np.asarray(g)[index])}{_at(index)}: {rule}"
+        place, layer = origin(x, made)
+        rows = [*where_rows(place, layer), ("backward", who), ("gradient", counted(g))]
+        title = f"{who} is {number(np.asarray(g)[index])}{at_index(index)}: {rule}"
         op: Any = x.op if x.inputs else None
-        return _error(title, rows, Failed(op, x.inputs, x.options), _leaves([x]), rule, hint, phase="backward",
-                      index=index, count=count, operands={}, layer=layer, place=place)  # fmt: skip
+        return anomaly(
+            title,
+            rows,
+            Failed(op, x.inputs, x.options),
+            leaves_behind([x]),
+            rule,
+            hint,
+            phase="backward",
+            index=index,
+            count=count,
+            operands={},
+            layer=layer,
+            place=place,
+        )
 
-    # -- the optimizer's step -------------------------------------------------------------------------------------------
+    # -- the optimizer's step -------------------------------------------------------------------------------------
 
     def about_to_step(self, optimizer: Optimizer) -> None:
         gradients = [raw(p.grad) for p in optimizer.parameters]
@@ -331,33 +354,52 @@ class Watch:
         if optimizer.clip_norm is not None:
             gradients = clipped(gradients, optimizer.clip_norm)
         rate = optimizer.rate
+        trial = copy.copy(optimizer)  # one that counts for itself counts there
         for p, g, memory in zip(optimizer.parameters, gradients, optimizer.memory, strict=True):
             w = p._data if type(p._data) is np.ndarray else np.float64(p._data)
             held = _memory({name: np.copy(x) for name, x in memory.items()})
             with np.errstate(all="ignore"):
-                after = w - optimizer.change(w, g if type(g) is np.ndarray else np.float64(g), held, rate)
-            if not finite(after) or not all(map(finite, held.values())):
-                raise self._step_error(optimizer, p, g, memory, rate)
+                after = w - trial.change(w, g if type(g) is np.ndarray else np.float64(g), held, rate)
+            made = {"weight": after, **held}
+            if bad := [name for name, x in made.items() if not finite(x)]:
+                raise self._step_error(trial, p, g, memory, rate, bad[-1], made[bad[-1]])
 
     def _step_error(
-        self, optimizer: Optimizer, p: Value, g: Any, memory: Mapping[str, Any], rate: float
+        self, optimizer: Optimizer, p: Value, g: Any, memory: Mapping[str, Any], rate: float, what: str, made: Any
     ) -> AnomalyError:
         name = p.name or f"parameter number {[i is p for i in optimizer.parameters].index(True)}"
         w, slope = Value(p._data, name), Value(g, f"its gradient, ∂Loss/∂{name}")
         held = _memory({key: Value(x, f"its {key} in {type(optimizer).__name__}") for key, x in memory.items()})
         seen = self._first_bad(lambda: w - optimizer.change(w, slope, held, rate))
-        frame = _user_frame()
-        place = Place(frame.f_code, frame.f_lasti)
-        if seen is None:
-            seen = Seen(backprop.Value.__sub__.op, (w, slope), {}, p._data)
-        error = self._told(seen, "step", _Called({}), place, "", [p])
-        error.args = (f"{type(optimizer).__name__}.step() of {name}: {error.args[0]}",)
-        return error
+        step = f"{type(optimizer).__name__}.step() of {name}"
+        place = user_place()
+        if seen is not None:
+            error = self._told(seen, "step", Called({}), place, "", [p])
+            error.args = (f"{step}: {error.args[0]}",)
+            return error
+        index, count = where_bad(made)
+        rule = f"its new {what} is {number(np.asarray(made)[index])}{at_index(index)}"
+        rows = [*where_rows(place, ""), ("step", "change(w, g, memory, rate)"), ("w", shown(p._data, None))]
+        rows += [("g", shown(g, None)), (what, counted(made))]
+        return anomaly(
+            f"{step}: {rule}",
+            rows,
+            Failed(None, (p, g), {}),
+            [p],
+            rule,
+            "growth",
+            phase="step",
+            index=index,
+            count=count,
+            operands={},
+            layer="",
+            place=place,
+        )
 
-    # -- arrays changed in place ------------------------------------------------------------------------------------------
+    # -- arrays changed in place ----------------------------------------------------------------------------------
 
     def _keep(self, value: Value) -> None:
-        """Copy what an operation read and made; what it read of the block's own operations was copied when they made it."""
+        """Copy what an operation read and made; the results of the block's own operations were when they were made."""
         kept: list[Kept] = []
         if value.op is not None:
             known = self._kept
@@ -393,173 +435,30 @@ def _contents(x: Any) -> Any:
 def _changed(node: Value, kept: Kept, made: list[Value]) -> StaleGraphError:
     op: Any = node.op
     part, holder, array, copy = kept
-    called = _Called(variables_in(_user_frame()))
+    called = Called(variables_in(user_frame()))
     if part is RESULT:
-        what = _label("its result", called(node))
+        what = labelled("its result", called(node))
     else:
         what = (
             f"its option {part}"
             if type(part) is str
-            else _label(f"its input {_names(op, node.inputs)[part]}", called(holder))
+            else labelled(f"its input {names_of(op, node.inputs)[part]}", called(holder))
         )
     at = ""
     if type(array) is np.ndarray:
         before = np.frombuffer(copy, array.dtype).reshape(array.shape)
         index, count = where((array != before) & ~((array != array) & (before != before)))
-        at = f" ({count:,} of {array.size:,} numbers, first {_at(index).strip()}: "
+        at = f" ({count:,} of {array.size:,} numbers, first {at_index(index).strip()}: "
         at += f"it was {number(before[index])}, it is {number(array[index])})"
-    told = "".join(f"\n  {label}  {text}" for label, text in _where(*_origin(node, made)))
+    told = "".join(f"\n  {label}  {text}" for label, text in where_rows(*origin(node, made)))
     return StaleGraphError(
-        f"backward() through {op.name}: {what} was changed in place after the operation had read it{at}, so the gradient "
-        f"would be wrong.{told}\nMake a new array instead (x = x + 1, not x += 1), or give each pass a copy"
+        f"backward() through {op.name}: {what} was changed in place after the operation had read it{at}, so the "
+        f"gradient would be wrong.{told}\nMake a new array instead (x = x + 1, not x += 1), or give each pass a copy"
     )
-
-
-def _overflow(data: Any) -> tuple[str, str]:
-    dtype = np.dtype(getattr(data, "dtype", np.float64))
-    return OVERFLOW.format(largest=f"{float(np.finfo(dtype).max):.2g}", dtype=dtype.name), "growth"
 
 
 # The slope of these is what is infinite, so the hint is theirs.
 STEEP = {"sqrt": "root", "log": "log", "log1p": "log", "power": "power", "divide": "divide"}
-
-
-# -- words ------------------------------------------------------------------------------------------------------------------
-
-
-class _Called:
-    """What a Value or array is called: its name, the variable that holds it, or the variable that it was assigned to."""
-
-    def __init__(self, variables: Mapping[int, str]) -> None:
-        self.variables = variables
-
-    def __call__(self, x: Any) -> str:
-        if type(x) is not Value:
-            return self.variables.get(id(x), "") if type(x) is np.ndarray else ""
-        name = x.name or self.variables.get(id(x), "") or (self.variables.get(id(x._data), "") if not x.inputs else "")
-        if not name and hasattr(x, "place"):
-            name = assigned_name(x.place)
-        return "".join(c if c.isprintable() else "?" for c in name)
-
-    def gradient(self, x: Value) -> str:
-        return f"∂Loss/∂{self(x) or (x.op.name if x.op else 'a leaf')}"
-
-
-def _names(op: Operation, inputs: Sequence[Any]) -> Sequence[str]:
-    """What an operation calls its inputs."""
-    return [f"part {i}" for i in range(len(inputs))] if op.variadic or len(op.inputs) < len(inputs) else op.inputs
-
-
-def _label(name: str, called: str) -> str:
-    return f"{name} = {called}" if called and called != name else name
-
-
-def _at(index: tuple[int, ...]) -> str:
-    return f" at [{', '.join(map(str, index))}]" if index else ""
-
-
-def _elements(
-    function: Callable[..., Any], operands: Mapping[str, Any], data: Any, options: Mapping[str, Any]
-) -> dict[str, float | None]:
-    """Of each operand the element that went into the first bad number, where ``function`` makes it of them alone."""
-    index, _ = where_bad(data)
-    found = {label: element(x, index, np.shape(data)) for label, x in operands.items()}
-    if alone(function, list(found.values()), np.asarray(data)[index], options):
-        return found
-    return {label: float(raw(x)) if np.ndim(raw(x)) == 0 else None for label, x in operands.items()}
-
-
-def _shown(data: Any, at: float | None) -> str:
-    """An operand: the element at the bad index, and the range of the whole."""
-    if np.ndim(data) == 0:
-        return number(data)
-    words = [f"shape {np.shape(data)}"]
-    if at is not None:
-        words.append(f"{number(at)} there")
-    if np.size(data) and np.asarray(data).dtype.kind == "f":
-        bad = int(np.size(data) - np.isfinite(data).sum())
-        good = np.asarray(data)[np.isfinite(data)]
-        words.append(f"{bad:,} of {np.size(data):,} not finite" if bad else "all finite")
-        words += [f"from {number(good.min())} to {number(good.max())}"] if good.size else []
-    return ", ".join(words)
-
-
-def _counted(data: Any) -> str:
-    """How much of a result is bad, and where it begins."""
-    if np.ndim(data) == 0:
-        return number(data)
-    bad = np.argwhere(~np.isfinite(data))
-    first = ", ".join(str([int(i) for i in index]) for index in bad[:3])
-    more = " …" if len(bad) > 3 else ""
-    return f"shape {np.shape(data)}, {len(bad):,} of {np.size(data):,} not finite, at {first}{more}"
-
-
-def _brief(x: Any, seen: Seen, called: _Called) -> str:
-    at = element(x, where_bad(seen.data)[0], np.shape(seen.data))
-    return number(at) if at is not None else called(x) or f"shape {np.shape(raw(x))}"
-
-
-def _call(name: str, names: Iterable[str], options: Mapping[str, Any]) -> str:
-    words = [*names, *(f"{k}={v!r:.40}" for k, v in options.items() if k not in ("shared", "call", "result"))]
-    return f"{name}({', '.join(words)})"
-
-
-def _where(place: Place | None, layer: str) -> list[tuple[str, str]]:
-    rows = [("in", layer)] if layer else []
-    if place is None:
-        return [*rows, ("line", "not recorded: compute the loss inside the block too")]
-    line = line_of(place)
-    text = linecache.getline(place.code.co_filename, line, None).strip()
-    return [(f"{os.path.basename(place.code.co_filename)}:{line}", text), *rows]  # noqa: PTH119 - may be no path
-
-
-def _origin(node: Value, made: list[Value]) -> tuple[Place | None, str]:
-    """Where a Value was computed: the line, and the layer."""
-    around = calls_around(sorted(made, key=attrgetter("tick"))).get(node, ())
-    module = around[-1].module() if around else None
-    return getattr(node, "place", None), module.label if module is not None else ""
-
-
-def _error(
-    title: str, rows: list[tuple[str, str]], failed: Failed, behind: list[Value], rule: str, hint: str,
-    phase: str, index: tuple[int, ...], count: int, operands: Mapping[str, float | None], layer: str, place: Place | None,
-    input: str = "",
-) -> AnomalyError:  # fmt: skip
-    """The error with its text, and everything in it once more as attributes."""
-    names = tuple(p.name or f"a leaf of shape {p.shape}" for p in behind)
-    if names:
-        more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-        word = {"forward": "made from", "backward": "carried to", "step": "changes"}[phase]
-        rows.append((word, ", ".join(names[:LISTED]) + more))
-    rows += [("rule", rule), ("what helps", HINTS[hint])]
-    left = max(len(label) for label, _ in rows)
-    error = AnomalyError("\n".join([title, *(f"  {label:<{left}}  {text}".rstrip() for label, text in rows)]))
-    error.phase, error.operation, error.input = phase, failed.op.name if failed.op else "", input
-    error.index, error.count, error.rule, error.operands = index, count, rule, operands
-    error.file, error.line = (place.code.co_filename, line_of(place)) if place else ("", 0)
-    error.layer, error.parameters, error.hint, error.failed = layer, names, HINTS[hint], failed
-    return error
-
-
-# -- numbers ------------------------------------------------------------------------------------------------------------------
-
-
-def finite(data: Any) -> bool:
-    """Whether there is neither NaN nor inf in plain data."""
-    if type(data) is float:
-        return math.isfinite(data)
-    # The sum of squares is the quickest look; it may also overflow.
-    return data is None or math.isfinite(np.vdot(data, data)) or bool(np.isfinite(data).all())
-
-
-def where(bad: Any) -> tuple[tuple[int, ...], int]:
-    """The index of the first that holds, and how many do."""
-    found = np.argwhere(bad)
-    return tuple(int(i) for i in found[0]), len(found)
-
-
-def where_bad(data: Any) -> tuple[tuple[int, ...], int]:
-    return where(~np.isfinite(data)) if np.ndim(data) else ((), 1)
 
 
 def _memory(held: Mapping[str, Any]) -> dict[str, Any]:
@@ -569,7 +468,7 @@ def _memory(held: Mapping[str, Any]) -> dict[str, Any]:
     return memory
 
 
-# -- what is behind, and around -----------------------------------------------------------------------------------------------
+# -- what is behind, and around -----------------------------------------------------------------------------------
 
 
 def _as_values(inputs: Iterable[Any]) -> list[Any]:
@@ -586,33 +485,9 @@ def _forward_of(op: Any, inputs: list[Any], options: Mapping[str, Any]) -> Any:
     return op.forward(inputs, **options) if op.variadic else op.forward(*inputs, **options)
 
 
-def _leaves(values: Iterable[Value]) -> list[Value]:
-    """The leaves behind ``values``, in the order in which they were made."""
-    ahead, met = list(values), set()
-    while ahead:
-        x = ahead.pop()
-        if x not in met:
-            met.add(x)
-            ahead += [i for i in x.inputs if type(i) is Value]
-    return sorted((x for x in met if not x.inputs and x.op is None), key=attrgetter("tick"))
-
-
-def _frames() -> Iterator[Any]:
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _user_frame() -> Any:
-    """The innermost frame outside this package."""
-    frames = list(_frames())
-    return next((f for f in frames if not f.f_code.co_filename.startswith(PACKAGE)), frames[-1])
-
-
 def _running_partial() -> Any:
     """The input whose partial is running on Values, or True where it is not known which; None if none is running."""
-    for frame in _frames():
+    for frame in frames():
         if frame.f_code is backprop._contributions.__code__:
             return frame.f_locals.get("x", True)
         if frame.f_code is contributions.__code__:

@@ -16,12 +16,7 @@ __all__ = ["breakpoint"]
 
 
 def breakpoint(self: Value, when: Callable[[Any], Any] | None = None) -> Listener:
-    """Let ``backward()`` stop where this Value's gradient is known and not yet handed on, if ``when(gradient)`` holds.
-
-    Without ``when`` it stops each time. It stops in Python's own ``breakpoint()``, so in what ``PYTHONBREAKPOINT`` names
-    (0 is for none), in a frame that has ``loss``, ``value`` and ``gradient``; what was computed later than the Value
-    has its ``.grad`` by then. Returns a `Listener`, whose ``remove()`` takes the breakpoint away.
-    """
+    """What `Value.breakpoint` does; the package attaches it, and loads this on use."""
     if when is not None and not callable(when):
         raise TypeError(f"breakpoint(when): a function of the gradient is wanted, got {when!r:.80}")
 
@@ -33,5 +28,5 @@ def breakpoint(self: Value, when: Callable[[Any], Any] | None = None) -> Listene
 
 
 def _stop(loss: Value, value: Value, gradient: Any) -> None:
-    sys.breakpointhook()
+    sys.breakpointhook()  # noqa: T100 - it is what was asked for
     # backward() goes on when the debugger does

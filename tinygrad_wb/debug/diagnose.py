@@ -1,8 +1,8 @@
 """`diagnose`: what keeps a network from learning, in words.
 
-Each check looks at one ailment, in the graph of one loss after its ``backward()``. They stand in order: one ailment often
-brings others with it (behind a dead layer nothing gets a gradient), so what an earlier finding explains is not told again.
-The limits below separate networks that are broken from those that learn; the tests hold them against both.
+Each check looks at one ailment, in the graph of one loss after its ``backward()``. They stand in order: one ailment
+often brings others with it (behind a dead layer nothing gets a gradient), so what an earlier finding explains is not
+told again. The limits below separate networks that are broken from those that learn; the tests hold them against both.
 """
 
 from __future__ import annotations
@@ -84,15 +84,16 @@ REMEDIES = {
     "not updated": "give the optimizer all of them, wb.SGD(model.parameters()), after the model is complete, and a "
     "learning rate above 0",
     "symmetric units": "start from random weights: weight_init='glorot_uniform', or 'he_uniform' for relu",
-    "dead units": "a smaller learning rate, weight_init='he_uniform', biases that start at 0 or just above, inputs of mean "
-    "0; or activation='leaky_relu' or 'gelu', which are nowhere flat",
+    "dead units": "a smaller learning rate, weight_init='he_uniform', biases that start at 0 or just above, inputs of "
+    "mean 0; or activation='leaky_relu' or 'gelu', which are nowhere flat",
     "saturated units": "smaller initial weights (the default is right for tanh), inputs scaled to about 1, a smaller "
     "learning rate; of scores take wb.cross_entropy or wb.binary_cross_entropy, not softmax and then log",
     "exploding gradients": "smaller initial weights ('he_uniform' for relu), a smaller learning rate, the optimizer's "
     "clip_norm=, inputs and targets scaled to about 1",
     "vanishing gradients": "relu, gelu or tanh in place of sigmoid, initial weights that suit it ('he_uniform', "
     "'glorot_uniform'), fewer layers, or paths around them (x + layer(x))",
-    "no gradient": "look at what stands between it and the loss: a product with 0, sign, clip or where may be flat there",
+    "no gradient": "look at what stands between it and the loss: a product with 0, sign, clip or where may be flat "
+    "there",
     "stuck bias": "leave it out, bias=False: what comes after takes the mean off again",
 }
 
@@ -102,12 +103,12 @@ def diagnose(model: Any, loss: Any, optimizer: Optimizer | None = None) -> Diagn
 
     Looks for: a loss that is not finite or constant; parameters that the loss does not use, or ``optimizer`` does not
     update; layers without a gradient; dead relu units, saturated tanh, sigmoid and softmax; gradients that explode or
-    vanish from layer to layer; units that are all alike; biases that can't move. The result is true if it finds nothing,
-    gives one `Finding` after another, and prints as text. Give it a batch of some size: of one row every unit looks dead
-    or alive by chance. ``model`` is a Module, or a list of parameters.
+    vanish from layer to layer; units that are all alike; biases that can't move. The result is true if it finds
+    nothing, gives one `Finding` after another, and prints as text. Give it a batch of some size: of one row every unit
+    looks dead or alive by chance. ``model`` is a Module, or a list of parameters.
 
-    Raises ``ValueError`` before ``backward()``, and ``TypeError`` for the loss of a compiled function, whose layers can't
-    be seen: compute it with the function itself.
+    Raises ``ValueError`` before ``backward()``, and ``TypeError`` for the loss of a compiled function, whose layers
+    can't be seen: compute it with the function itself.
 
     >>> import tinygrad_wb as wb
     >>> model = wb.MLP(2, [16], 2, weight_init="zeros")
@@ -124,7 +125,7 @@ def diagnose(model: Any, loss: Any, optimizer: Optimizer | None = None) -> Diagn
         words = f"the loss, {raw(loss):.6g}, does not depend on any parameter of the model"
         return Diagnosis([_finding("constant loss", "", words)])
     for check in CHECKS:
-        found += [finding for finding in check(patient, found)]
+        found += list(check(patient, found))
     return Diagnosis(found)
 
 
@@ -146,8 +147,8 @@ class _Patient:
         self.behind = {x for node in self.made for x in node.inputs if type(x) is Value}
         if any(node.op.arity == ALL_AT_ONCE for node in self.made):  # type: ignore[union-attr]
             raise TypeError(
-                "diagnose(model, loss): the loss comes from a compiled function, whose layers can't be seen; compute it "
-                "with the function itself (compiled.function(…), or fit(…, compile=False)) and call backward() again"
+                "diagnose(model, loss): the loss comes from a compiled function, whose layers can't be seen; compute "
+                "it with the function itself (compiled.function(…), or fit(…, compile=False)) and call backward() again"
             )
         if self.finite and self.made and self.loss.grad is None:
             raise ValueError("diagnose(model, loss): call loss.backward() first, and diagnose before zero_grad()")
@@ -228,7 +229,7 @@ def _listed(paths: Sequence[str], most: int = 5) -> str:
     return ", ".join(paths[:most]) + (f" and {len(paths) - most} more" if len(paths) > most else "")
 
 
-# -- the checks, in order ---------------------------------------------------------------------------------------------------
+# -- the checks, in order -----------------------------------------------------------------------------------------
 
 
 def _not_finite(patient: _Patient) -> Iterator[Finding]:
@@ -273,7 +274,7 @@ def _symmetric(patient: _Patient, found: list[Finding]) -> Iterator[Finding]:
             continue
         if np.ptp(w._data, axis=1).max() == 0.0 and np.ptp(g, axis=1).max() <= 1e-9 * _largest(g):
             first = False
-            words = f"all {w.shape[1]} units of {_layer_of(path)!r} have the same weights and the same gradient: they stay alike"
+            words = f"all {w.shape[1]} units of {_layer_of(path)!r} have the same weights and the same gradient"
             yield _finding("symmetric units", _layer_of(path), words, units=w.shape[1])
 
 
@@ -302,13 +303,16 @@ def _saturated(patient: _Patient, found: list[Finding]) -> Iterator[Finding]:
         op: Any = node.op
         flat = np.concatenate([(SLOPES[op.name](n._data) < FLAT).ravel() for n in nodes])
         if flat.mean() > SATURATED and (not patient.is_last(node) or _wrong(patient)):
-            words = f"{flat.mean():.0%} of the outputs of {label} are where {op.name} is flat, and let almost no gradient through"
+            words = f"{flat.mean():.0%} of the outputs of {label} are where {op.name} is flat: no gradient gets through"
             yield _finding("saturated units", path, words, share=float(flat.mean()), tick=node.tick)
     for path, label, node, probability in _answers(patient):
         certain = float((probability > CERTAIN).mean())
         if certain > SATURATED and _wrong(patient):
-            words = f"softmax is certain (above {CERTAIN}) in {certain:.0%} of rows, though the loss is {raw(patient.loss):.3g}"
-            yield _finding("saturated units", path, f"{words}: {label}", share=certain, tick=node.tick)
+            words = (
+                f"of the scores of {label}, softmax is certain (above {CERTAIN}) in {certain:.0%} of rows, though the "
+            )
+            words += f"loss is {raw(patient.loss):.3g}"
+            yield _finding("saturated units", path, words, share=certain, tick=node.tick)
 
 
 def _answers(patient: _Patient) -> Iterator[tuple[str, str, Value, Any]]:
@@ -372,10 +376,10 @@ def _no_gradient(patient: _Patient, found: list[Finding]) -> Iterator[Finding]:
 def _stuck_bias(patient: _Patient, found: list[Finding]) -> Iterator[Finding]:
     weights = {_layer_of(path): _largest(raw(w.grad)) for path, w in patient.weights}
     for path, b in patient.parameters:
-        if b in patient.behind and b.ndim < 2 and (w := weights.get(_layer_of(path), 0.0)) > 0.0:
-            if (g := _largest(raw(b.grad))) < STUCK * w:
-                words = f"the gradient of {path} is {g:.1g}, though that of the weights beside it is {w:.1g}"
-                yield _finding("stuck bias", _layer_of(path), words, bias=g, weight=w)
+        g, w = _largest(raw(b.grad)), weights.get(_layer_of(path), 0.0)
+        if b in patient.behind and b.ndim < 2 and g < STUCK * w:
+            words = f"the gradient of {path} is {g:.1g}, though that of the weights beside it is {w:.1g}"
+            yield _finding("stuck bias", _layer_of(path), words, bias=g, weight=w)
 
 
 def _has(found: list[Finding], *kinds: str) -> bool:

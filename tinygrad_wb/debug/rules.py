@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.operation import Operation
 
-__all__ = ["ELEMENTWISE", "HINTS", "OVERFLOW", "Rule", "alone", "element", "number", "rule_of"]
+__all__ = [
+    "ELEMENTWISE",
+    "HINTS",
+    "Rule",
+    "alone",
+    "element",
+    "finite",
+    "number",
+    "overflow",
+    "rule_of",
+    "where",
+    "where_bad",
+]
 
 
 class Rule(NamedTuple):
@@ -43,8 +55,8 @@ HINTS = {
     "half": "float16 ends at 65504: compute in float32, or scale the numbers down",
     "infinite": "an infinity that is meant should meet no other and no 0; masks are safe in wb.where",
     "empty": "there is nothing to average: look at the shapes, and at filters that may leave no row",
-    "data": "look at it with np.argwhere(~np.isfinite(x)), and remove or fill what is found. An infinity that is meant, "
-    "as in a mask, can stand as a plain number: wb.where(mask, scores, -np.inf)",
+    "data": "look at it with np.argwhere(~np.isfinite(x)), and remove or fill what is found. An infinity that is "
+    "meant, as in a mask, can stand as a plain number: wb.where(mask, scores, -np.inf)",
     "listener": "look at what that function does with the gradient that it is given",
     "unknown": "look at the operands above: they are at the edge of what the operation can take",
 }
@@ -53,12 +65,12 @@ inf_ = math.isinf
 OVERFLOW = "overflow: beyond {largest}, the largest {dtype}"
 
 
-def finite(*operands: float) -> bool:
+def all_finite(*operands: float) -> bool:
     return all(map(math.isfinite, operands))
 
 
 def too_large(hint: str = "growth") -> Rule:
-    return Rule(finite, OVERFLOW, hint)
+    return Rule(all_finite, OVERFLOW, hint)
 
 
 # fmt: off
@@ -77,7 +89,7 @@ ELEMENTWISE: dict[str, list[Rule]] = {
         Rule(lambda a, b: a < 0 and b != math.floor(b), "a negative number to a fractional power", "power"),
         too_large(),
     ],
-    "exp": [Rule(finite, "overflow of exp: exp({0}) is beyond {largest}, the largest {dtype}", "exp")],
+    "exp": [Rule(all_finite, "overflow of exp: exp({0}) is beyond {largest}, the largest {dtype}", "exp")],
     "log": [Rule(lambda a: a == 0, "log(0)", "log"), Rule(lambda a: a < 0, "log of a negative number", "log")],
     "log1p": [
         Rule(lambda a: a == -1, "log(0): log1p of −1", "log"),
@@ -174,3 +186,29 @@ def _matmul(operands: list[Any], options: Mapping[str, Any], index: Any, told: M
 
 
 REDUCING: dict[str, Callable[..., tuple[str, str]]] = {"sum": _sum, "mean": _mean, "var": _mean, "matmul": _matmul}
+
+
+def overflow(data: Any) -> tuple[str, str]:
+    dtype = np.dtype(getattr(data, "dtype", np.float64))
+    return OVERFLOW.format(largest=f"{float(np.finfo(dtype).max):.2g}", dtype=dtype.name), "growth"
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------
+
+
+def finite(data: Any) -> bool:
+    """Whether there is neither NaN nor inf in plain data."""
+    if type(data) is float:
+        return math.isfinite(data)
+    # The sum of squares is the quickest look; it may also overflow.
+    return data is None or math.isfinite(np.vdot(data, data)) or bool(np.isfinite(data).all())
+
+
+def where(bad: Any) -> tuple[tuple[int, ...], int]:
+    """The index of the first that holds, and how many do."""
+    found = np.argwhere(bad)
+    return tuple(int(i) for i in found[0]), len(found)
+
+
+def where_bad(data: Any) -> tuple[tuple[int, ...], int]:
+    return where(~np.isfinite(data)) if np.ndim(data) else ((), 1)
