@@ -426,6 +426,27 @@ def test_the_step_of_a_compiled_model_side_by_side():
     np.testing.assert_allclose(results[0], results[1], rtol=1e-9)
 
 
+def test_an_optimizer_that_only_computes_with_arrays_and_counts_for_itself():
+    class Own(wb.Optimizer):
+        count = 0
+
+        def change(self, w, g, memory, rate):
+            self.count += 1
+            assert not isinstance(w, wb.Value), "plain data alone"
+            return np.log(np.abs(np.asarray(g)))
+
+    w = wb.Value([1.0, 2.0], name="w")
+    optimizer = Own([w], 0.1)
+    w.grad = np.array([1.0, 0.0])
+    error = caught(optimizer.step)
+    assert (error.phase, error.index, error.parameters) == ("step", (1,), ("w",))
+    assert str(error).startswith("Own.step() of w: its new weight is inf at [1]")
+    w.grad = np.array([1.0, 2.0])
+    with wb.detect_anomaly():
+        optimizer.step()
+    assert optimizer.count == 1, "to look is not to step"
+
+
 def test_a_step_without_gradients_says_so_as_ever():
     with wb.detect_anomaly(), pytest.raises(ValueError, match="no gradient for w"):
         wb.SGD([wb.Value(1.0, name="w")]).step()
@@ -447,6 +468,15 @@ def test_inside_a_compiled_function_the_operation_is_found():
     error = caught(loss_of, np.array([0.0, 1.0]))
     assert (error.operation, error.index, error.line) == ("log", (0,), span(test_inside_a_compiled_function_the_operation_is_found)[0] + 5)  # fmt: skip
     assert loss_of(np.array([1.0, 1.0])).op.name == "compiled", "and outside it is replayed as before"
+
+
+def test_the_gradient_of_what_was_compiled_before_the_block():
+    w = wb.Value([1.0, 0.0], name="w")
+    compiled = wb.compile(lambda x: wb.sqrt(w * x).sum())
+    for _ in range(4):
+        loss = compiled(1.0)
+    error = caught(loss.backward)
+    assert (error.phase, error.operation, error.index, error.parameters) == ("backward", "compiled", (1,), ("w",))
 
 
 def test_fit_is_watched():
@@ -541,6 +571,17 @@ def test_every_kind_of_operand_is_watched(kind):
         part[0] = 1 - part[0]
         loss.backward()
         use(v, operand).sum().backward()
+
+
+def test_the_sign_of_a_zero_is_a_change_and_a_nan_that_stays_is_none():
+    zero, hole = np.array([0.0, 1.0]), np.array([np.nan, 1.0])
+    v = wb.Value([1.0, 2.0])
+    with wb.detect_anomaly():
+        loss = wb.where(np.isnan(hole), 1.0 / (v + zero), v * 1.0).sum() + wb.where(np.isnan(hole), v, hole).sum()
+        loss.backward()
+        zero[0] = -0.0
+        with pytest.raises(wb.StaleGraphError, match=r"first at \[0\]: it was 0, it is -0"):
+            loss.backward()
 
 
 def test_arrays_may_be_filled_anew_for_each_graph():
@@ -657,13 +698,31 @@ def test_graphs_are_freed_by_reference_counting_in_the_block():
             loss = wb.tanh(w * 2.0).sum()
             watch = watchers[threading.get_ident()]
             loss.backward()
-            assert len(watch._kept) == 3
+            assert len(watch.copies) == 3
             gone = weakref.ref(loss)
             del loss
             assert gone() is None
-            assert not watch._kept
+            assert not watch.copies
     finally:
         gc.enable()
+
+
+def test_a_long_chain_is_freed_in_the_block_as_well():
+    with wb.detect_anomaly():
+        h = w = wb.Value(1.0)
+        for _ in range(100_000):
+            h = h + 1.0
+        h.backward()
+        assert w.grad == 1.0
+        del h
+        assert not watchers[threading.get_ident()].copies
+
+
+def test_no_function_is_replaced():
+    functions = wb.Value.backward, wb.Optimizer.step, wb.value.record, wb.backprop.history
+    with wb.detect_anomaly():
+        assert (wb.Value.backward, wb.Optimizer.step, wb.value.record, wb.backprop.history) == functions
+    assert (wb.Value.backward, wb.Optimizer.step, wb.value.record, wb.backprop.history) == functions
 
 
 def test_the_error_keeps_the_graph_only_as_long_as_it_is_kept():

@@ -176,7 +176,11 @@ SIGNATURES = {
     "Value": "(data, name=None)",
     "Value.backward": "(self, seed=None, record=False)",
     "Value.item": "(self)",
+    "Value.on_gradient": "(self, f)",
+    "Value.breakpoint": "(self, when=None)",
     "no_grad": "()",
+    "detect_anomaly": "()",
+    "diagnose": "(model, loss)",
     "grad": "(f, argnum=0)",
     "value_and_grad": "(f, argnum=0)",
     "jacobian": "(f, argnum=0)",
@@ -244,7 +248,7 @@ reshape sigmoid silu sin softmax softplus sqrt square stack subtract sum tanh tr
 """.split()
 OTHERS = """
 Activation Callback CosineDecay EarlyStopping GradientError History Module Optimizer ShapeError StaleGraphError StepDecay
-WarmUp datasets draw evaluate
+WarmUp datasets detect_anomaly diagnose draw evaluate
 """.split()
 
 
@@ -260,7 +264,7 @@ def test_attributes_of_a_value(name):
 
 
 METHODS = """
-abs backward clip cos exp gelu item leaky_relu log log1p log_softmax logsumexp max maximum mean min minimum relu reshape
+abs backward breakpoint clip cos exp gelu item leaky_relu log log1p log_softmax logsumexp max maximum mean min minimum on_gradient relu reshape
 sigmoid silu sin softmax softplus sqrt square sum tanh transpose var
 """.split()
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
-import weakref
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +17,7 @@ import numpy as np
 
 from tinygrad_wb import backprop
 from tinygrad_wb.backprop import contributions, match
+from tinygrad_wb.debug.in_place import Copies
 from tinygrad_wb.debug.report import (
     AnomalyError,
     Called,
@@ -38,8 +37,8 @@ from tinygrad_wb.debug.report import (
     user_place,
     where_rows,
 )  # fmt: skip
-from tinygrad_wb.debug.rules import finite, number, overflow, rule_of, where, where_bad
-from tinygrad_wb.errors import Failed, StaleGraphError
+from tinygrad_wb.debug.rules import finite, number, overflow, rule_of, where_bad
+from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.operation import ALL_AT_ONCE
 from tinygrad_wb.optimizers import clipped
@@ -78,7 +77,7 @@ def detect_anomaly() -> Iterator[None]:
     ...     loss = -wb.log(p).sum()
     Traceback (most recent call last):
         ...
-    tinygrad_wb.debug.anomaly.AnomalyError: log made -inf at [1]: log(0)
+    tinygrad_wb.debug.report.AnomalyError: log made -inf at [1]: log(0)
     ...
     """
     thread = this_thread()
@@ -104,18 +103,12 @@ class Seen(NamedTuple):
     data: Any
 
 
-# What an operation read or made: the number of the input, the name of the option or RESULT; who holds the array (None
-# for the result, which would hold itself); the array; and what was in it.
-Kept = tuple[Any, Any, Any, Any]
-
-
 class Watch:
     """Looks on while one thread computes."""
 
     def __init__(self) -> None:
         self.blocks = 0  # how deep they are nested
-        # Of each operation of the block, while its Value is alive, by identity: Values compare by their data.
-        self._kept: dict[int, tuple[Any, list[Kept]]] = {}
+        self.copies = Copies()
         self._sought: list[Seen] | None = None  # while something is taken apart: what in it is bad
         self._wanted: Any = None  # … in the partial with respect to this input; None for anything
 
@@ -131,14 +124,17 @@ class Watch:
             return
         if not good and _running_partial() is None and not self._meant(value, inputs):
             raise self._forward_error(Seen(op, inputs, options, value._data))
-        self._keep(value)
+        self.copies.keep(value)
+
+    def history_read(self, made: list[Value]) -> None:
+        self.copies.check(made)
 
     def _meant(self, value: Value, inputs: tuple[Any, ...]) -> bool:
         """Whether an infinity was handed on that somebody wrote as a plain number."""
         return not np.isnan(value._data).any() and any(self._passes(x) for x in inputs)
 
     def _passes(self, x: Any) -> bool:
-        return not finite(raw(x)) and (type(x) is float or (type(x) is Value and id(x) in self._kept))
+        return not finite(raw(x)) and (type(x) is float or (type(x) is Value and x in self.copies))
 
     def _already(self, seen: Seen) -> Any:
         """The operand that the bad number comes from as it is, if there is one."""
@@ -395,66 +391,6 @@ class Watch:
             layer="",
             place=place,
         )
-
-    # -- arrays changed in place ----------------------------------------------------------------------------------
-
-    def _keep(self, value: Value) -> None:
-        """Copy what an operation read and made; the results of the block's own operations were when they were made."""
-        kept: list[Kept] = []
-        if value.op is not None:
-            known = self._kept
-            for i, x in enumerate(value.inputs):
-                array = x._data if type(x) is Value else x
-                if type(array) is np.ndarray and not (type(x) is Value and x.inputs and id(x) in known):
-                    kept.append((i, x, array, array.tobytes()))
-            for name, option in value.options.items():
-                if name != "shared" and isinstance(option, (np.ndarray, list, tuple)):
-                    kept.append((name, option, option, _contents(option)))
-            if type(value._data) is np.ndarray:
-                kept.append((RESULT, None, value._data, value._data.tobytes()))
-        key = id(value)
-        self._kept[key] = weakref.ref(value, functools.partial(self._kept.pop, key)), kept
-
-    def history_read(self, made: list[Value]) -> None:
-        for node in reversed(made):
-            for kept in self._kept.get(id(node), (None, ()))[1]:
-                if _contents(kept[2]) != kept[3]:
-                    raise _changed(node, kept, made)
-
-
-RESULT = "result"
-
-
-def _contents(x: Any) -> Any:
-    """All that an array, or a list or tuple with arrays in it, holds now."""
-    if type(x) is np.ndarray:
-        return x.tobytes()
-    return tuple(map(_contents, x)) if isinstance(x, (list, tuple)) else x
-
-
-def _changed(node: Value, kept: Kept, made: list[Value]) -> StaleGraphError:
-    op: Any = node.op
-    part, holder, array, copy = kept
-    called = Called(variables_in(user_frame()))
-    if part is RESULT:
-        what = labelled("its result", called(node))
-    else:
-        what = (
-            f"its option {part}"
-            if type(part) is str
-            else labelled(f"its input {names_of(op, node.inputs)[part]}", called(holder))
-        )
-    at = ""
-    if type(array) is np.ndarray:
-        before = np.frombuffer(copy, array.dtype).reshape(array.shape)
-        index, count = where((array != before) & ~((array != array) & (before != before)))
-        at = f" ({count:,} of {array.size:,} numbers, first {at_index(index).strip()}: "
-        at += f"it was {number(before[index])}, it is {number(array[index])})"
-    told = "".join(f"\n  {label}  {text}" for label, text in where_rows(*origin(node, made)))
-    return StaleGraphError(
-        f"backward() through {op.name}: {what} was changed in place after the operation had read it{at}, so the "
-        f"gradient would be wrong.{told}\nMake a new array instead (x = x + 1, not x += 1), or give each pass a copy"
-    )
 
 
 # The slope of these is what is infinite, so the hint is theirs.
