@@ -18,8 +18,7 @@ import numpy as np
 
 import tinygrad_wb as wb
 
-PAGE = Path(__file__).with_name("reading_backprop.md")
-DEBUGGING = Path(__file__).with_name("debugging.md")
+DOCS = Path(__file__).parent
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {"PYTHONPATH": str(Path(wb.__file__).parents[1]), "PYTHONWARNINGS": ""}
 
@@ -241,19 +240,19 @@ BLOCKS = {
     "pdb: back": ("text", partial(pdb_walk, part=2)),
     "editor": ("text", editor_walk),
 }
-HUNT_BLOCKS = {
+HUNTING = {
     "hunt script": ("python", lambda folder: HUNT),
     "hunt: nan": ("text", hunted),
     "hunt: found": ("text", lambda folder: hunted(folder, _watched())),
     "hunt: mended": ("text", lambda folder: hunted(folder, _mended())),
 }
-PAGES = {PAGE: BLOCKS, DEBUGGING: HUNT_BLOCKS}
+PAGES = {"reading_backprop.md": BLOCKS, "debugging.md": HUNTING}
 BLOCK = re.compile(r"<!-- begin: (?P<name>.+?) -->\n(?P<body>.*?)<!-- end: (?P=name) -->", re.DOTALL)
 
 
 def made(name):
     """A block as it would be today."""
-    language, make = {**BLOCKS, **HUNT_BLOCKS}[name]
+    language, make = next(blocks[name] for blocks in PAGES.values() if name in blocks)
     with tempfile.TemporaryDirectory() as folder:
         return f"\n```{language}\n{make(Path(folder).resolve()).strip()}\n```\n\n"
 
@@ -265,12 +264,13 @@ def shown(page):
 
 def main():
     sys.path.insert(0, str(ROOT / "tests"))  # where the debuggers' drivers are
-    for path in PAGES:
-        page = path.read_text(encoding="utf-8")
+    for name in PAGES:
+        page = DOCS / name
         new = BLOCK.sub(
-            lambda block: f"<!-- begin: {block['name']} -->\n{made(block['name'])}<!-- end: {block['name']} -->", page
+            lambda block: f"<!-- begin: {block['name']} -->\n{made(block['name'])}<!-- end: {block['name']} -->",
+            page.read_text(encoding="utf-8"),
         )
-        path.write_text(new, encoding="utf-8")
+        page.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -447,6 +447,17 @@ def test_an_optimizer_that_only_computes_with_arrays_and_counts_for_itself():
     assert optimizer.count == 1, "to look is not to step"
 
 
+def test_the_memory_of_weights_that_stood_side_by_side_is_looked_at():
+    x, y = wb.datasets.moons(64, seed=0)
+    model = wb.MLP(2, [8], 2, seed=0)
+    optimizer = wb.Adam(model.parameters())
+    wb.fit(model, x, y, loss="cross_entropy", optimizer=optimizer, epochs=3, seed=0, progress=False)
+    assert not any(np.any(memory["mean"]) for memory in optimizer.memory), "it is kept for all together"
+    with wb.detect_anomaly():
+        watchers[threading.get_ident()].about_to_step(optimizer)
+    assert all(np.any(memory["mean"]) for memory in optimizer.memory)
+
+
 def test_a_step_without_gradients_says_so_as_ever():
     with wb.detect_anomaly(), pytest.raises(ValueError, match="no gradient for w"):
         wb.SGD([wb.Value(1.0, name="w")]).step()
@@ -744,7 +755,7 @@ def test_the_page_shows_what_the_package_does():
     transcripts = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(transcripts)
     shown = transcripts.shown(PAGE.read_text(encoding="utf-8"))
-    assert sorted(shown) == sorted(transcripts.HUNT_BLOCKS)
+    assert sorted(shown) == sorted(transcripts.HUNTING)
     for name, body in shown.items():
         assert transcripts.made(name) == body, (
             "run `python docs/make_transcripts.py` to write the page anew, and read it again"

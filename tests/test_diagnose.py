@@ -171,6 +171,12 @@ def many_layers_of_large_weights():
 
 
 @broken("exploding gradients", "0")
+def many_layers_of_large_weights_and_a_loss_that_is_scaled_down():
+    model, loss = many_layers_of_large_weights()
+    return model, loss * 1e-12
+
+
+@broken("exploding gradients", "0")
 def targets_that_nobody_scaled():
     model = wb.MLP(2, [16], 2, seed=0)
     return model, wb.mean_squared_error(model(X), np.eye(2)[Y] * 1e6)
