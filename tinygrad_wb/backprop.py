@@ -30,9 +30,8 @@ __all__ = ["accumulate", "backward", "contributions", "history", "latest", "matc
 _by_tick = attrgetter("tick")
 _grad = attrgetter("grad")
 
-latest = [
-    -1
-]  # the tick at which backward() was last called: gradients of leaves assigned since then are older than they
+# The tick at which backward() was last called: gradients of leaves assigned since then are older than they.
+latest = [-1]
 
 
 def history(result: Value) -> list[Value]:
