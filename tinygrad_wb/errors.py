@@ -31,7 +31,7 @@ class GradientError(AssertionError):
 class Failed(NamedTuple):
     """The operation that an error comes from; the error has it as ``failed``, so that the graph behind it can be drawn."""
 
-    op: Operation | None  # None for what is no operation: the update of a parameter
+    op: Operation
     inputs: tuple[Any, ...]
     options: Mapping[str, Any]
 

@@ -40,7 +40,7 @@ from tinygrad_wb.debug.report import (
 from tinygrad_wb.debug.rules import finite, number, overflow, rule_of, where_bad
 from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.module import Module
-from tinygrad_wb.operation import ALL_AT_ONCE
+from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY
 from tinygrad_wb.optimizers import clipped
 from tinygrad_wb.program.names import variables_in
 from tinygrad_wb.recording import recorder, recorders, source_lines, this_thread, watchers
@@ -324,11 +324,11 @@ class Watch:
         place, layer = origin(x, made)
         rows = [*where_rows(place, layer), ("backward", who), ("gradient", counted(g))]
         title = f"{who} is {number(np.asarray(g)[index])}{at_index(index)}: {rule}"
-        op: Any = x.op if x.inputs else None
+        op: Any = x.op if x.inputs else REGISTRY["add"]  # to what it had
         return anomaly(
             title,
             rows,
-            Failed(op, x.inputs, x.options),
+            Failed(op, x.inputs or (x,), x.options),
             leaves_behind([x]),
             rule,
             hint,
@@ -380,7 +380,7 @@ class Watch:
         return anomaly(
             f"{step}: {rule}",
             rows,
-            Failed(None, (p, g), {}),
+            Failed(REGISTRY["subtract"], (p, g), {}),
             [p],
             rule,
             "growth",

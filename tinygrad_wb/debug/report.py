@@ -173,7 +173,7 @@ def anomaly(
     rows += [("rule", rule), ("what helps", HINTS[hint])]
     left = max(len(label) for label, _ in rows)
     error = AnomalyError("\n".join([title, *(f"  {label:<{left}}  {text}".rstrip() for label, text in rows)]))
-    error.phase, error.operation, error.input = phase, failed.op.name if failed.op else "", input
+    error.phase, error.operation, error.input = phase, failed.op.name, input
     error.index, error.count, error.rule, error.operands = index, count, rule, operands
     error.file, error.line = (place.code.co_filename, line_of(place)) if place else ("", 0)
     error.layer, error.parameters, error.hint, error.failed = layer, names, HINTS[hint], failed
