@@ -387,9 +387,17 @@ def run_script(stdin="", **env):
 
 
 def test_pdb_stops_there_with_the_gradient_at_hand():
-    out = run_script("p value.name, gradient.tolist(), loss.data, value is not loss\nc\n")
+    asked = "p value.name, gradient.tolist(), loss.data, value is not loss\nc\n"
+    out = run_script(asked, PYTHONBREAKPOINT="pdb.set_trace")
     assert "(None, [3.0, 3.0], 15.0, True)" in out
     assert out.count("(Pdb)") == 2
+    assert "done [ 6.2 12.4]" in out
+
+
+def test_it_stops_in_the_stepper_where_the_gradient_is_complete():
+    pytest.importorskip("tinygrad_wb.debug.terminal", reason="there is no stepper to stop in")
+    out = run_script("where\ncontinue\n")
+    assert out.count("2 of 4 steps are done") == 1
     assert "done [ 6.2 12.4]" in out
 
 

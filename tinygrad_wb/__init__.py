@@ -44,9 +44,10 @@ _ON_USE = {
 def _breakpoint(self: Value, when: Any = None) -> Any:
     """Let ``backward()`` stop where this Value's gradient is known and not yet handed on, if ``when(gradient)`` holds.
 
-    Without ``when`` it stops each time. It stops in Python's own ``breakpoint()``, so in what ``PYTHONBREAKPOINT``
-    names (0 is for none), in a frame that has ``loss``, ``value`` and ``gradient``; what was computed later than the
-    Value has its ``.grad`` by then. Returns a `Listener`, whose ``remove()`` takes the breakpoint away.
+    Without ``when`` it stops each time: in the stepper, after the step that completed the gradient; or, if you have set
+    ``PYTHONBREAKPOINT`` or ``sys.breakpointhook``, in that debugger (0 is for none), in a frame that has ``loss``,
+    ``value`` and ``gradient``. What was computed later than the Value has its ``.grad`` by then. Returns a `Listener`,
+    whose ``remove()`` takes the breakpoint away.
     """
     from tinygrad_wb.debug.breakpoints import breakpoint
 
