@@ -383,6 +383,10 @@ def test_bad_input_is_told():
     loss = cross_entropy(model)
     with pytest.raises(ValueError, match=r"call loss\.backward\(\) first"):
         wb.diagnose(model, loss)
+    loss.backward()
+    model.zero_grad()
+    with pytest.raises(ValueError, match="and diagnose before zero_grad"):
+        wb.diagnose(model, loss)
     with pytest.raises(ValueError, match="the loss is one number, got shape \\(128, 2\\)"):
         wb.diagnose(model, model(X))
     with pytest.raises(TypeError, match="a Module or a list of Values is wanted"):

@@ -150,7 +150,8 @@ class _Patient:
                 "diagnose(model, loss): the loss comes from a compiled function, whose layers can't be seen; compute "
                 "it with the function itself (compiled.function(…), or fit(…, compile=False)) and call backward() again"
             )
-        if self.finite and self.made and self.loss.grad is None:
+        used = [p for _, p in self.parameters if p in self.behind]
+        if self.finite and used and (loss.grad is None or all(p.grad is None for p in used)):
             raise ValueError("diagnose(model, loss): call loss.backward() first, and diagnose before zero_grad()")
         calls = calls_around(self.made)
         self.calls = {node: around[-1] for node, around in calls.items()}
