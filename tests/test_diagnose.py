@@ -301,12 +301,12 @@ def test_a_healthy_network_has_no_ailment_from_start_to_end(data, activation, hi
     x, y, classes = DATA[data]
     init = ["glorot_uniform", "he_normal", "lecun_uniform"][seed]
     model = wb.MLP(x.shape[1], hidden, classes, activation=activation, weight_init=init, seed=seed)
-    optimizer = wb.Adam(model.parameters(), learning_rate=0.01)
-    for step in range(151):
+    optimizer = wb.Adam(model.parameters(), learning_rate=0.02)
+    for step in range(81):
         loss = wb.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
-        if step in (0, 10, 150):
+        if step in (0, 10, 80):
             found = wb.diagnose(model, loss, optimizer)
             assert found, f"step {step}, loss {loss.data}: {found}"
         optimizer.step()
