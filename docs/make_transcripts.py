@@ -1,4 +1,4 @@
-"""Writes what reading_backprop.md and stepping.md show, programs and transcripts: `python docs/make_transcripts.py`.
+"""Writes the programs and transcripts that the pages show: `python docs/make_transcripts.py`.
 
 Everything between `<!-- begin: name -->` and `<!-- end: name -->` there is replaced by what the package does today. It
 takes debugpy and a system with terminals. The debuggers' drivers are those of the tests.
@@ -14,6 +14,8 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 import tinygrad_wb as wb
 
@@ -73,6 +75,34 @@ for epoch in range(5):
 """
 
 
+HUNT = '''\
+import numpy as np
+import tinygrad_wb as wb
+
+x, y = wb.datasets.moons(200, seed=0)
+model = wb.MLP(2, [16], 2, activation="tanh", seed=0)
+optimizer = wb.Adam(model.parameters(), learning_rate=0.03)
+rng = np.random.default_rng(0)
+
+
+def contrast(a, b, alike):
+    """Pairs that are alike shall lie together, all others at least 1 apart."""
+    gap = a - b
+    distance = wb.sqrt(wb.sum(gap * gap, axis=1))
+    return wb.mean(wb.where(alike, distance, wb.relu(1.0 - distance)))
+
+
+for step in range(250):
+    i, j = rng.integers(0, 200, 32), rng.integers(0, 200, 32)
+    loss = contrast(model(x[i]), model(x[j]), y[i] == y[j])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if step % 50 == 0:
+        print(f"step {step:3}: loss {loss.data:.3f}")
+'''
+
+
 # -- the programs ---------------------------------------------------------------------------------------------------
 
 
@@ -97,11 +127,11 @@ def two_layers():
     return text.replace("program.check()", "program.debug()\nprogram.check()", 1)
 
 
-def _run(folder, name, text):
-    """What a script prints, and its variables."""
+def _run(folder, name, text, out=None):
+    """What a script prints (on ``out``), and its variables."""
     path = folder / name
     path.write_text(text, encoding="utf-8")
-    out = io.StringIO()
+    out = out or io.StringIO()
     argv, sys.argv = sys.argv, [name]
     try:
         with contextlib.chdir(folder), contextlib.redirect_stdout(out):
@@ -227,6 +257,31 @@ def _anywhere(text, folder):
     return text
 
 
+# -- the hunt for a NaN ---------------------------------------------------------------------------------------------
+
+
+def hunted(folder, text=HUNT):
+    """What the script prints, as the terminal shows it; of an error, the last line."""
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), np.errstate(all="ignore"):
+            _run(folder, "hunt.py", text, out)
+    except wb.AnomalyError as error:
+        out.write(f"Traceback (most recent call last):\n  …\n{type(error).__name__}: {error}\n")
+    return f"$ python hunt.py\n{out.getvalue()}"
+
+
+def _watched():
+    """The loop of the script in a block."""
+    before, loop = HUNT.split("\nfor step")
+    lines = f"for step{loop}".splitlines()
+    return f"{before}\nwith wb.detect_anomaly():\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def _mended():
+    return _watched().replace("axis=1))", "axis=1) + 1e-12)")
+
+
 # -- the page -------------------------------------------------------------------------------------------------------
 
 BLOCKS = {
@@ -256,7 +311,13 @@ STEPPING = {
         commands=["break nan", "continue", "print away", "why away", "list", "quit"],
     )),
 }  # fmt: skip
-PAGES = {"reading_backprop.md": BLOCKS, "stepping.md": STEPPING}
+HUNTING = {
+    "hunt script": ("python", lambda folder: HUNT),
+    "hunt: nan": ("text", hunted),
+    "hunt: found": ("text", lambda folder: hunted(folder, _watched())),
+    "hunt: mended": ("text", lambda folder: hunted(folder, _mended())),
+}
+PAGES = {"reading_backprop.md": BLOCKS, "stepping.md": STEPPING, "debugging.md": HUNTING}
 BLOCK = re.compile(r"<!-- begin: (?P<name>.+?) -->\n(?P<body>.*?)<!-- end: (?P=name) -->", re.DOTALL)
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = {
     "errors": 1, "memory": 1, "recording": 1, "value": 1, "operation": 1, "operations": 1,
-    "backprop": 2, "derivatives": 2, "check_gradients": 2,
+    "on_gradient": 2, "backprop": 2, "derivatives": 2, "check_gradients": 2,
     "nn": 3, "flat": 3, "optimizers": 3, "schedules": 3, "training": 3, "datasets": 3,
     "program": 4,
     "draw": 5, "plot": 5, "debug": 5,
@@ -182,7 +182,11 @@ SIGNATURES = {
     "Value": "(data, name=None)",
     "Value.backward": "(self, seed=None, record=False)",
     "Value.item": "(self)",
+    "Value.on_gradient": "(self, f)",
+    "Value.breakpoint": "(self, when=None)",
     "no_grad": "()",
+    "detect_anomaly": "()",
+    "diagnose": "(model, loss)",
     "grad": "(f, argnum=0)",
     "value_and_grad": "(f, argnum=0)",
     "jacobian": "(f, argnum=0)",
@@ -263,7 +267,7 @@ cholesky det dot eigh einsum inner inv kron norm outer pinv slogdet solve svd te
 """.split()
 OTHERS = """
 Activation AveragePool BatchNorm Callback Conv1d Conv2d CosineDecay EarlyStopping Embedding Flatten GradientError History
-LayerNorm MaxPool Module Optimizer ShapeError StaleGraphError StepDecay WarmUp datasets draw evaluate plot
+LayerNorm MaxPool Module Optimizer ShapeError StaleGraphError StepDecay WarmUp datasets detect_anomaly diagnose draw evaluate plot
 """.split()
 
 
@@ -279,7 +283,7 @@ def test_attributes_of_a_value(name):
 
 
 METHODS = """
-abs backward clip cos exp gelu item leaky_relu log log1p log_softmax logsumexp max maximum mean min minimum relu reshape
+abs backward breakpoint clip cos exp gelu item leaky_relu log log1p log_softmax logsumexp max maximum mean min minimum on_gradient relu reshape
 sigmoid silu sin softmax softplus sqrt square sum tanh transpose var
 """.split()
 METHODS += """

@@ -59,6 +59,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tinygrad_wb import plot
+    from tinygrad_wb.debug.anomaly import AnomalyError, detect_anomaly
+    from tinygrad_wb.debug.diagnose import Diagnosis, Finding, diagnose
     from tinygrad_wb.debug.explain import Explanation, explain
     from tinygrad_wb.debug.step import Step
     from tinygrad_wb.debug.stepper import Stepper
@@ -68,12 +70,31 @@ if TYPE_CHECKING:
 
 # Programs, pictures, debugging: loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
+    "AnomalyError": "tinygrad_wb.debug.anomaly", "detect_anomaly": "tinygrad_wb.debug.anomaly",
+    "diagnose": "tinygrad_wb.debug.diagnose", "Diagnosis": "tinygrad_wb.debug.diagnose",
+    "Finding": "tinygrad_wb.debug.diagnose",
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
     "plot": "tinygrad_wb.plot",
     "Stepper": "tinygrad_wb.debug.stepper", "Step": "tinygrad_wb.debug.step", "step": "tinygrad_wb.debug.terminal",
     "explain": "tinygrad_wb.debug.explain", "Explanation": "tinygrad_wb.debug.explain",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
+
+
+def _breakpoint(self: Value, when: Any = None) -> Any:
+    """Let ``backward()`` stop where this Value's gradient is known and not yet handed on, if ``when(gradient)`` holds.
+
+    Without ``when`` it stops each time: in the stepper, after the step that completed the gradient; or, if you have set
+    ``PYTHONBREAKPOINT`` or ``sys.breakpointhook``, in that debugger (0 is for none), in a frame that has ``loss``,
+    ``value`` and ``gradient``. What was computed later than the Value has its ``.grad`` by then. Returns a `Listener`,
+    whose ``remove()`` takes the breakpoint away.
+    """
+    from tinygrad_wb.debug.breakpoints import breakpoint
+
+    return breakpoint(self, when)
+
+
+Value.breakpoint = _breakpoint  # type: ignore[method-assign]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError, StaleGraphError
+from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
-from tinygrad_wb.recording import recorders, replayable
+from tinygrad_wb.recording import recorders, replayable, watcher, watchers
 from tinygrad_wb.value import Value, next_tick, own, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back", "seed_of"]
 
 _by_tick = attrgetter("tick")
+_grad = attrgetter("grad")
 
-latest = [
-    -1
-]  # the tick at which backward() was last called: gradients of leaves assigned since then are older than they
+# The tick at which backward() was last called: gradients of leaves assigned since then are older than they.
+latest = [-1]
 
 
 def history(result: Value) -> list[Value]:
@@ -54,6 +55,8 @@ def history(result: Value) -> list[Value]:
                         seen.add(x)
                         ahead.append(x)
     made.sort(key=_by_tick, reverse=True)
+    if watchers and (watch := watcher()) is not None:
+        watch.history_read(made)
     return made
 
 
@@ -113,15 +116,23 @@ def _ieee(x: Any) -> Any:
     return np.float64(x) if type(x) is float else x
 
 
-def pull_back(result: Value, seed: Any, record: bool = False) -> dict[Value, Any]:
-    """∂result/∂v, weighted by ``seed``, for every Value v behind ``result``; touches no ``.grad``."""
+def pull_back(
+    result: Value, seed: Any, record: bool = False, walk: Callable[..., Iterable[Value]] = straight_on
+) -> dict[Value, Any]:
+    """∂result/∂v, weighted by ``seed``, for every Value v behind ``result``; touches no ``.grad``.
+
+    ``walk`` goes along the history, and may stop on the way, as `with_stops` does.
+    """
     gradients = {result: seed}
-    for node in history(result):
+    nodes = history(result)
+    for node in walk(result, nodes, gradients):
         if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
             continue
         for x, d in contributions(node, gradients[node], record):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted
+    if watchers and (watch := watcher()) is not None:
+        watch.went_back(nodes, seed, gradients.get)
     return gradients
 
 
@@ -200,7 +211,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     seed = seed_of(self, seed)
     latest[0] = next_tick()
     if record:
-        for x, d in pull_back(self, seed, record).items():
+        for x, d in pull_back(self, seed, record, with_stops).items():
             if x.inputs:
                 x.grad = raw(d)
             else:
@@ -211,7 +222,17 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     nodes = history(self)
     for node in nodes:
         node.grad = None
-    accumulate(self, seed, seed)
+    if listened:
+        _walk_heard(self, nodes, seed)
+    else:
+        accumulate(self, seed, seed)
+        _walk(nodes)
+    if watchers and (watch := watcher()) is not None:
+        watch.went_back(nodes, seed, _grad)
+
+
+def _walk(nodes: Sequence[Value]) -> None:
+    """Hand the gradient of each of ``nodes`` on to its inputs."""
     for node in nodes:
         g = node.grad
         y = node._data
@@ -256,6 +277,25 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
             pass  # a float was divided by zero: `contributions` knows what is wanted
         for x, d in contributions(node, g):
             accumulate(x, d, g)
+
+
+def _walk_heard(result: Value, nodes: Sequence[Value], seed: Any) -> None:
+    """The same, with stops for listeners. They hear what this walk brings to a leaf, without what it had before."""
+    stops = Stops(result, nodes)
+    earlier = {leaf: leaf.grad for leaf in stops.leaves if leaf.grad is not None}
+    for leaf in earlier:
+        leaf.grad = None
+    try:
+        accumulate(result, seed, seed)
+        for stretch in stops.stretches(_grad, _set_grad):
+            _walk(stretch)
+    finally:
+        for leaf, g in earlier.items():
+            leaf.grad = g if leaf.grad is None else g + leaf.grad
+
+
+def _set_grad(x: Value, g: Any) -> None:
+    x.grad = g
 
 
 def seed_of(result: Value, seed: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.on_gradient import with_stops
 from tinygrad_wb.operations.arithmetic import positive
 from tinygrad_wb.operations.joining import stack
 from tinygrad_wb.operations.reductions import sum
@@ -51,7 +52,7 @@ class _Trace:
         """∂result/∂x, weighted by ``seed``; zeros where the result does not depend on x."""
         x = self.x
         with recording(True):
-            found = pull_back(self.result, seed, self.record) if type(self.result) is Value else {}
+            found = pull_back(self.result, seed, self.record, with_stops) if type(self.result) is Value else {}
             return self._told(found.get(x, 0.0 if x.shape == () else np.zeros(x.shape, x.dtype)))
 
     def value(self) -> Any:

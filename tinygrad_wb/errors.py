@@ -21,7 +21,7 @@ class ShapeError(ValueError):
 
 
 class StaleGraphError(RuntimeError):
-    """A leaf got new data after an operation had read the old: its gradient would be wrong."""
+    """What an operation had read got new data afterwards: its gradient would be wrong."""
 
 
 class GradientError(AssertionError):

@@ -16,6 +16,7 @@ import numpy as np
 from tinygrad_wb.flat import Together
 from tinygrad_wb.memory import keep_freed_memory
 from tinygrad_wb.operations.functions import sqrt
+from tinygrad_wb.recording import watcher, watchers
 from tinygrad_wb.value import Value, next_tick, raw
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
@@ -78,6 +79,8 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
+        if watchers and (watch := watcher()) is not None:
+            watch.about_to_step(self)
         gradients = [p.grad for p in self.parameters]
         # A compiled function keeps weights side by side, and gradients too: then one change does for all.
         whole = self._together.gradients(gradients)

@@ -1,4 +1,4 @@
-"""How a thread records: as usual, not at all (`no_grad`), with source lines, or a program to be replayed.
+"""How a thread records: as usual, not at all (`no_grad`), with source lines, watched, or a program to be replayed.
 
 Each unusual way is a table of the threads that are in it. All are empty nearly always, so that the hot path asks no
 thread for its name.
@@ -10,19 +10,32 @@ import contextlib
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import CodeType, FrameType
 
 __all__ = [
-    "Place", "Recorder", "ReplayError", "drawn", "inside", "is_recording", "no_grad", "observed", "outside", "paused",
-    "placing", "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "this_thread",
-    "tracing", "tracing_threads",
+    "Place", "Recorder", "ReplayError", "Watcher", "drawn", "inside", "is_recording", "no_grad", "observed", "outside",
+    "paused", "placing", "recorder", "recorders", "recording", "replayable", "source_lines", "this_place",
+    "this_thread", "tracing", "tracing_threads", "watcher", "watchers",
 ]  # fmt: skip
 
 this_thread = threading.get_ident
+
+
+@contextlib.contextmanager
+def _counted(table: dict[int, int]) -> Iterator[None]:
+    """Have this thread in ``table`` for the length of a ``with`` block; its blocks may end in any order."""
+    thread = this_thread()
+    table[thread] = table.get(thread, 0) + 1
+    try:
+        yield
+    finally:
+        table[thread] -= 1
+        if not table[thread]:
+            del table[thread]
 
 
 # -- not at all --------------------------------------------------------------------------------------------
@@ -62,21 +75,14 @@ def no_grad() -> contextlib._GeneratorContextManager[None]:
 
 # -- a function that is being differentiated ------------------------------------------------------------------
 
-tracing_threads: set[int] = set()
+tracing_threads: dict[int, int] = {}
 
 
 @contextlib.contextmanager
 def tracing() -> Iterator[None]:
     """Record in this thread for the length of a ``with`` block, and let no Value be turned into a float unawares."""
-    thread = this_thread()
-    outermost = thread not in tracing_threads
-    tracing_threads.add(thread)
-    try:
-        with recording(True):
-            yield
-    finally:
-        if outermost:
-            tracing_threads.discard(thread)
+    with _counted(tracing_threads), recording(True):
+        yield
 
 
 # -- with source lines ------------------------------------------------------------------------------------------
@@ -91,24 +97,16 @@ class Place(NamedTuple):
     instruction: int
 
 
-placing: set[int] = set()  # threads that remember places
+placing: dict[int, int] = {}  # threads that remember places
 
 
-@contextlib.contextmanager
-def source_lines() -> Iterator[None]:
+def source_lines() -> contextlib._GeneratorContextManager[None]:
     """Inside ``with wb.source_lines():`` every operation remembers the line that asked for it.
 
     Programs, pictures and the stepper then show ``file:line`` and the names of the variables. Compiled functions run as
     they are, so that their lines are seen. It costs time, so it is done only when asked for.
     """
-    thread = this_thread()
-    outermost = thread not in placing
-    placing.add(thread)
-    try:
-        yield
-    finally:
-        if outermost:
-            placing.discard(thread)
+    return _counted(placing)
 
 
 class _Inside(dict[str, bool]):
@@ -139,6 +137,33 @@ def this_place(frame_at: Callable[[int], Any] = sys._getframe) -> tuple[CodeType
     while inside[code.co_filename] and (caller := frame.f_back) is not None:
         frame, code = caller, caller.f_code
     return code, frame.f_lasti
+
+
+# -- watched ----------------------------------------------------------------------------------------------------
+
+
+class Watcher(Protocol):
+    """Who looks on while a thread computes; `debug.anomaly` has one. It may raise, and changes nothing."""
+
+    def computed(self, value: Any, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        """An operation made ``value``."""
+
+    def history_read(self, made: list[Any]) -> None:
+        """The history ``made`` is about to be walked."""
+
+    def went_back(self, made: list[Any], seed: Any, gradients: Callable[[Any], Any]) -> None:
+        """The history ``made`` was walked; ``gradients`` has what each Value got."""
+
+    def about_to_step(self, optimizer: Any) -> None:
+        """An optimizer is about to change its parameters."""
+
+
+watchers: dict[int, Watcher] = {}  # by thread; a watched thread remembers places too
+
+
+def watcher() -> Watcher | None:
+    """Who watches this thread."""
+    return watchers.get(this_thread()) if watchers else None
 
 
 # -- a program --------------------------------------------------------------------------------------------------

@@ -24,12 +24,15 @@ from tinygrad_wb.recording import (
     this_place,
     this_thread,
     tracing_threads,
+    watcher,
+    watchers,
 )  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import CodeType
 
+    from tinygrad_wb.on_gradient import Listener
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
 
@@ -55,7 +58,19 @@ class Value:
     (25.0, 20.0)
     """
 
-    __slots__ = ("__weakref__", "_data", "_place", "calls", "grad", "inputs", "name", "op", "options", "tick")
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_place",
+        "calls",
+        "grad",
+        "inputs",
+        "listeners",
+        "name",
+        "op",
+        "options",
+        "tick",
+    )
 
     _data: Any  # the engine reads this slot; `data` is the same thing for everyone else
     grad: Any  # ∂Loss/∂self; None means "not computed", never zero
@@ -64,6 +79,7 @@ class Value:
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
     calls: tuple[Any, ...]  # of the Modules that returned it, if an operation made it (nn/calls.py)
+    listeners: list[Listener]  # to its gradient; set only if there are any
     _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
@@ -212,6 +228,8 @@ class Value:
     if TYPE_CHECKING:
         # Attached by the rooms above: the operators and methods by `operations`, the rest by `backprop`.
         def backward(self, seed: Any = None, record: bool = False) -> None: ...
+        def on_gradient(self, f: Callable[[Any], Any]) -> Listener: ...
+        def breakpoint(self, when: Callable[[Any], Any] | None = None) -> Listener: ...
         def __add__(self, other: Any) -> Value: ...
         def __radd__(self, other: Any) -> Value: ...
         def __sub__(self, other: Any) -> Value: ...
@@ -374,12 +392,16 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = None
         value.inputs = ()
         value.options = NO_OPTIONS
+        if watchers and (watch := watcher()) is not None:
+            watch.computed(value, op, inputs, options)
     else:
         value.op = op
         value.inputs = inputs
         value.options = options
         if placing and this_thread() in placing:
             value._place = this_place()
+            if watchers and (watch := watcher()) is not None:
+                watch.computed(value, op, inputs, options)
     value.tick = next_tick()
     return value
 

@@ -1,1 +1,1 @@
-"""Debugging derivatives: one trace of a backward pass (`trace`), stepped, explained, shown in a terminal."""
+"""Debugging derivatives: a backward pass stepped and explained, and where it went wrong."""

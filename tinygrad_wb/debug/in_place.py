@@ -1,0 +1,98 @@
+"""Arrays that were changed in place after an operation had read them: a copy of each, and a look before going back."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from typing import Any
+
+import numpy as np
+
+from tinygrad_wb.debug.report import Called, at_index, labelled, names_of, origin, user_frame, where_rows
+from tinygrad_wb.debug.rules import number, where
+from tinygrad_wb.errors import StaleGraphError
+from tinygrad_wb.program.names import variables_in
+from tinygrad_wb.value import Value
+
+__all__ = ["Copies"]
+
+# What an operation read or made: the number of the input, the name of the option or RESULT; who holds the array (None
+# for the result, which would hold itself); the array; and what was in it.
+Kept = tuple[Any, Any, Any, Any]
+
+
+class Copies:
+    """What each operation read and made, as it was then; kept as long as its Value is alive."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Any, list[Kept]]] = {}  # by identity: Values compare by their data
+
+    def __contains__(self, value: Value) -> bool:
+        return id(value) in self._kept
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, value: Value) -> None:
+        """Copy what an operation read and made; the results of the block's own operations were when they were made."""
+        kept: list[Kept] = []
+        if value.op is not None:
+            known = self._kept
+            for i, x in enumerate(value.inputs):
+                array = x._data if type(x) is Value else x
+                if type(array) is np.ndarray and not (type(x) is Value and x.inputs and id(x) in known):
+                    kept.append((i, x, array, array.tobytes()))
+            for name, option in value.options.items():
+                if name != "shared" and isinstance(option, (np.ndarray, list, tuple)):
+                    kept.append((name, option, option, _contents(option)))
+            if type(value._data) is np.ndarray:
+                kept.append((RESULT, None, value._data, value._data.tobytes()))
+        key = id(value)
+        self._kept[key] = weakref.ref(value, functools.partial(self._kept.pop, key)), kept
+
+    def check(self, made: list[Value]) -> None:
+        """Raise `StaleGraphError` where an array is no longer what an operation of ``made`` read."""
+        for node in reversed(made):
+            for kept in self._kept.get(id(node), (None, ()))[1]:
+                if _contents(kept[2]) != kept[3]:
+                    raise _changed(node, kept, made)
+
+
+RESULT = "result"
+
+
+def _contents(x: Any) -> Any:
+    """All that an array, or a list or tuple with arrays in it, holds now."""
+    if type(x) is np.ndarray:
+        return x.tobytes()
+    return tuple(map(_contents, x)) if isinstance(x, (list, tuple)) else x
+
+
+def _bits(array: Any) -> Any:
+    """The bytes of each number: NaN equals NaN, and -0 is not 0."""
+    return np.ascontiguousarray(array).view(np.uint8).reshape(*array.shape, array.itemsize)
+
+
+def _changed(node: Value, kept: Kept, made: list[Value]) -> StaleGraphError:
+    op: Any = node.op
+    part, holder, array, copy = kept
+    called = Called(variables_in(user_frame()))
+    if part is RESULT:
+        what = labelled("its result", called(node))
+    else:
+        what = (
+            f"its option {part}"
+            if type(part) is str
+            else labelled(f"its input {names_of(op, node.inputs)[part]}", called(holder))
+        )
+    at = ""
+    if type(array) is np.ndarray:
+        before = np.frombuffer(copy, array.dtype).reshape(array.shape)
+        index, count = where((_bits(array) != _bits(before)).any(axis=-1))
+        at = f" ({count:,} of {array.size:,} numbers, first {at_index(index).strip()}: "
+        at += f"it was {number(before[index])}, it is {number(array[index])})"
+    told = "".join(f"\n  {label}  {text}" for label, text in where_rows(*origin(node, made)))
+    return StaleGraphError(
+        f"backward() through {op.name}: {what} was changed in place after the operation had read it{at}, so the "
+        f"gradient would be wrong.{told}\nMake a new array instead (x = x + 1, not x += 1), or give each pass a copy"
+    )
