@@ -557,7 +557,7 @@ def test_an_array_changed_in_place_is_told(change, what, back):
 
 OPTIONS = {
     "index array": (np.array([0, 2]), lambda v, i: v[i]),
-    "index list": ([0, 2], wb.operations.shaping.getitem),
+    "index list": ([0, 2], wb.operations.indexing.getitem),
     "mask": (np.array([True, False, True]), lambda v, i: v[i]),
     "arrays in a tuple": ((np.array([0, 2]),), lambda v, i: v[i]),
     "condition": (np.array([True, False, True]), lambda v, i: wb.where(i, v, 0.0)),

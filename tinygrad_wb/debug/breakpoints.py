@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.debug.report import user_frame
+from tinygrad_wb.debug.stepper import Stepper
+from tinygrad_wb.debug.terminal import Session, kept
 from tinygrad_wb.on_gradient import Listener
 
 if TYPE_CHECKING:
@@ -32,22 +33,19 @@ def breakpoint(self: Value, when: Callable[[Any], Any] | None = None) -> Listene
 
 def _stop(loss: Value, value: Value, gradient: Any) -> None:
     chosen = "PYTHONBREAKPOINT" in os.environ or sys.breakpointhook is not sys.__breakpointhook__
-    if chosen or not _in_stepper(loss, value):
+    if chosen:
         sys.breakpointhook()  # noqa: T100 - it is what was asked for
+    else:
+        _in_stepper(loss, value)
     # backward() goes on when the debugger does
 
 
-def _in_stepper(loss: Value, value: Value) -> bool:
-    """Stop in the stepper, after the step that made the gradient of ``value`` complete; whether there is a stepper."""
-    try:
-        stepper, terminal = map(importlib.import_module, ("tinygrad_wb.debug.stepper", "tinygrad_wb.debug.terminal"))
-    except ModuleNotFoundError:
-        return False
-    steps = stepper.Stepper(loss, loss.grad)
-    complete = max((i for i, step in enumerate(steps, 1) if step.input is value), default=0)
-    steps.go_to(complete)
-    session = terminal.Session(steps, user_frame(), terminal.kept)
+def _in_stepper(loss: Value, value: Value) -> None:
+    """Stop in the stepper, after the step that made the gradient of ``value`` complete."""
+    stepper = Stepper(loss, loss.grad)
+    complete = max((i for i, step in enumerate(stepper, 1) if step.input is value), default=0)
+    stepper.go_to(complete)
+    session = Session(stepper, user_frame(), kept)
     session.interact()
     if session.quitting:
         raise SystemExit(0)
-    return True
