@@ -24,7 +24,7 @@ FLOORS = {
     "errors": 1, "memory": 1, "recording": 1, "value": 1, "operation": 1, "operations": 1,
     "backprop": 2, "derivatives": 2, "check_gradients": 2,
     "nn": 3, "flat": 3, "optimizers": 3, "schedules": 3, "training": 3, "datasets": 3,
-    "program": 4,
+    "program": 4, "saving": 4,
     "draw": 5, "debug": 5,
     "doctor": 6, "__main__": 6,
 }  # fmt: skip

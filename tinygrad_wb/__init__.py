@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_wb import datasets
 from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
-from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
+from tinygrad_wb.errors import GradientError, LoadError, ShapeError, StaleGraphError
 from tinygrad_wb.nn import MLP, Activation, Dense, Dropout, Module, Sequential
 from tinygrad_wb.operations.arithmetic import *
 from tinygrad_wb.operations.functions import *
@@ -28,10 +28,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
+    from tinygrad_wb.saving import Checkpoint, load, save
 
-# Programs and drawing are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Programs, drawing and saving are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
+    **dict.fromkeys(("Checkpoint", "load", "save"), "tinygrad_wb.saving"),
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 
