@@ -28,12 +28,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
-    from tinygrad_wb.saving import Checkpoint, load, save
+    from tinygrad_wb.saving import Checkpoint, from_keras, from_torch, load, save, to_keras, to_torch
 
 # Programs, drawing and saving are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
-    **dict.fromkeys(("Checkpoint", "load", "save"), "tinygrad_wb.saving"),
+    "Checkpoint": "tinygrad_wb.saving", "load": "tinygrad_wb.saving", "save": "tinygrad_wb.saving",
+    "from_torch": "tinygrad_wb.saving", "to_torch": "tinygrad_wb.saving",
+    "from_keras": "tinygrad_wb.saving", "to_keras": "tinygrad_wb.saving",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 

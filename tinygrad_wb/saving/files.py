@@ -13,9 +13,9 @@ import numpy as np
 from tinygrad_wb.errors import LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Entry", "File", "entry_of", "replaced", "written"]
+__all__ = ["Entry", "File", "entry_of", "reading", "replaced", "written"]
 
 DTYPES = {  # safetensors' words for them
     "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
@@ -29,9 +29,7 @@ def _library() -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
-        raise ImportError(
-            'saving and loading needs safetensors: python -m pip install "tinygrad_wb[save]"'
-        ) from error
+        raise ImportError('saving and loading needs safetensors: python -m pip install "tinygrad_wb[save]"') from error
     return safetensors
 
 
@@ -89,6 +87,17 @@ def entry_of(x: Any) -> Entry:
     return Entry(np.shape(x), np.asarray(x).dtype.name)
 
 
+@contextlib.contextmanager
+def reading(path: Any, format: str) -> Iterator[None]:
+    """Inside the block every error is a ``LoadError``: what a damaged file makes a library raise, nobody knows."""
+    try:
+        yield
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(f"{path} is no whole {format} file ({error!s:.200}); nothing was changed") from error
+
+
 class File(contextlib.AbstractContextManager["File"]):
     """A file of named arrays, open for reading: ``entries`` tells what is there, ``metadata`` its texts by name.
 
@@ -100,7 +109,7 @@ class File(contextlib.AbstractContextManager["File"]):
         safetensors = _library()
         if not self.path.exists():
             raise FileNotFoundError(f"load: there is no file {str(path)!r}")
-        with self._damage():
+        with reading(self.path, "safetensors"):
             self._file = safetensors.safe_open(os.fspath(path), "numpy", backend="pread")
             self.metadata: dict[str, str] = dict(self._file.metadata() or {})
             self.entries = {name: self._entry(name) for name in self._file.keys()}  # noqa: SIM118 - it is no mapping
@@ -110,15 +119,8 @@ class File(contextlib.AbstractContextManager["File"]):
         return Entry(tuple(found.get_shape()), DTYPES.get(found.get_dtype(), found.get_dtype()))
 
     def array(self, name: str) -> Any:
-        with self._damage():
+        with reading(self.path, "safetensors"):
             return self._file.get_tensor(name)
-
-    @contextlib.contextmanager
-    def _damage(self) -> Any:
-        try:
-            yield
-        except Exception as error:
-            raise LoadError(f"{self.path} is no whole safetensors file ({str(error):.200}); nothing was changed") from error
 
     def __exit__(self, *error: object) -> None:
         self._file.__exit__(None, None, None)

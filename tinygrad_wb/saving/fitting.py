@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.errors import LoadError
-from tinygrad_wb.saving.files import Entry, entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+
+    from tinygrad_wb.saving.files import Entry
 
 __all__ = ["Fitting"]
 
@@ -33,7 +34,7 @@ class Fitting:
         self.problems.append(text)
 
     def take(self, name: str, wanted: Entry, write: Callable[[Any], Any], casting: bool = False) -> None:
-        """The array ``name`` goes to ``write``, if it is as ``wanted``; with ``casting``, of any floating-point type."""
+        """The array ``name`` goes to ``write``, if it is as ``wanted``; with ``casting``, of any floating type."""
         self.taken[name] = write
         found = self.entries.get(name)
         if found is None:

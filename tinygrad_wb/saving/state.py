@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from numpy.random import Generator
 
 from tinygrad_wb.errors import LoadError
 from tinygrad_wb.nn.module import Module
@@ -33,17 +33,17 @@ COUNT = 2**53  # no whole number in a state is as large as that
 
 def save(
     model: Module, path: str | os.PathLike[str], optimizer: Optimizer | None = None,
-    rng: np.random.Generator | None = None, notes: Any = None,
+    rng: Generator | None = None, notes: Any = None,
 ) -> Path:  # fmt: skip
     """Write a model's parameters, and what else its modules keep, to a safetensors file, and return the path.
 
     With its ``optimizer``, the file has what training needs to go on: the optimizer's memory, settings and count of
     steps, and where the model's random generators stand (those that a Module holds, as `Dropout` does). Your own
-    ``rng``, and ``notes`` (anything that JSON can say), are kept if you give them; `fit` does all this with `Checkpoint`.
+    ``rng``, and ``notes`` (anything that JSON can say), are kept if you give them. For `fit`, see `Checkpoint`.
 
-    A crash at any moment leaves the old file or the new one, whole; one of the process may leave a file ``….unfinished``
-    beside it. Arrays are named by their paths, as in `named_parameters`, what belongs to training by ``training/…``.
-    Needs ``[save]``.
+    A crash at any moment leaves the old file or the new one, whole (and perhaps a file ``….unfinished`` beside it).
+    Arrays are named by their paths, as in `named_parameters`, what belongs to training by ``training/…``. Needs
+    ``[save]``.
 
     >>> import tempfile, pathlib, tinygrad_wb as wb
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
@@ -54,40 +54,44 @@ def save(
     >>> bool((other[0].weight.data == model[0].weight.data).all())
     True
     """
-    return save_training(path, _module("save", model), optimizer, {} if rng is None else {RNG: rng}, notes, {})
+    model = _checked("save", model, optimizer, rng)
+    return save_training(path, model, optimizer, {} if rng is None else {RNG: rng}, notes, {})
 
 
 def load(
     model: Module, path: str | os.PathLike[str], optimizer: Optimizer | None = None,
-    rng: np.random.Generator | None = None,
+    rng: Generator | None = None,
 ) -> Any:  # fmt: skip
     """Take a model's numbers from a file that `save` or `Checkpoint` wrote, and return its ``notes``.
 
     Names, shapes and dtypes must be the model's own. With its ``optimizer`` (and ``rng``), training goes on as if it
     had never stopped: the optimizer has the file's memory, settings and count of steps, and so a schedule goes on
-    where it was; a number as learning rate is the file's. Arrays are written in place, and graphs from before are stale.
+    where it was; a number as learning rate is the file's. Arrays are written in place; older graphs are stale then.
 
     ``LoadError`` lists everything that does not fit; nothing is changed then. A file is only ever read as numbers and
     JSON: whatever is in it, nothing of it is run. Needs ``[save]``.
     """
-    return load_training(path, _module("load", model), optimizer, {} if rng is None else {RNG: rng})
+    model = _checked("load", model, optimizer, rng)
+    return load_training(path, model, optimizer, {} if rng is None else {RNG: rng})
 
 
-def _module(call: str, model: Any) -> Module:
+def _checked(call: str, model: Any, optimizer: Any, rng: Any) -> Module:
+    """The model, or ``TypeError`` if one of these is something else."""
     found = inspect.unwrap(model)  # a compiled model is one
-    if not isinstance(found, Module):
-        raise TypeError(f"{call}: a model is wanted, a Module such as wb.MLP(…), got {model!r:.80}")
-    return found
+    for what, x, kind in (("model", found, Module), ("optimizer", optimizer, Optimizer), ("rng", rng, Generator)):
+        if not isinstance(x, kind) and (x is not None or what == "model"):
+            raise TypeError(f"{call}: {what} must be a {kind.__name__}, got {x!r:.80}")
+    return found  # type: ignore[no-any-return]
 
 
-# -- the whole of it ---------------------------------------------------------------------------------------------------
+# -- the whole of it -------------------------------------------------------------------------------------------------
 
 
 def save_training(
     path: str | os.PathLike[str],
     model: Any,
     optimizer: Optimizer | None,
-    generators: Mapping[str, np.random.Generator],
+    generators: Mapping[str, Generator],
     notes: Any,
     arrays: Mapping[str, Any],
 ) -> Path:
@@ -112,7 +116,7 @@ def load_training(
     path: str | os.PathLike[str],
     model: Any,
     optimizer: Optimizer | None,
-    generators: Mapping[str, np.random.Generator],
+    generators: Mapping[str, Generator],
     more: Callable[[Fitting, Any], None] | None = None,
 ) -> Any:
     """`load`, with ``generators`` by name; ``more`` is told the `Fitting` and the notes, to fit further arrays."""
@@ -155,13 +159,13 @@ def _told(file: File) -> dict[str, Any]:
     try:
         told = json.loads(file.metadata.get("tinygrad_wb", "{}"))
     except (ValueError, RecursionError) as error:
-        raise LoadError(f"{file.path} has metadata that is no JSON ({str(error):.200}); nothing was changed") from error
+        raise LoadError(f"{file.path} has metadata that is no JSON ({error!s:.200}); nothing was changed") from error
     if not isinstance(told, dict):
         raise LoadError(f"{file.path} has metadata that is no dictionary; nothing was changed")
     return told
 
 
-# -- the optimizer ------------------------------------------------------------------------------------------------------
+# -- the optimizer ---------------------------------------------------------------------------------------------------
 
 
 def _names(slots: Mapping[str, Slot], optimizer: Optimizer) -> list[str]:
@@ -221,7 +225,9 @@ def _fit_optimizer(fitting: Fitting, told: Any, slots: Mapping[str, Slot], optim
         if name not in slots:
             fitting.take(f"{TRAINING}parameter/{name}", entry_of(p.data), Slot(p, "data").write)
     _fit_memory(fitting, _names(slots, optimizer), optimizer)
-    fitting.refuse_others([name for name in fitting.entries if name.startswith((f"{TRAINING}memory/", f"{TRAINING}par"))])
+    fitting.refuse_others(
+        [name for name in fitting.entries if name.startswith((f"{TRAINING}memory/", f"{TRAINING}par"))]
+    )
 
 
 def _could_be(x: Any, like: Any) -> bool:
@@ -240,22 +246,25 @@ def _fit_memory(fitting: Fitting, names: list[str], optimizer: Optimizer) -> Non
         return
     for begin, p, memory in zip(begins, optimizer.parameters, fresh, strict=True):
         for word in words:
-            # A scalar's memory is NumPy's number, as `step` makes it: Python's would raise at a division by zero.
-            fitting.take(begin + word, entry_of(p.data), lambda a, m=memory, w=word: m.update({w: a[()]}))
+            fitting.take(begin + word, entry_of(p.data), partial(_remember, memory, word))
 
-    def remember() -> None:
+    def hand_over() -> None:
         optimizer.separate()
         for memory, new in zip(optimizer.memory, fresh, strict=True):
             memory.clear()
             memory.update(new)
 
-    fitting.then(remember)
+    fitting.then(hand_over)
 
 
-# -- random generators ----------------------------------------------------------------------------------------------------
+def _remember(memory: dict[str, Any], word: str, array: Any) -> None:
+    memory[word] = array[()]  # of a scalar NumPy's number, as `step` makes it
 
 
-def _fit_generators(fitting: Fitting, told: Any, generators: Mapping[str, np.random.Generator]) -> None:
+# -- random generators -----------------------------------------------------------------------------------------------
+
+
+def _fit_generators(fitting: Fitting, told: Any, generators: Mapping[str, Generator]) -> None:
     states = told if isinstance(told, dict) else {}
     for name, generator in generators.items():
         if name not in states:
@@ -264,4 +273,4 @@ def _fit_generators(fitting: Fitting, told: Any, generators: Mapping[str, np.ran
             kind = type(generator.bit_generator).__name__
             fitting.problem(f"the state of the random generator {name!r} is none of a {kind}")
         else:
-            fitting.then(lambda g=generator, state=states[name]: put(g, state))
+            fitting.then(partial(put, generator, states[name]))
