@@ -67,6 +67,8 @@ def load(
     Names, shapes and dtypes must be the model's own. With its ``optimizer`` (and ``rng``), training goes on as if it
     had never stopped: the optimizer has the file's memory, settings and count of steps, and so a schedule goes on
     where it was; a number as learning rate is the file's. Arrays are written in place; older graphs are stale then.
+    The numbers that follow are the same bit for bit, if a function that you compiled was called three times before:
+    what is recorded may be rounded otherwise than what is replayed (`fit` sees to that itself).
 
     ``LoadError`` lists everything that does not fit; nothing is changed then. A file is only ever read as numbers and
     JSON: whatever is in it, nothing of it is run. Needs ``[save]``.
