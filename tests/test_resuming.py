@@ -174,7 +174,7 @@ def test_early_stopping_goes_on(tmp_path, restore_best, checkpoint_first):
         return wb.EarlyStopping("val_loss", patience=2, restore_best=restore_best)
 
     def optimizer(parameters):
-        return wb.SGD(parameters, 3.0)  # so much that the loss goes up and down
+        return wb.SGD(parameters, 1.0)  # so much that the loss goes up and down
 
     path = tmp_path / "training"
     whole = train(optimizer, 30, callbacks=[patience()])
