@@ -38,7 +38,7 @@ def train(hidden, activation, learning_rate, seed=0):
 
 
 def sweep(settings):
-    """`train` with every combination of settings, in parallel: (combination, history, model) of each, the best first."""
+    """`train` with every combination, in parallel: (combination, history, model) of each, the best first."""
     try:
         import joblib
     except ImportError as error:

@@ -135,7 +135,9 @@ def other_metadata(whole, dice):
     header, data = parts(whole)
     told = json.loads(header["__metadata__"]["tinygrad_wb"])
     if dice.random() < 0.1:
-        header["__metadata__"]["tinygrad_wb"] = dice.choice(["", "{", "[" * 5000, "9" * 5000, "null", "[]", '"x"', "NaN"])
+        header["__metadata__"]["tinygrad_wb"] = dice.choice(
+            ["", "{", "[" * 5000, "9" * 5000, "null", "[]", '"x"', "NaN"]
+        )
         return joined(header, data)
     holder, key = {"it": told}, "it"
     while isinstance(holder[key], (dict, list)) and holder[key] and dice.random() < 0.8:
@@ -153,14 +155,30 @@ def other_metadata(whole, dice):
     return joined(header, data)
 
 
-DAMAGE = [flipped, flipped, cut, longer, spliced, other_length, noise, other_header, other_header, other_metadata, other_metadata]
+DAMAGE = [
+    flipped,
+    flipped,
+    cut,
+    longer,
+    spliced,
+    other_length,
+    noise,
+    other_header,
+    other_header,
+    other_metadata,
+    other_metadata,
+]
 
 
 def damaged(whole, number):
     """File number so-and-so."""
     dice = random.Random(number)
     content = dice.choice(DAMAGE)(whole, dice)
-    return dice.choice(DAMAGE)(content, dice) if dice.random() < 0.1 and len(content) > 16 and readable(content) else content
+    return (
+        dice.choice(DAMAGE)(content, dice)
+        if dice.random() < 0.1 and len(content) > 16 and readable(content)
+        else content
+    )
 
 
 def readable(content):
@@ -199,15 +217,17 @@ class Trial:
             else:
                 wb.load(self.model, self.path)
         except wb.LoadError as error:
-            self.refused += 1
-            assert len(str(error)) < 20_000, f"{number}: the error is {len(str(error))} letters long"
-            assert everything(self.model, self.optimizer, self.rng) == self.before, f"{number}: something has changed"
-            return
+            refusal = str(error)
         except BaseException as error:
             raise AssertionError(f"{number}: {error!r}") from error
-        self.loaded += 1
-        self._check(number)
-        self.fresh()
+        else:
+            self.loaded += 1
+            self._check(number)
+            self.fresh()
+            return
+        self.refused += 1
+        assert len(refusal) < 20_000, f"{number}: the error is {len(refusal)} letters long"
+        assert everything(self.model, self.optimizer, self.rng) == self.before, f"{number}: something has changed"
 
     def _check(self, number):
         """What was taken is what stands in the file, as the library itself reads it."""

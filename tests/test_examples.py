@@ -109,7 +109,9 @@ def test_sweep(tmp_path):
     pytest.importorskip("joblib", reason="joblib is not installed; sweep.py sends its work out by it")
     out = run("sweep.py", tmp_path)
     rows = re.findall(
-        r"loss (\d\.\d+), accuracy +(\d+\.\d)%: hidden (\[.*\]), activation (\w+), learning_rate (\S+)$", out, re.MULTILINE
+        r"loss (\d\.\d+), accuracy +(\d+\.\d)%: hidden (\[.*\]), activation (\w+), learning_rate (\S+)$",
+        out,
+        re.MULTILINE,
     )
     assert out.startswith(f"{len(rows)} networks"), out
     assert len({row[2:] for row in rows}) == 3 * 2 * 2, "every combination once"

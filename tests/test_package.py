@@ -129,7 +129,20 @@ def test_no_circles():
 
 # -- loading --------------------------------------------------------------------------------------------------------
 
-HEAVY = ["matplotlib", "graphviz", "pygraphviz", "tqdm", "IPython", "torch", "scipy", "pandas", "unittest"]
+HEAVY = [
+    "safetensors",
+    "h5py",
+    "joblib",
+    "matplotlib",
+    "graphviz",
+    "pygraphviz",
+    "tqdm",
+    "IPython",
+    "torch",
+    "scipy",
+    "pandas",
+    "unittest",
+]
 
 
 def run_python(code):
@@ -153,7 +166,7 @@ def test_import_loads_nothing_heavier_than_numpy():
 def test_import_loads_no_floor_above_the_third():
     code = (
         "import sys; import tinygrad_wb; "
-        "print([n for n in sys.modules if n.startswith(('tinygrad_wb.draw', 'tinygrad_wb.debug', 'tinygrad_wb.__main__'))])"
+        "print([n for n in sys.modules if n.startswith(('tinygrad_wb.draw', 'tinygrad_wb.saving', 'tinygrad_wb.__main__', 'tinygrad_wb.debug'))])"
     )
     assert run_python(code) == "[]\n"
 
@@ -203,6 +216,13 @@ SIGNATURES = {
     "AdamW": "(parameters, learning_rate=0.001)",
     "RMSprop": "(parameters, learning_rate=0.01)",
     "Adagrad": "(parameters, learning_rate=0.01)",
+    "save": "(model, path, optimizer=None, rng=None, notes=None)",
+    "load": "(model, path, optimizer=None, rng=None)",
+    "Checkpoint": "(path, every=1)",
+    "from_torch": "(model, state_dict)",
+    "to_torch": "(model)",
+    "from_keras": "(model, path)",
+    "to_keras": "(model, path)",
     "fit": (
         "(model, x, y, *, loss, optimizer, epochs=1, batch_size=32, validation=None, metrics=(), callbacks=(), "
         "seed=None, progress=True)"
@@ -243,8 +263,8 @@ log log1p log_softmax logsumexp matmul max maximum mean mean_squared_error min m
 reshape sigmoid silu sin softmax softplus sqrt square stack subtract sum tanh transpose var where
 """.split()
 OTHERS = """
-Activation Callback CosineDecay EarlyStopping GradientError History Module Optimizer ShapeError StaleGraphError StepDecay
-WarmUp datasets draw evaluate
+Activation Callback Checkpoint CosineDecay EarlyStopping GradientError History LoadError Module Optimizer ShapeError
+StaleGraphError StepDecay WarmUp datasets draw evaluate from_keras from_torch load save to_keras to_torch
 """.split()
 
 

@@ -36,7 +36,14 @@ def elsewhere(code, thing, tmp_path):
         f"with open({str(path)!r}, 'wb') as file:\n    pickle.dump(result, file)"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(wb.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], env=env, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     return pickle.loads(path.read_bytes())
 
@@ -153,10 +160,21 @@ def test_a_history_elsewhere(history, tmp_path):
 def test_callbacks_and_their_state():
     stopping = wb.EarlyStopping("loss", patience=3)
     model = wb.MLP(2, [4], 2, seed=0)
-    wb.fit(model, X, Y, loss="cross_entropy", optimizer=wb.SGD(model.parameters()), epochs=2, callbacks=[stopping], progress=False)
+    wb.fit(
+        model,
+        X,
+        Y,
+        loss="cross_entropy",
+        optimizer=wb.SGD(model.parameters()),
+        epochs=2,
+        callbacks=[stopping],
+        progress=False,
+    )
     other = pickle.loads(pickle.dumps(stopping))
     assert (other.best, other.best_epoch) == (stopping.best, stopping.best_epoch)
-    assert [np.asarray(w.data).tolist() for w in other.weights] == [np.asarray(w.data).tolist() for w in stopping.weights]
+    assert [np.asarray(w.data).tolist() for w in other.weights] == [
+        np.asarray(w.data).tolist() for w in stopping.weights
+    ]
 
 
 # -- programs -----------------------------------------------------------------------------------------------------------------

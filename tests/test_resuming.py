@@ -20,7 +20,9 @@ def subclasses(kind):
     return {found for direct in kind.__subclasses__() for found in {direct, *subclasses(direct)}}
 
 
-OPTIMIZERS = {kind.__name__: kind for kind in subclasses(optimizers.Optimizer) if kind.__module__ == optimizers.__name__}
+OPTIMIZERS = {
+    kind.__name__: kind for kind in subclasses(optimizers.Optimizer) if kind.__module__ == optimizers.__name__
+}
 SETTINGS = {  # so that everything is remembered that can be
     "SGD": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "clip_norm": 0.1},
     "RMSprop": {"momentum": 0.5},
@@ -113,7 +115,7 @@ def test_resumed_in_other_dtypes(tmp_path, dtype):
 def test_every_part_is_needed(tmp_path):
     """What the comparison is worth: without any one part of the file, the numbers are others."""
     path = tmp_path / "training"
-    model, optimizer, _ = train(wb.Adam, 2, callbacks=[wb.Checkpoint(path)])
+    train(wb.Adam, 2, callbacks=[wb.Checkpoint(path)])
     whole = told(train(wb.Adam, EPOCHS))
 
     class Forgetful(wb.Callback):
@@ -235,7 +237,9 @@ def test_the_weights_can_be_loaded_alone(tmp_path):
     model, _, _ = train(wb.Adam, 2, callbacks=[wb.Checkpoint(path)])
     other = Net()
     assert wb.load(other, path) == {"epoch": 2, "stop": False}
-    assert [p.data.tobytes() for p in other.parameters() if p.shape] == [p.data.tobytes() for p in model.parameters() if p.shape]
+    assert [p.data.tobytes() for p in other.parameters() if p.shape] == [
+        p.data.tobytes() for p in model.parameters() if p.shape
+    ]
 
 
 def test_a_model_that_is_a_function(tmp_path):
@@ -245,7 +249,17 @@ def test_a_model_that_is_a_function(tmp_path):
     def run(epochs, **more):
         w, b = wb.Value(np.full((2, 2), 0.1)), wb.Value(0.5)
         optimizer = wb.Adam([w, b], 0.1)
-        wb.fit(lambda x: x @ w + b, X, Y, loss="cross_entropy", optimizer=optimizer, epochs=epochs, seed=1, progress=False, **more)
+        wb.fit(
+            lambda x: x @ w + b,
+            X,
+            Y,
+            loss="cross_entropy",
+            optimizer=optimizer,
+            epochs=epochs,
+            seed=1,
+            progress=False,
+            **more,
+        )
         return w.data.tobytes(), b.data
 
     run(2, callbacks=[wb.Checkpoint(path)])
@@ -291,8 +305,11 @@ def test_a_loop_of_ones_own(tmp_path, kind, compile):
         model = Net()
         rng = np.random.Generator(getattr(np.random, kind)(7))
         model.drop.rng = np.random.Generator(getattr(np.random, kind)(8))
-        loss_of = (lambda f: wb.compile(f) if compile else f)(lambda x, y: wb.cross_entropy(model(x), y))
-        return model, wb.Adam(model.parameters(), wb.WarmUp(4, 0.1)), rng, loss_of
+
+        def loss_of(x, y):
+            return wb.cross_entropy(model(x), y)
+
+        return model, wb.Adam(model.parameters(), wb.WarmUp(4, 0.1)), rng, wb.compile(loss_of) if compile else loss_of
 
     def steps(model, optimizer, rng, loss_of, count):
         for _ in range(count):

@@ -36,7 +36,9 @@ class Slot(NamedTuple):
         An array stays where it is, so that parameters that stand side by side go on doing so. Assigning it tells a
         Value or a Module that it has changed.
         """
-        old = self.read()
-        if type(old) is np.ndarray:
-            old[...] = new
-        setattr(self.owner, self.name, old if type(old) is np.ndarray else type(old)(new.item()))
+        now = self.read()
+        if type(now) is np.ndarray and now.flags.writeable:
+            now[...] = new
+        else:
+            now = new.astype(now.dtype) if type(now) is np.ndarray else type(now)(new.item())
+        setattr(self.owner, self.name, now)

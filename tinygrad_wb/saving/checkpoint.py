@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.saving.files import Entry, entry_of
-from tinygrad_wb.saving.state import COUNT, RNG, TRAINING, load_training, save_training
+from tinygrad_wb.saving.files import TRAINING, Entry, entry_of
+from tinygrad_wb.saving.optimizing import COUNT
+from tinygrad_wb.saving.state import RNG, load_training, save_training
 from tinygrad_wb.training.callbacks import Callback
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tinygrad_wb.errors import LoadError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Entry", "File", "entry_of", "reading", "replaced", "written"]
+__all__ = ["TRAINING", "Entry", "File", "entry_of", "reading", "replaced", "written"]
 
 DTYPES = {  # safetensors' words for them
     "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
@@ -23,6 +23,7 @@ DTYPES = {  # safetensors' words for them
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
 }  # fmt: skip
 RESERVED = "__metadata__"  # a name that the format has for itself
+TRAINING = "training/"  # what names of arrays begin with that are not the model's own
 
 
 def _library() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 from tinygrad_wb.nn.module import Module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["fits", "generators_in", "put", "standing"]
+    from tinygrad_wb.saving.fitting import Fitting
+
+__all__ = ["fit_generators", "generators_in", "standing"]
 
 # The largest that a number in a state may be, where it is not a word of 64 bits: an index beyond its array would have
 # NumPy read memory that is not its own.
@@ -45,7 +48,7 @@ def _plain(x: Any) -> Any:
     return x.tolist() if isinstance(x, np.ndarray) else x if isinstance(x, str) else int(x)
 
 
-def fits(state: Any, generator: np.random.Generator) -> bool:
+def _could_be(state: Any, generator: np.random.Generator) -> bool:
     """Whether ``state`` is one that the generator could have come to."""
     like = standing(generator)
     return _fits(state, like, like["bit_generator"])
@@ -63,6 +66,19 @@ def _fits(new: Any, like: Any, path: str) -> bool:
     return bool(0 <= new <= LIMITS.get(path, LIMITS.get(path.rpartition(".")[2], 2**64 - 1)))
 
 
-def put(generator: np.random.Generator, state: Any) -> None:
-    """Let a generator go on from ``state``, which `fits`."""
+def _put(generator: np.random.Generator, state: Any) -> None:
+    """Let a generator go on from ``state``, that it `_could_be` in."""
     generator.bit_generator.state = state
+
+
+def fit_generators(fitting: Fitting, told: Any, generators: Mapping[str, np.random.Generator]) -> None:
+    """Let each generator go on from the state that the file tells of it."""
+    states = told if isinstance(told, dict) else {}
+    for name, generator in generators.items():
+        if name not in states:
+            fitting.problem(f"the state of the random generator {name!r} is missing")
+        elif not _could_be(states[name], generator):
+            kind = type(generator.bit_generator).__name__
+            fitting.problem(f"the state of the random generator {name!r} is none of a {kind}")
+        else:
+            fitting.then(partial(_put, generator, states[name]))
