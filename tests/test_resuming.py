@@ -359,6 +359,28 @@ def test_saving_does_not_disturb_training(tmp_path):
     assert runs[0] == runs[1]
 
 
+def test_a_clipped_step_is_the_same_however_parameters_stand_in_memory():
+    """Side by side, as a compiled function puts them, or apart, as they are after a file was loaded."""
+    for seed in range(10):
+        model = wb.MLP(2, [16, 16], 2, activation="tanh", seed=seed)
+        optimizer = wb.SGD(model.parameters(), 0.1, clip_norm=0.01)
+        loss_of = wb.compile(lambda x, model=model: wb.cross_entropy(model(x), Y))
+        for _ in range(8):
+            loss = loss_of(X)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert len({id(p.data.base) for p in model.parameters()}) == 1, "they stand side by side"
+        optimizer.zero_grad()
+        loss_of(X).backward()
+        apart = [wb.Value(p.data) for p in model.parameters()]
+        for p, alone in zip(model.parameters(), apart, strict=True):
+            alone.grad = p.grad.copy()
+        optimizer.step()
+        wb.SGD(apart, 0.1, clip_norm=0.01).step()
+        assert [p.data.tobytes() for p in model.parameters()] == [p.data.tobytes() for p in apart]
+
+
 def test_resume_is_documented():
     assert "resume" in inspect.signature(wb.fit).parameters
     assert "resume" in wb.fit.__doc__

@@ -305,6 +305,24 @@ def test_a_compiled_model_is_its_model(path):
     assert same(numbers(model), numbers(other))
 
 
+def test_a_disk_that_fails_half_way_changes_nothing(path, monkeypatch):
+    wb.save(Net(0), path)
+    model = Net(1)
+    before = numbers(model)
+    real, read = files.File.array, []
+
+    def array(self, name):
+        read.append(name)
+        if len(read) == 4:
+            raise wb.LoadError("the disk is broken")
+        return real(self, name)
+
+    monkeypatch.setattr(files.File, "array", array)
+    with pytest.raises(wb.LoadError, match="the disk is broken"):
+        wb.load(model, path)
+    assert same(numbers(model), before)
+
+
 # -- damaged and hostile files ----------------------------------------------------------------------------------------------
 
 
