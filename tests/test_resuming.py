@@ -1,5 +1,6 @@
 """Training that was interrupted and resumed comes to the same numbers, bit for bit, as training that was not."""
 
+import functools
 import inspect
 import os
 import signal
@@ -220,9 +221,11 @@ def test_a_learning_rate_that_was_changed_is_kept(tmp_path):
             training.optimizer.learning_rate /= 2.0
 
     path = tmp_path / "training"
-    whole = told(train(wb.SGD, EPOCHS, callbacks=[Halving()]))
-    train(wb.SGD, 2, callbacks=[Halving(), wb.Checkpoint(path)])
-    assert told(train(wb.SGD, EPOCHS, callbacks=[Halving()], resume=path)) == whole
+    for rate in (0.1, 1):
+        optimizer = functools.partial(wb.SGD, learning_rate=rate)
+        whole = told(train(optimizer, EPOCHS, callbacks=[Halving()]))
+        train(optimizer, 2, callbacks=[Halving(), wb.Checkpoint(path)])
+        assert told(train(optimizer, EPOCHS, callbacks=[Halving()], resume=path)) == whole
 
 
 def test_more_epochs_than_were_meant_at_first(tmp_path):

@@ -84,6 +84,8 @@ def fit_optimizer(fitting: Fitting, told: Any, slots: Mapping[str, Slot], optimi
         for name, x in settings.items():
             if not _could_be(x, own[name]):
                 fitting.problem(f"the optimizer's {name} is {x!r:.80}, here it is {own[name]!r}")
+            elif type(own[name]) is float:
+                settings[name] = float(x)
         fitting.then(lambda: vars(optimizer).update(settings, steps=steps))
     for name, p in zip(_names(slots, optimizer), optimizer.parameters, strict=True):
         if name not in slots:
@@ -93,8 +95,9 @@ def fit_optimizer(fitting: Fitting, told: Any, slots: Mapping[str, Slot], optimi
 
 
 def _could_be(x: Any, like: Any) -> bool:
-    """Whether a setting may become ``x``: of the same type as now, and a number that could be one."""
-    return type(x) is type(like) and (x is None or abs(x) < COUNT)  # not so for nan
+    """Whether a setting may become ``x``: of the same type as now, or a number where there is one."""
+    numbers = {type(x), type(like)} <= {int, float}
+    return (numbers and abs(x) < COUNT) or (type(x) is type(like) and not numbers)  # nan is not below anything
 
 
 def _fit_memory(fitting: Fitting, names: list[str], optimizer: Optimizer) -> None:
