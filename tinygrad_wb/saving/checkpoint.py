@@ -48,7 +48,7 @@ class Checkpoint(Callback):
         arrays["batch_losses"] = np.array(history.batch_losses)
         arrays |= {name: slot.read() for name, slot in _slots(training)}
         # Who was interrupted wants to go on; who was stopped by a callback is done.
-        notes = {"epoch": training.epoch, "stop": training.stop and not history.interrupted}
+        notes = {"epoch": training.epoch, "stop": bool(training.stop) and not history.interrupted}
         save_training(self.path, training.model, training.optimizer, {RNG: training.rng}, notes, arrays)
 
 
