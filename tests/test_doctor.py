@@ -327,6 +327,8 @@ def test_missing_parts_are_named_with_the_command_that_brings_them():
     assert lines == {
         "pygraphviz": 'python -m pip install "tinygrad_wb[draw]"',
         "matplotlib": 'python -m pip install "tinygrad_wb[plot]"',
+        "safetensors": 'python -m pip install "tinygrad_wb[save]"',
+        "h5py": 'python -m pip install "tinygrad_wb[keras]"',
         "tqdm": "python -m pip install tqdm",
         "debugpy": "python -m pip install debugpy",
     }

@@ -136,6 +136,34 @@ def test_scalar_moons(tmp_path):
     assert out.startswith("337 parameters"), "2·16 + 16, 16·16 + 16, 16 + 1"
 
 
+# -- sweep ----------------------------------------------------------------------------------------------------------
+
+
+def test_sweep(tmp_path):
+    pytest.importorskip("joblib", reason="joblib is not installed; sweep.py sends its work out by it")
+    out = run("sweep.py", tmp_path)
+    rows = re.findall(
+        r"loss (\d\.\d+), accuracy +(\d+\.\d)%: hidden (\[.*\]), activation (\w+), learning_rate (\S+)$",
+        out,
+        re.MULTILINE,
+    )
+    assert out.startswith(f"{len(rows)} networks"), out
+    assert len({row[2:] for row in rows}) == 3 * 2 * 2, "every combination once"
+    losses = [float(row[0]) for row in rows]
+    assert losses == sorted(losses)
+    assert float(re.search(r"The best on 1000 new points: (\d+\.\d)% right", out)[1]) > 98.0
+
+
+def test_sweep_without_joblib(tmp_path):
+    (tmp_path / "joblib.py").write_text("raise ImportError('no joblib')")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(wb.__file__).parents[1])])}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "sweep.py")], env=env, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode != 0
+    assert done.stderr.strip() == "sweep.py sends its work out by joblib: python -m pip install joblib"
+
+
 # -- digits ---------------------------------------------------------------------------------------------------------
 
 # The pictures, and the least width and height in pixels that still show something.

@@ -24,7 +24,7 @@ FLOORS = {
     "errors": 1, "memory": 1, "recording": 1, "value": 1, "operation": 1, "operations": 1,
     "on_gradient": 2, "backprop": 2, "derivatives": 2, "check_gradients": 2,
     "nn": 3, "flat": 3, "optimizers": 3, "schedules": 3, "training": 3, "datasets": 3,
-    "program": 4,
+    "program": 4, "saving": 4,
     "draw": 5, "plot": 5, "debug": 5,
     "doctor": 6, "__main__": 6,
 }  # fmt: skip
@@ -135,7 +135,20 @@ def test_no_circles():
 
 # -- loading --------------------------------------------------------------------------------------------------------
 
-HEAVY = ["matplotlib", "graphviz", "pygraphviz", "tqdm", "IPython", "torch", "scipy", "pandas", "unittest"]
+HEAVY = [
+    "safetensors",
+    "h5py",
+    "joblib",
+    "matplotlib",
+    "graphviz",
+    "pygraphviz",
+    "tqdm",
+    "IPython",
+    "torch",
+    "scipy",
+    "pandas",
+    "unittest",
+]
 
 
 def run_python(code):
@@ -159,7 +172,7 @@ def test_import_loads_nothing_heavier_than_numpy():
 def test_import_loads_no_floor_above_the_third():
     code = (
         "import sys; import tinygrad_wb; "
-        "print([n for n in sys.modules if n.startswith(('tinygrad_wb.draw', 'tinygrad_wb.plot', 'tinygrad_wb.debug', 'tinygrad_wb.__main__'))])"
+        "print([n for n in sys.modules if n.startswith(('tinygrad_wb.draw', 'tinygrad_wb.plot', 'tinygrad_wb.debug', 'tinygrad_wb.saving', 'tinygrad_wb.__main__'))])"
     )
     assert run_python(code) == "[]\n"
 
@@ -213,6 +226,13 @@ SIGNATURES = {
     "AdamW": "(parameters, learning_rate=0.001)",
     "RMSprop": "(parameters, learning_rate=0.01)",
     "Adagrad": "(parameters, learning_rate=0.01)",
+    "save": "(model, path, optimizer=None, rng=None, notes=None)",
+    "load": "(model, path, optimizer=None, rng=None)",
+    "Checkpoint": "(path, every=1)",
+    "from_torch": "(model, state_dict)",
+    "to_torch": "(model)",
+    "from_keras": "(model, path)",
+    "to_keras": "(model, path)",
     "fit": (
         "(model, x, y, *, loss, optimizer, epochs=1, batch_size=32, validation=None, metrics=(), callbacks=(), "
         "seed=None, progress=True)"
@@ -266,8 +286,9 @@ squeeze swapaxes take take_along_axis tile tril triu vstack
 cholesky det dot eigh einsum inner inv kron norm outer pinv slogdet solve svd tensordot trace
 """.split()
 OTHERS = """
-Activation AveragePool BatchNorm Callback Conv1d Conv2d CosineDecay EarlyStopping Embedding Flatten GradientError History
-LayerNorm MaxPool Module Optimizer ShapeError StaleGraphError StepDecay WarmUp datasets detect_anomaly diagnose draw evaluate plot
+Activation AveragePool BatchNorm Callback Checkpoint Conv1d Conv2d CosineDecay EarlyStopping Embedding Flatten
+GradientError History LayerNorm LoadError MaxPool Module Optimizer ShapeError StaleGraphError StepDecay WarmUp
+datasets detect_anomaly diagnose draw evaluate from_keras from_torch load plot save to_keras to_torch
 """.split()
 
 

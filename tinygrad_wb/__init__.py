@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_wb import datasets
 from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
-from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
+from tinygrad_wb.errors import GradientError, LoadError, ShapeError, StaleGraphError
 from tinygrad_wb.nn import (
     MLP,
     Activation,
@@ -67,8 +67,9 @@ if TYPE_CHECKING:
     from tinygrad_wb.debug.terminal import step
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
+    from tinygrad_wb.saving import Checkpoint, from_keras, from_torch, load, save, to_keras, to_torch
 
-# Programs, pictures, debugging: loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Programs, pictures, debugging, saving: loaded on use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "AnomalyError": "tinygrad_wb.debug.anomaly", "detect_anomaly": "tinygrad_wb.debug.anomaly",
     "diagnose": "tinygrad_wb.debug.diagnose", "Diagnosis": "tinygrad_wb.debug.diagnose",
@@ -77,6 +78,9 @@ _ON_USE = {
     "plot": "tinygrad_wb.plot",
     "Stepper": "tinygrad_wb.debug.stepper", "Step": "tinygrad_wb.debug.step", "step": "tinygrad_wb.debug.terminal",
     "explain": "tinygrad_wb.debug.explain", "Explanation": "tinygrad_wb.debug.explain",
+    "Checkpoint": "tinygrad_wb.saving", "load": "tinygrad_wb.saving", "save": "tinygrad_wb.saving",
+    "from_torch": "tinygrad_wb.saving", "to_torch": "tinygrad_wb.saving",
+    "from_keras": "tinygrad_wb.saving", "to_keras": "tinygrad_wb.saving",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 

@@ -318,6 +318,8 @@ PARTS = (
     Part("dot", "draws pictures (Graphviz itself)"),
     Part("pygraphviz", "draws pictures where there is no dot", "draw"),
     Part("matplotlib", "draws pictures of learning", "plot"),
+    Part("safetensors", "saves and loads models and training", "save"),
+    Part("h5py", "reads and writes Keras's files", "keras"),
     Part("tqdm", "shows the progress of training"),
     Part("debugpy", "lets an editor step through programs"),
 )

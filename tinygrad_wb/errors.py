@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.operation import Operation
 
-__all__ = ["Failed", "GradientError", "ShapeError", "StaleGraphError"]
+__all__ = ["Failed", "GradientError", "LoadError", "ShapeError", "StaleGraphError"]
 
 
 class ShapeError(ValueError):
@@ -26,6 +26,10 @@ class StaleGraphError(RuntimeError):
 
 class GradientError(AssertionError):
     """``check_gradients`` found a derivative that finite differences contradict."""
+
+
+class LoadError(ValueError):
+    """A file is damaged, or holds something else than what it was to be loaded into; nothing was changed."""
 
 
 class Failed(NamedTuple):

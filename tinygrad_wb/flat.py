@@ -120,7 +120,7 @@ class Together:
                 span = None if whole.size == base.size else slice(begin, begin + whole.size)
                 self._known = [*self._known[-2:], ([weakref.ref(g) for g in each], span)]
                 return whole
-        self.apart_again()
+        self.separate()
         return None
 
     def step(self, gradients: Any, change: Callable[..., Any], rate: float) -> None:
@@ -136,7 +136,7 @@ class Together:
         arrays = [p._data for p in self.parameters]
         if self._arrays and all(map(operator.is_, arrays, self._arrays)):
             return True
-        self.apart_again()
+        self.separate()
         found = joined(arrays)
         if found is None:
             return False
@@ -152,7 +152,7 @@ class Together:
                 block[name] = remembered[cut]
         return True
 
-    def apart_again(self) -> None:
+    def separate(self) -> None:
         """Give each parameter its part of the memory back."""
         for name in self._blocks[0][2] if self._blocks else ():
             remembered = np.concatenate([block[name] for _, _, block in self._blocks])

@@ -81,7 +81,7 @@ class Optimizer:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
         if watchers and (watch := watcher()) is not None:
             watch.about_to_step(self)
-        gradients = [p.grad for p in self.parameters]
+        each = gradients = [p.grad for p in self.parameters]
         # A compiled function keeps weights side by side, and gradients too: then one change does for all.
         whole = self._together.gradients(gradients)
         if whole is not None:
@@ -89,7 +89,7 @@ class Optimizer:
         elif any(g is None for g in gradients):
             raise self._missing()
         if self.clip_norm is not None:
-            gradients = clipped(gradients, self.clip_norm)
+            gradients = clipped(gradients, self.clip_norm, each)
         rate = self.rate
         change = self.change
         if whole is not None:
@@ -111,6 +111,18 @@ class Optimizer:
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         raise NotImplementedError
 
+    def separate(self) -> None:
+        """Let ``memory`` have what is remembered of each parameter, though a compiled function put them together."""
+        self._together.separate()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.separate()
+        return {name: x for name, x in vars(self).items() if name != "_together"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._together = Together(self.parameters, self.memory)
+
     def _missing(self) -> ValueError:
         names = [p.name or f"number {i}" for i, p in enumerate(self.parameters) if p.grad is None]
         return ValueError(
@@ -119,10 +131,13 @@ class Optimizer:
         )
 
 
-def clipped(gradients: list[Any], limit: float) -> list[Any]:
-    """All gradients, taken as one vector, scaled down together if it is longer than ``limit``."""
+def clipped(gradients: list[Any], limit: float, each: list[Any]) -> list[Any]:
+    """All gradients, taken as one vector, scaled down together if it is longer than ``limit``.
+
+    Its length is summed up from ``each`` parameter's, so that it is the same number however they stand in memory.
+    """
     gradients = list(map(raw, gradients))
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in map(raw, each)))
     return [g * (limit / (norm + 1e-6)) for g in gradients] if norm > limit else gradients
 
 

@@ -346,9 +346,9 @@ class Watch:
         gradients = [raw(p.grad) for p in optimizer.parameters]
         if any(g is None for g in gradients):
             return  # the step itself says what is missing
-        optimizer._together.apart_again()
+        optimizer._together.separate()
         if optimizer.clip_norm is not None:
-            gradients = clipped(gradients, optimizer.clip_norm)
+            gradients = clipped(gradients, optimizer.clip_norm, gradients)
         rate = optimizer.rate
         trial = copy.copy(optimizer)  # one that counts for itself counts there
         for p, g, memory in zip(optimizer.parameters, gradients, optimizer.memory, strict=True):

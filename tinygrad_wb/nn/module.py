@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 from tinygrad_wb.nn.calls import note
+from tinygrad_wb.nn.slots import Slot
 from tinygrad_wb.value import Value, next_tick
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Module:
     """
 
     training: bool = True
+    kept: ClassVar[tuple[str, ...]] = ()  # attributes that are saved besides parameters, such as "running.mean"
     _path: str = ""  # where this module stands in its model; the model itself stands at ""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -93,6 +95,18 @@ class Module:
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of assignment."""
         return [parameter for _, parameter in self.named_parameters()]
+
+    def state(self) -> Iterator[tuple[str, Slot]]:
+        """Path and place of all that is saved of it: its parameters, and what its modules name in ``kept``.
+
+        ``kept`` is for numbers that training changes though they are no parameters, such as running means: a tuple of
+        names of attributes, with dots where they lie deeper, that hold a number, an array, or a Value of its own.
+        """
+        for path, parameter in self.named_parameters():
+            yield path, Slot(parameter, "data")
+        for path, module in self.named_modules():
+            for name in module.kept:
+                yield f"{path}.{name}" if path else name, Slot.of(module, name)
 
     # -- what happens to it -------------------------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ class BatchNorm(Module):
     ([[-1.0], [1.0]], array([0.2]))
     """
 
+    kept = ("running.mean", "running.var")
+
     def __init__(self, channels: int, momentum: float = 0.1, epsilon: float = 1e-5, dtype: Any = np.float64) -> None:
         whole_sizes("BatchNorm", channels=channels)
         if not 0.0 <= momentum <= 1.0:

@@ -105,7 +105,7 @@ def _sections(
     return body
 
 
-def script(source: Source, text: str, arguments: Mapping[str, Any]) -> str:
+def script(result: str, text: str, arguments: Mapping[str, Any]) -> str:
     """The module with its numbers, and a main part that runs it and prints what it finds."""
     numbers = "\n".join(f"{name} = {_number(x)}" for name, x in arguments.items())
     call = "\n".join(f"    {line}" for line in _listed(f"value, gradients = {FUNCTION}(", list(arguments), ")"))
@@ -120,7 +120,7 @@ def script(source: Source, text: str, arguments: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
 {call}
-    print("{source.result} =", value)
+    print("{result} =", value)
     for name, gradient in gradients.items():
         print(f"gradient of {{name}}:", gradient)
 """

@@ -10,12 +10,12 @@ import sys
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from tinygrad_wb.backprop import history, pull_back
-from tinygrad_wb.errors import GradientError, ShapeError
+from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
 from tinygrad_wb.program.calm import evaluated
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.files import path_of, written_then_run
@@ -50,26 +50,45 @@ class Program:
     """
 
     debug: Callable[[], tuple[Any, dict[str, Any]]]
+    _numbers: dict[str, Any] | None  # of one that was pickled: what the engine had
 
     def __init__(self, result: Value, frame: FrameType | None = None, fixed: frozenset[Value] = frozenset()) -> None:
         history(result)  # which refuses a graph that is out of date
         seed = traced(1.0) if result.shape == () else None
         self.result = result
         self._fixed = fixed  # leaves whose gradients nobody wants
-        self._source = Source(Trace(result, seed, fixed), variables_in(frame))
+        self._source: Source | None = Source(Trace(result, seed, fixed), variables_in(frame))
+        self._lines, self._forward_lines = self._source.lines, self._source.forward_lines
+        self._returned = self._source.returned()
         self.name = self._source.result
         self.source = laid_out(self._source)
         # Copies: optimizers change parameters in place.
         self.arguments: dict[str, Any] = {name: copy(x._data) for name, x in self._source.arrays.items()}
+        self._make_ready()
+
+    def _make_ready(self) -> None:
         self.path = path_of(self.source, self.name)
         namespace: dict[str, Any] = {"__name__": self.name}
         exec(compile(self.source, str(self.path), "exec"), namespace)  # noqa: S102 - it is our own text, names made safe
         self._function = namespace[FUNCTION]
         self.debug = written_then_run(self.path, self.source, partial(self._function, **self.arguments))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # As text and numbers, not the graph: its code objects can't travel, and with it would go all that it holds.
+        try:
+            numbers = self._engine()
+        except StaleGraphError:
+            numbers = None
+        own = {name: x for name, x in vars(self).items() if name not in ("_function", "debug", "path", "_fixed")}
+        return own | {"_source": None, "_numbers": numbers, "fast_source": self.fast_source}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make_ready()
+
     def __repr__(self) -> str:
-        backward = len(self._source.lines) - self._source.forward_lines
-        return f"<Program of {self.name}: {self._source.forward_lines} lines forward, {backward} backward>"
+        backward = len(self._lines) - self._forward_lines
+        return f"<Program of {self.name}: {self._forward_lines} lines forward, {backward} backward>"
 
     def __str__(self) -> str:
         return self.source
@@ -81,7 +100,8 @@ class Program:
         What it calls ``b_1``, ``c_1`` and so on are arrays that stand ready: buffers and constants.
         """
         trace = Trace(self.result, 1.0 if self.result.shape == () else None, self._fixed)
-        leaves = {name: x for name, x in self._source.arrays.items() if x in trace.gradients or x in self._fixed}
+        record = cast("Source", self._source)
+        leaves = {name: x for name, x in record.arrays.items() if x in trace.gradients or x in self._fixed}
         found = {name: trace.gradients[x] for name, x in leaves.items() if x in trace.gradients}
         plan = Plan(trace, [self.result, *found.values()])
         value, *gradients = plan.found
@@ -119,12 +139,12 @@ class Program:
     def _line_by_line(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """What every line computes, by name."""
         known: dict[str, Any] = self._function.__globals__ | arguments
-        for line in self._source.lines:
+        for line in self._lines:
             known[line.name] = evaluated(line.text, known)
         return known
 
     def _results(self, known: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return known[self.name], {name: known[d] for name, d in self._source.returned().items()}
+        return known[self.name], {name: known[d] for name, d in self._returned.items()}
 
     def check(self) -> None:
         """Hold every line against the engine's own numbers; ``GradientError`` says where they differ first.
@@ -136,7 +156,7 @@ class Program:
         known = self._function.__globals__ | self.arguments
         precision = max(np.finfo(x.dtype).eps for x in (np.zeros(()), *self.arguments.values()) if _is_real(x))
         rounded: set[str] = set()  # names that the engine has no number for
-        for line in self._source.lines:
+        for line in self._lines:
             found = evaluated(line.text, known)
             wanted = known[line.name] = engine.get(line.name, found)
             tolerance = 0.0
@@ -160,7 +180,7 @@ class Program:
 
     def partial_line(self, node: Value, rank: int) -> str:
         """``number: line`` of an operation's partial; ``rank`` tells which of them, from 0."""
-        names = self._source.partial_names.get(node, [])
+        names = [] if self._source is None else self._source.partial_names.get(node, [])
         if rank >= len(names):
             raise ValueError(
                 f"{self.name}'s program has no such partial: it is of shape {self.result.shape}, not one number"
@@ -173,7 +193,7 @@ class Program:
         target = Path(path)
         unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
         try:
-            unfinished.write_text(script(self._source, self.source, self.arguments), encoding="utf-8")
+            unfinished.write_text(script(self.name, self.source, self.arguments), encoding="utf-8")
             unfinished.replace(target)  # so that a full disk leaves what was there before
         finally:
             unfinished.unlink(missing_ok=True)
@@ -182,6 +202,10 @@ class Program:
     def _engine(self) -> dict[str, Any]:
         """What the engine has for each name: data of the forward pass, and gradients."""
         source = self._source
+        if source is None:  # it was pickled, and what the engine had came with it
+            if self._numbers is None:
+                raise StaleGraphError("this program was pickled after a leaf had got new data; record it again")
+            return self._numbers
         known = {source.called[unit.node]: unit.node._data for unit in source.trace.units if unit.kind == "forward"}
         if source.trace.seed is not None:
             gradients = pull_back(self.result, 1.0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from tinygrad_wb.nn.slots import Slot
+from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from tinygrad_wb.training.loop import Training
 
@@ -17,8 +19,11 @@ __all__ = ["Callback", "EarlyStopping"]
 class Callback:
     """Override what you need; each is given the `Training`: its ``model``, ``optimizer``, ``history``, ``epoch``.
 
-    Setting ``training.stop = True`` ends training after this batch.
+    Setting ``training.stop = True`` ends training after this batch. ``state`` tells the name and place of each number
+    or array that it must find again when training is resumed (it is read after ``on_start``).
     """
+
+    last = False  # told after the others, to see what they have come to
 
     def __init_subclass__(cls) -> None:
         for name in vars(cls):
@@ -34,6 +39,9 @@ class Callback:
     def on_epoch(self, training: Training) -> None: ...
 
     def on_end(self, training: Training) -> None: ...
+
+    def state(self) -> Iterable[tuple[str, Slot]]:
+        return ()
 
 
 class AfterEpoch(Callback):
@@ -76,19 +84,24 @@ class EarlyStopping(Callback):
             raise ValueError(
                 f"EarlyStopping: {self.monitor!r} is not measured, there are {', '.join(training.measures)}{remedy}"
             )
-        self.best = np.inf
+        self.best = math.inf
         self.best_epoch = 0
-        self.weights: list[Any] = []
+        self.weights = [Value(p.data) for p in training.optimizer.parameters]
 
     def on_epoch(self, training: Training) -> None:
         now = self.sign * training.history[self.monitor][-1]
         if now < self.best - self.min_delta:
             self.best, self.best_epoch = now, training.epoch
-            self.weights = [np.copy(p.data) for p in training.optimizer.parameters]
+            for weights, p in zip(self.weights, training.optimizer.parameters, strict=True):
+                weights.data = p.data
         elif training.epoch - self.best_epoch >= self.patience:
             training.stop = True
 
     def on_end(self, training: Training) -> None:
-        if self.restore_best and self.weights and training.epoch != self.best_epoch:
+        if self.restore_best and 0 < self.best_epoch < training.epoch:
             for p, weights in zip(training.optimizer.parameters, self.weights, strict=True):
-                p.data = weights
+                p.data = weights.data
+
+    def state(self) -> Iterator[tuple[str, Slot]]:
+        yield from ((name, Slot(self, name)) for name in ("best", "best_epoch"))
+        yield from ((f"weights/{i}", Slot(weights, "data")) for i, weights in enumerate(self.weights))

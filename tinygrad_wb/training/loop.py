@@ -20,9 +20,12 @@ from tinygrad_wb.training.progress import Progress
 from tinygrad_wb.value import Value, raw
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Training", "fit"]
+
+REHEARSALS = 8  # after so many calls, a compiled function replays, or never will
 
 
 class Training:
@@ -37,6 +40,7 @@ class Training:
         callbacks: Any,
         epochs: int,
         compile: bool,
+        seed: int | None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -44,9 +48,10 @@ class Training:
         self.metrics = metrics_named(metrics)
         self.measures = ["loss", *self.metrics]  # the names in history
         given = [callbacks] if isinstance(callbacks, Callback) or callable(callbacks) else callbacks
-        self.callbacks = [_callback(c) for c in given]
+        self.callbacks = sorted(map(_callback, given), key=lambda callback: callback.last)
         self.epochs = epochs
         self.epoch = 0  # the one that is running, from 1
+        self.rng = np.random.default_rng(seed)  # of the shuffling
         self.history = History()
         self.stop = False
         self.objective = _objective(model, self.loss, bool(self.metrics))
@@ -80,10 +85,10 @@ class Training:
         self.history.batch_losses.append(error.data)
         meter.add(error.data, raw(prediction), y)
 
-    def learn(self, x: Any, y: Any, batch_size: int, rng: np.random.Generator, bar: Progress) -> Meter:
+    def learn(self, x: Any, y: Any, batch_size: int, bar: Progress) -> Meter:
         """One epoch: every row once, in a new order; fewer if training is to stop."""
         meter = Meter(self.metrics)
-        order = rng.permutation(len(x))
+        order = self.rng.permutation(len(x))
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
             self.step(x.take(rows, 0), y.take(rows, 0), meter)
@@ -92,6 +97,17 @@ class Training:
             if self.stop:
                 break
         return meter
+
+    def rehearse(self, x: Any, y: Any, batch_size: int) -> None:
+        """Let a compiled objective have recorded as much as it would have by now, and change no parameter.
+
+        A replay may round a sum otherwise than a record does, and training that is resumed must come to the same bits.
+        """
+        if not hasattr(self.objective, "replaying"):
+            return
+        for rows, batches in ((batch_size, len(x) // batch_size), (len(x) % batch_size, 1)):
+            for _ in range(min(batches * self.epoch, REHEARSALS) if rows else 0):
+                self.objective(x[:rows], y[:rows])
 
 
 def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_prediction: bool) -> Callable[..., Any]:
@@ -123,6 +139,7 @@ def fit(
     progress: bool = True,
     allow_nan: bool = False,
     compile: bool = True,
+    resume: str | os.PathLike[str] | None = None,
 ) -> History:
     """Train ``model`` on x (rows, …) and y (rows, …), in shuffled batches, and return the `History`.
 
@@ -134,7 +151,8 @@ def fit(
     epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless ``compile`` is
     False or it can't be; the progress bar says "compiled" when it is. Ctrl-C ends training after the running batch; the
     history and the weights are kept. Afterwards each layer is in the mode it was in before: call ``model.eval()``
-    before using one with Dropout.
+    before using one with Dropout. ``resume`` is a file that `Checkpoint` wrote: training goes on from the epoch after
+    that, up to ``epochs`` in all, to the same numbers as if it had never stopped.
 
     Raises ``ValueError`` for empty or unequal x and y, and for nan or inf in the data unless ``allow_nan``.
 
@@ -159,15 +177,21 @@ def fit(
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(number, (int, np.integer)) or number < 1:
             raise ValueError(f"fit: {name} must be a positive whole number, got {number!r}")
-    training = Training(model, optimizer, loss, metrics, callbacks, epochs, compile)
+    training = Training(model, optimizer, loss, metrics, callbacks, epochs, compile, seed)
     training.measures += [f"val_{name}" for name in training.measures] if validation is not None else []
     check_targets(training.loss, y)
-    rng = np.random.default_rng(seed)
     with in_mode(model, training=True), Progress(epochs, len(x), progress) as bar:
         training.tell("on_start")
+        if resume is not None:
+            from tinygrad_wb.saving.checkpoint import resume as resumed  # loaded on use
+
+            resumed(training, resume)
+            training.rehearse(x, y, batch_size)
+            resumed(training, resume)  # a rehearsal draws random numbers, and layers keep what they saw
         with _stopped_by_ctrl_c(training):
-            for training.epoch in range(1, epochs + 1):
-                meter = training.learn(x, y, batch_size, rng, bar)
+            while training.epoch < epochs and not training.stop:
+                training.epoch += 1
+                meter = training.learn(x, y, batch_size, bar)
                 if meter.rows < len(x):  # broken off: an epoch that is not whole is not recorded
                     break
                 found = meter.means()
@@ -177,8 +201,6 @@ def fit(
                 training.history.add(found)
                 bar.epoch(training.epoch, found)
                 training.tell("on_epoch")
-                if training.stop:
-                    break
         training.tell("on_end")
     return training.history
 

@@ -1,0 +1,478 @@
+"""Weights to and from PyTorch and Keras: the libraries themselves compute the same from them."""
+
+import io
+import os
+import pickle
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+import tinygrad_wb as wb
+from tinygrad_wb.saving import tables
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(5, 3))
+ACTIVATIONS = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "silu": "SiLU", "softplus": "Softplus"}
+
+
+def numbers(model):
+    return [(name, np.copy(p.data).tobytes()) for name, p in model.named_parameters()]
+
+
+class Custom(wb.Module):
+    """Attributes, a list of layers, a nested Sequential, parameters of its own."""
+
+    def __init__(self, seed=0, dtype="float64"):
+        self.hidden = wb.Dense(3, 4, "tanh", seed=seed, dtype=dtype)
+        self.blocks = [wb.Dense(4, 4, "relu", seed=seed + 1 + i, dtype=dtype) for i in range(3)]
+        self.after = wb.Sequential(
+            wb.Dense(4, 3, bias=False, seed=seed + 4, dtype=dtype),
+            wb.tanh,
+            wb.MLP(3, [5], 2, seed=seed + 5, dtype=dtype),
+        )
+
+    def forward(self, x):
+        x = self.hidden(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.after(x)
+
+
+# -- PyTorch --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is not installed; its own layers are compared with")
+
+
+def torch_custom(torch):
+    nn = torch.nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = nn.Linear(3, 4)
+            self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+            last = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+            self.after = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Tanh(), last)
+
+        def forward(self, x):
+            x = torch.tanh(self.hidden(x))
+            for block in self.blocks:
+                x = torch.relu(block(x))
+            return self.after(x)
+
+    return Net()
+
+
+def pairs(torch):
+    nn = torch.nn
+    for ours, theirs in ACTIVATIONS.items():
+        yield (
+            wb.MLP(3, [4, 5], 2, activation=ours, seed=0),
+            nn.Sequential(
+                nn.Linear(3, 4), getattr(nn, theirs)(), nn.Linear(4, 5), getattr(nn, theirs)(), nn.Linear(5, 2)
+            ),
+        )
+    yield (
+        wb.Sequential(wb.Dense(3, 4, seed=0), "relu", wb.Dense(4, 2)),
+        nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)),
+    )
+    yield (
+        wb.Sequential(wb.Dense(3, 4, "relu"), wb.Dropout(0.5), wb.Dense(4, 4, "tanh"), wb.Dense(4, 2)),
+        nn.Sequential(
+            nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)
+        ),
+    )  # fmt: skip
+    yield Custom(), torch_custom(torch)
+    yield wb.Dense(3, 2), nn.Linear(3, 2)
+
+
+def test_weights_from_pytorch(torch):
+    for ours, theirs in pairs(torch):
+        theirs.double().eval()
+        wb.from_torch(ours, theirs.state_dict())
+        expected = theirs(torch.tensor(X)).detach().numpy()
+        assert ours.eval()(X).data == pytest.approx(expected, rel=1e-12, abs=1e-14)
+
+
+def test_weights_to_pytorch(torch):
+    for ours, theirs in pairs(torch):
+        theirs.double().eval()
+        assert not theirs.load_state_dict(wb.to_torch(ours), strict=True).missing_keys
+        expected = theirs(torch.tensor(X)).detach().numpy()
+        assert ours.eval()(X).data == pytest.approx(expected, rel=1e-12, abs=1e-14)
+
+
+def test_there_and_back(torch):
+    model, other = Custom(0, "float32"), Custom(9, "float32")
+    wb.from_torch(other, wb.to_torch(model))
+    assert numbers(other) == numbers(model)
+    sent = wb.to_torch(model)
+    assert all(t.dtype == torch.float32 for t in sent.values())
+    sent["hidden.bias"].fill_(7.0)
+    assert 7.0 not in model.hidden.bias.data, "tensors are copies"
+
+
+def test_numbers_are_converted(torch):
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        layer = wb.Dense(2, 1)
+        wb.from_torch(
+            layer, {"weight": torch.tensor([[0.5, 2.0]], dtype=dtype), "bias": torch.tensor([1.5], dtype=dtype)}
+        )
+        assert layer.weight.data.tolist() == [[0.5], [2.0]]
+        assert layer.weight.dtype == np.float64
+
+
+def test_parameters_of_ones_own_and_shared_ones(torch):
+    class Ours(wb.Module):
+        def __init__(self):
+            self.a, self.b = wb.Dense(2, 2), wb.Dense(2, 2)
+            self.b.weight = self.a.weight
+            self.scale, self.list = wb.Value(2.0), [wb.Value([1.0, 2.0]), wb.Value([3.0])]
+
+    class Theirs(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+            self.b.weight = self.a.weight
+            self.scale = torch.nn.Parameter(torch.tensor(5.0))
+            self.list = torch.nn.ParameterList([torch.ones(2), torch.ones(1)])
+
+    ours, theirs = Ours(), Theirs()
+    wb.from_torch(ours, theirs.state_dict())
+    assert ours.scale.data == 5.0
+    assert ours.b.weight is ours.a.weight
+    assert np.array_equal(ours.a.weight.data, theirs.a.weight.detach().numpy().T)
+    theirs.load_state_dict(wb.to_torch(Ours()))
+    assert theirs.list[0].tolist() == [1.0, 2.0]
+
+
+def test_batch_norms_counter_is_left_out():
+    layer = wb.Dense(1, 1)
+    wb.from_torch(layer, {"weight": [[2.0]], "bias": [1.0], "num_batches_tracked": np.int64(3)})
+    assert layer.bias.data.tolist() == [1.0]
+
+
+def test_a_new_layer_takes_a_row(monkeypatch):
+    class Scale(wb.Module):
+        kept = ("seen",)
+
+        def __init__(self):
+            self.factor, self.seen = wb.Value([1.0, 2.0]), np.zeros(2)
+
+    rows = (tables.Row("factor", "gamma", lambda a: -a, lambda a: -a), tables.Row("seen", "running"))
+    monkeypatch.setitem(tables.PYTORCH, Scale, rows)
+    model = wb.Sequential(Scale())
+    wb.from_torch(model, {"0.gamma": np.array([5.0, 6.0]), "0.running": np.array([7.0, 8.0])})
+    assert model[0].factor.data.tolist() == [-5.0, -6.0]
+    assert model[0].seen.tolist() == [7.0, 8.0]
+
+
+def test_every_row_is_of_an_array_that_its_layer_has():
+    made = {wb.Dense: wb.Dense(2, 3), wb.BatchNorm: wb.BatchNorm(3)}
+    assert tables.PYTORCH.keys() | tables.KERAS.keys() == made.keys(), "a new layer: make one here"
+    for table in (tables.PYTORCH, tables.KERAS):
+        for kind, rows in table.items():
+            places = tables.places_in(made[kind], table)
+            assert [place.row for place in places] == list(rows)
+            for place in places:
+                before = np.copy(place.slot.read())
+                place.write(place.read())
+                assert np.array_equal(before, place.slot.read()), "out and back is as it was"
+
+
+def test_what_does_not_fit_is_listed():
+    model = wb.MLP(3, [4], 2, seed=0)
+    before = numbers(model)
+    with pytest.raises(wb.LoadError) as caught:
+        wb.from_torch(
+            model, {"0.weight": np.zeros((3, 4)), "0.bias": np.zeros(4, int), "2.weight": np.zeros((2, 4)), "x": [1.0]}
+        )
+    assert str(caught.value).splitlines() == [
+        "the state dictionary does not fit this MLP; nothing was changed:",
+        "  '0.weight' is float64 of shape (3, 4), wanted is float64 of shape (4, 3)",
+        "  '0.bias' is int64 of shape (4,), wanted is float64 of shape (4,)",
+        "  '2.bias' is missing",
+        "  'x' is not wanted (it is float64 of shape (1,))",
+    ]
+    assert numbers(model) == before
+
+
+@pytest.mark.parametrize("bad", [object(), "text", [[1.0], [1.0, 2.0]], {"a": 1}, np.array([None]), b"bytes"])
+def test_what_is_no_tensor(bad):
+    with pytest.raises(wb.LoadError, match="'bias'"):
+        wb.from_torch(wb.Dense(1, 1), {"weight": [[2.0]], "bias": bad})
+
+
+@pytest.mark.parametrize("bad", ["model.pt", None, [("weight", 1.0)]])
+def test_what_is_no_state_dictionary(bad):
+    with pytest.raises(TypeError, match=r"a state dictionary is wanted.*weights_only=True"):
+        wb.from_torch(wb.Dense(1, 1), bad)
+
+
+def test_without_pytorch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="python -m pip install torch"):
+        wb.to_torch(wb.Dense(1, 1))
+    wb.from_torch(wb.Dense(1, 1), {"weight": [[2.0]], "bias": [1.0]})
+
+
+# -- Keras ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def h5py():
+    return pytest.importorskip("h5py", reason="h5py is not installed; Keras's files are read with it")
+
+
+@pytest.fixture(scope="module")
+def keras():
+    pytest.importorskip("h5py", reason="h5py is not installed; Keras's files are read with it")
+    if "keras" not in sys.modules:
+        os.environ.setdefault("KERAS_BACKEND", "torch")  # a backend that is installed for other tests
+    return pytest.importorskip("keras", reason="Keras is not installed; its own layers are compared with")
+
+
+def keras_pairs(keras):
+    layers = keras.layers
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden = layers.Dense(4, activation="tanh")
+            self.blocks = [layers.Dense(4, activation="relu") for _ in range(3)]
+            last = keras.Sequential([layers.Dense(5, activation="relu"), layers.Dense(2)])
+            self.after = keras.Sequential([layers.Dense(3, use_bias=False), layers.Activation("tanh"), last])
+
+        def call(self, x):
+            x = self.hidden(x)
+            for block in self.blocks:
+                x = block(x)
+            return self.after(x)
+
+    for activation in ACTIVATIONS:
+        yield (
+            wb.MLP(3, [4, 5], 2, activation=activation, seed=0),
+            keras.Sequential(
+                [layers.Dense(4, activation=activation), layers.Dense(5, activation=activation), layers.Dense(2)]
+            ),
+        )
+    yield (
+        wb.Sequential(wb.Dense(3, 4, seed=0), "relu", wb.Dropout(0.5), *[wb.Dense(4, 4) for _ in range(11)]),
+        keras.Sequential([layers.Dense(4), layers.ReLU(), layers.Dropout(0.5), *[layers.Dense(4) for _ in range(11)]]),
+    )
+    yield Custom(), Net()
+
+
+@pytest.mark.filterwarnings("ignore")  # Keras's own
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_weights_from_keras(keras, tmp_path, suffix):
+    for number, (ours, theirs) in enumerate(keras_pairs(keras)):
+        expected = keras.ops.convert_to_numpy(theirs(X.astype("float32")))
+        path = tmp_path / f"{number}{suffix}"
+        (theirs.save if suffix == ".keras" else theirs.save_weights)(path)
+        wb.from_keras(ours, path)
+        assert ours.eval()(X).data == pytest.approx(expected, abs=1e-5), number
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_to_keras(keras, tmp_path, dtype):
+    for number, (ours, theirs) in enumerate(keras_pairs(keras)):
+        theirs(X.astype("float32"))
+        for parameter in ours.parameters():
+            parameter.data = parameter.data.astype(dtype)
+        path = wb.to_keras(ours, tmp_path / f"{number}.weights.h5")
+        theirs.load_weights(path)
+        found = keras.ops.convert_to_numpy(theirs(X.astype("float32")))
+        assert found == pytest.approx(ours.eval()(X).data, abs=1e-5), number
+
+
+def test_through_a_keras_file_and_back(h5py, tmp_path):
+    model, other = Custom(0), Custom(9)
+    wb.from_keras(other, wb.to_keras(model, tmp_path / "x.weights.h5"))
+    assert numbers(other) == numbers(model)
+
+
+def test_the_names_are_kerass(h5py, tmp_path):
+    path = wb.to_keras(wb.Sequential(wb.Dense(3, 2), "tanh", wb.MLP(2, [2], 1)), tmp_path / "x.weights.h5")
+    names = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, part: names.append(name) if isinstance(part, h5py.Dataset) else None)
+    assert names == [
+        "layers/dense/vars/0", "layers/dense/vars/1",
+        "layers/sequential/layers/dense/vars/0", "layers/sequential/layers/dense/vars/1",
+        "layers/sequential/layers/dense_1/vars/0", "layers/sequential/layers/dense_1/vars/1",
+    ]  # fmt: skip
+
+
+def test_kerass_files_are_called_so(h5py, tmp_path):
+    with pytest.raises(ValueError, match=r"called ….weights.h5 only, got .*x.h5"):
+        wb.to_keras(wb.Dense(1, 1), tmp_path / "x.h5")
+
+
+def test_without_h5py(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r'python -m pip install "tinygrad_wb\[keras\]"'):
+        wb.from_keras(wb.Dense(1, 1), tmp_path / "x.keras")
+    with pytest.raises(ImportError, match=r'python -m pip install "tinygrad_wb\[keras\]"'):
+        wb.to_keras(wb.Dense(1, 1), tmp_path / "x.weights.h5")
+
+
+# -- hostile files ------------------------------------------------------------------------------------------------------------
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("evil",)
+
+
+def zipped(content, name="model.weights.h5", kind=zipfile.ZIP_STORED, **more):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", kind) as archive:
+        archive.writestr(name, content)
+        for other, text in more.items():
+            archive.writestr(other, text)
+    return packed.getvalue()
+
+
+def hdf5(h5py, fill):
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        fill(file)
+    return content.getvalue()
+
+
+def good(file):
+    file["vars/0"] = np.ones((2, 1), "float32")
+    file["vars/1"] = np.ones(1, "float32")
+
+
+def instead(name, data):
+    def fill(file):
+        good(file)
+        del file[name]
+        file[name] = data
+
+    return fill
+
+
+def packed_dataset(file):
+    good(file)
+    del file["vars/0"]
+    file.create_dataset("vars/0", data=np.ones((2, 1), "float32"), chunks=(2, 1), compression="gzip")
+
+
+def huge_chunks(file):
+    good(file)
+    del file["vars/1"]
+    file.create_dataset("vars/1", (1,), "float32", chunks=(2**28,), maxshape=(None,))
+
+
+def external_dataset(file):
+    good(file)
+    del file["vars/1"]
+    file.create_dataset("vars/1", (1,), "float32", external=[("/etc/hostname", 0, 4)])
+
+
+def round_and_round(file):
+    good(file)
+    file["vars/again"] = file["vars"]
+    file["vars/once_more"] = file["vars"]
+
+
+HOSTILE = {
+    "a pickle": lambda h5py: (pickle.dumps(Evil()), "is neither a .keras nor a .weights.h5 file"),
+    "a pickle in a zip": lambda h5py: (zipped(pickle.dumps(Evil())), "is no whole Keras file"),
+    "a PyTorch file": lambda h5py: (zipped(pickle.dumps(Evil()), "archive/data.pkl"), "has no model.weights.h5 in it"),
+    "a bomb": lambda h5py: (zipped(bytes(1 << 25), kind=zipfile.ZIP_DEFLATED), "holds more than .* bytes, too many"),
+    "an empty zip": lambda h5py: (zipped(b""), "is no whole Keras file"),
+    "nothing": lambda h5py: (b"", "is neither"),
+    "half a file": lambda h5py: (hdf5(h5py, good)[:500], "is no whole Keras file"),
+    "half a zip": lambda h5py: (zipped(hdf5(h5py, good))[:-30], "is no whole Keras file"),
+    "texts": lambda h5py: (hdf5(h5py, instead("vars/1", "text")), "'vars/1' is object|'vars/1' is one object"),
+    "objects": lambda h5py: (hdf5(h5py, instead("vars/1", np.array([b"abc"]))), r"'vars/1' is bytes24 of shape \(1,\)"),
+    "whole numbers": lambda h5py: (hdf5(h5py, instead("vars/1", np.ones(1, int))), "'vars/1' is int64"),
+    "other shapes": lambda h5py: (
+        hdf5(h5py, instead("vars/0", np.ones((1, 2)))),
+        r"'vars/0' is float64 of shape \(1, 2\)",
+    ),
+    "no data": lambda h5py: (hdf5(h5py, instead("vars/1", h5py.Empty("f4"))), "'vars/1' is one float32"),
+    "a soft link": lambda h5py: (hdf5(h5py, instead("vars/1", h5py.SoftLink("/vars/0"))), "is a link to another place"),
+    "a link out": lambda h5py: (
+        hdf5(h5py, instead("vars/1", h5py.ExternalLink("/etc/x", "/"))),
+        "is a link to another place",
+    ),
+    "packed data": lambda h5py: (hdf5(h5py, packed_dataset), "is packed, or lies elsewhere"),
+    "huge chunks": lambda h5py: (hdf5(h5py, huge_chunks), "is packed, or lies elsewhere"),
+    "data elsewhere": lambda h5py: (hdf5(h5py, external_dataset), "is packed, or lies elsewhere"),
+    "a circle": lambda h5py: (hdf5(h5py, round_and_round), "groups in groups without end"),
+    "Keras 2": lambda h5py: (hdf5(h5py, lambda file: file.create_group("model_weights")), "is of Keras 2"),
+    "too much": lambda h5py: (hdf5(h5py, lambda f: (good(f), f.update({"more": [1.0]}))), "'more' is not wanted"),
+    "too little": lambda h5py: (hdf5(h5py, lambda f: f.create_group("vars")), "'vars/0' is missing"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_keras_files(h5py, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    content, message = HOSTILE[kind](h5py)
+    path = tmp_path / "hostile.keras"
+    path.write_bytes(content)
+    model = wb.Dense(2, 1, seed=0)
+    before = numbers(model)
+    with pytest.raises(wb.LoadError, match=message):
+        wb.from_keras(model, path)
+    assert numbers(model) == before
+    assert not (tmp_path / "evil").exists()
+
+
+def test_the_good_one_is_taken(h5py, tmp_path):
+    """What the hostile ones differ from; what else is in the zip does not matter."""
+    for content in (hdf5(h5py, good), zipped(hdf5(h5py, good), **{"config.json": pickle.dumps(Evil())})):
+        (tmp_path / "good.keras").write_bytes(content)
+        model = wb.Dense(2, 1, seed=0)
+        wb.from_keras(model, tmp_path / "good.keras")
+        assert model.weight.data.tolist() == [[1.0], [1.0]]
+
+
+def test_damaged_keras_files_change_nothing(h5py, tmp_path):
+    import random
+
+    whole = hdf5(h5py, good)
+    path = tmp_path / "x.keras"
+    refused = 0
+    for number in range(300):
+        dice = random.Random(number)
+        content = bytearray(whole)
+        for _ in range(dice.choice((1, 2, 8))):
+            content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+        path.write_bytes(content if dice.random() < 0.7 else whole[: dice.randrange(len(whole))])
+        model = wb.Dense(2, 1, seed=0)
+        before = numbers(model)
+        try:
+            wb.from_keras(model, path)
+        except wb.LoadError:
+            refused += 1
+            assert numbers(model) == before, number
+    assert 20 < refused < 300
+
+
+def test_running_statistics_go_to_pytorch_and_back(torch):
+    x = np.random.default_rng(0).normal(2.0, 3.0, (8, 3))
+    model = wb.Sequential(wb.Dense(3, 4, seed=0), wb.BatchNorm(4), wb.Dense(4, 2, seed=1))
+    model(x)  # which moves the running statistics
+    there = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2)).double()
+    there.load_state_dict(wb.to_torch(model), strict=False)  # without num_batches_tracked
+    there.eval()
+    model.eval()
+    expected = there(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(model(x).data, expected, rtol=1e-12)
+    other = wb.Sequential(wb.Dense(3, 4), wb.BatchNorm(4), wb.Dense(4, 2))
+    wb.from_torch(other, there.state_dict())
+    other.eval()
+    np.testing.assert_allclose(other(x).data, expected, rtol=1e-12)

@@ -1,0 +1,127 @@
+"""Files of named arrays: written whole or not at all, and never believed when they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_wb.errors import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["TRAINING", "Entry", "File", "entry_of", "reading", "replaced", "written"]
+
+DTYPES = {  # safetensors' words for them
+    "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
+}  # fmt: skip
+RESERVED = "__metadata__"  # a name that the format has for itself
+TRAINING = "training/"  # what names of arrays begin with that are not the model's own
+
+
+def _library() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError('saving and loading needs safetensors: python -m pip install "tinygrad_wb[save]"') from error
+    return safetensors
+
+
+def replaced(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write ``content`` to a file; at any moment, ``path`` is the old file or the new one, whole.
+
+    It is written beside it, forced to the disk, and renamed; then the folder is forced to the disk too, in which the
+    name stands. A link stays, and what it points to is replaced.
+    """
+    target = Path(path).resolve()
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}.unfinished")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # Windows has no handle for a folder
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return Path(path)
+
+
+def written(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> Path:
+    """Write arrays by name, and texts by name, in the safetensors format."""
+    safetensors = _library()
+    # The library takes an array's memory as it lies there, and so a transposed or cut one would come back wrong.
+    whole = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    for name, a in whole.items():
+        if a.dtype.name not in DTYPES.values():
+            raise TypeError(f"save: {name} holds {a.dtype}; numbers are wanted: {', '.join(DTYPES.values())}")
+        if name == RESERVED:
+            raise ValueError(f"save: {name!r} can't be a name in a file: the format has it for itself")
+    return replaced(path, safetensors.numpy.save(whole, dict(metadata)))
+
+
+class Entry(NamedTuple):
+    """What a file says of an array, before it is read."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype} of shape {self.shape}" if self.shape else f"one {self.dtype}"
+
+
+def entry_of(x: Any) -> Entry:
+    """What a file would say of a number or an array."""
+    return Entry(np.shape(x), np.asarray(x).dtype.name)
+
+
+@contextlib.contextmanager
+def reading(path: Any, format: str) -> Iterator[None]:
+    """Inside the block every error is a ``LoadError``: what a damaged file makes a library raise, nobody knows."""
+    try:
+        yield
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(f"{path} is no whole {format} file ({error!s:.200}); nothing was changed") from error
+
+
+class File(contextlib.AbstractContextManager["File"]):
+    """A file of named arrays, open for reading: ``entries`` tells what is there, ``metadata`` its texts by name.
+
+    ``LoadError`` where it is damaged or no such file; nothing in it is run, and an array is read only when asked for.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        safetensors = _library()
+        if not self.path.exists():
+            raise FileNotFoundError(f"load: there is no file {str(path)!r}")
+        with reading(self.path, "safetensors"):
+            self._file = safetensors.safe_open(os.fspath(path), "numpy", backend="pread")
+            self.metadata: dict[str, str] = dict(self._file.metadata() or {})
+            self.entries = {name: self._entry(name) for name in self._file.keys()}  # noqa: SIM118 - it is no mapping
+
+    def _entry(self, name: str) -> Entry:
+        found = self._file.get_slice(name)
+        return Entry(tuple(found.get_shape()), DTYPES.get(found.get_dtype(), found.get_dtype()))
+
+    def array(self, name: str) -> Any:
+        with reading(self.path, "safetensors"):
+            return self._file.get_tensor(name)
+
+    def __exit__(self, *error: object) -> None:
+        self._file.__exit__(None, None, None)
