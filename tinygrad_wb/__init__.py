@@ -27,13 +27,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tinygrad_wb import plot
+    from tinygrad_wb.debug.explain import Explanation, explain
+    from tinygrad_wb.debug.step import Step
+    from tinygrad_wb.debug.stepper import Stepper
+    from tinygrad_wb.debug.terminal import step
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
 
-# Programs and pictures are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Programs, pictures and debugging are loaded on first use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
     "plot": "tinygrad_wb.plot",
+    "Stepper": "tinygrad_wb.debug.stepper", "Step": "tinygrad_wb.debug.step", "step": "tinygrad_wb.debug.terminal",
+    "explain": "tinygrad_wb.debug.explain", "Explanation": "tinygrad_wb.debug.explain",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 

@@ -27,7 +27,20 @@ def doctor(options: argparse.Namespace) -> int:
     return 0
 
 
+def step(options: argparse.Namespace) -> int:
+    from tinygrad_wb.debug.script import run
+
+    return run(options)
+
+
+def step_arguments(parser: argparse.ArgumentParser) -> None:
+    from tinygrad_wb.debug.stops import add_arguments
+
+    add_arguments(parser)
+
+
 COMMANDS = {
+    "step": Command("run a script unchanged, and step through its backward()", step, step_arguments),
     "doctor": Command("what this machine could do and does not, measured, and what would help", doctor),
 }
 

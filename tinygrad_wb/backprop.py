@@ -24,7 +24,7 @@ from tinygrad_wb.value import Value, next_tick, own, raw
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back"]
+__all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back", "seed_of"]
 
 _by_tick = attrgetter("tick")
 
@@ -197,7 +197,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     """
     if recorders:
         replayable("backward() inside it", "call it on the result")
-    seed = _seed_of(self, seed)
+    seed = seed_of(self, seed)
     latest[0] = next_tick()
     if record:
         for x, d in pull_back(self, seed, record).items():
@@ -258,7 +258,8 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
             accumulate(x, d, g)
 
 
-def _seed_of(result: Value, seed: Any) -> Any:
+def seed_of(result: Value, seed: Any) -> Any:
+    """What ``backward(seed)`` starts from: 1 unless told otherwise, in the shape and dtype of ``result``."""
     if seed is None:
         if type(result._data) is not float:
             raise ShapeError(

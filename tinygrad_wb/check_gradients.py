@@ -24,7 +24,7 @@ from tinygrad_wb.value import Value, raw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_gradients"]
+__all__ = ["check_gradients", "difference"]
 
 # Five points, so that the truncation error is of order ε⁴: about 1e-14, below the rounding error of 1e-12.
 STEP = 2e-4
@@ -71,7 +71,7 @@ def _check(
     for i, x in enumerate(inputs):
         gradient = np.asarray(gradients.get(x, np.zeros(x.shape)))
         exact = float(np.vdot(gradient, directions[i]))
-        near = _difference(f, points, i, directions[i], u)
+        near = difference(f, points, i, directions[i], u)
         # Rounding is in proportion to what is summed, not to the sum, which may cancel.
         scale = float(np.vdot(np.abs(gradient), np.abs(directions[i])))
         if not np.isfinite(near):
@@ -107,7 +107,7 @@ def _like(x: Value, v: Any) -> Any:
     return float(v) if x.shape == () else v
 
 
-def _difference(f: Callable[..., Any], points: list[Any], i: int, direction: Any, u: Any) -> float:
+def difference(f: Callable[..., Any], points: list[Any], i: int, direction: Any, u: Any) -> float:
     """The slope of u·f along ``direction`` of argument i, by finite differences."""
     total = 0.0
     for steps, weight in WEIGHTS:
@@ -130,7 +130,7 @@ def _complaint(
     for index in np.ndindex(*points[i].shape):
         one = np.zeros(points[i].shape)
         one[index] = 1.0
-        each[index] = _difference(f, points, i, one, u)
+        each[index] = difference(f, points, i, one, u)
     worst = np.unravel_index(np.argmax(np.nan_to_num(np.abs(gradient - each), nan=np.inf)), points[i].shape)
     where = f"[{', '.join(map(str, worst))}]" if worst else ""
     return f"{text}. Worst at argument {i}{where}: {gradient[worst]:.9g}, should be {each[worst]:.9g}"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import CodeType
+    from types import CodeType, FrameType
 
 __all__ = [
-    "Place", "Recorder", "ReplayError", "drawn", "is_recording", "no_grad", "paused", "placing",
-    "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "tracing", "tracing_threads",
+    "Place", "Recorder", "ReplayError", "drawn", "inside", "is_recording", "no_grad", "outside", "paused", "placing",
+    "recorder", "recorders", "recording", "replayable", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads",
 ]  # fmt: skip
 
 this_thread = threading.get_ident
@@ -97,8 +97,8 @@ placing: set[int] = set()  # threads that remember places
 def source_lines() -> Iterator[None]:
     """Inside ``with wb.source_lines():`` every operation remembers the line that asked for it.
 
-    Programs, pictures and the stepper then show ``file:line`` and the names of the variables. It costs time, so it is
-    done only when asked for.
+    Programs, pictures and the stepper then show ``file:line`` and the names of the variables. Compiled functions run as
+    they are, so that their lines are seen. It costs time, so it is done only when asked for.
     """
     thread = this_thread()
     outermost = thread not in placing
@@ -110,12 +110,34 @@ def source_lines() -> Iterator[None]:
             placing.discard(thread)
 
 
-def this_place() -> Place:
-    """The place outside this package that the running operation was called from."""
-    frame: Any = sys._getframe(2)
-    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
-        frame = frame.f_back
-    return Place(frame.f_code, frame.f_lasti)
+class _Inside(dict[str, bool]):
+    """Whether a file belongs to this package; each is asked about once."""
+
+    def __missing__(self, file: str) -> bool:
+        answer = self[file] = file.startswith(PACKAGE)
+        return answer
+
+
+inside = _Inside()
+
+
+def outside(frame: FrameType) -> FrameType:
+    """The frame outside this package that ``frame`` was called from."""
+    while inside[frame.f_code.co_filename] and (caller := frame.f_back) is not None:
+        frame = caller
+    return frame
+
+
+def this_place(frame_at: Callable[[int], Any] = sys._getframe) -> tuple[CodeType, int]:
+    """The place outside this package that the running operation was called from.
+
+    It is called for every operation, so it is `outside` written out, and makes a plain tuple.
+    """
+    frame = frame_at(2)
+    code = frame.f_code
+    while inside[code.co_filename] and (caller := frame.f_back) is not None:
+        frame, code = caller, caller.f_code
+    return code, frame.f_lasti
 
 
 # -- a program --------------------------------------------------------------------------------------------------

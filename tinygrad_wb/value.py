@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.recording import (
+    Place,
     paused,
     placing,
     recorder,
@@ -27,10 +28,10 @@ from tinygrad_wb.recording import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import CodeType
 
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
-    from tinygrad_wb.recording import Place
 
 __all__ = ["Value", "constant", "own", "raw", "record", "traced"]
 
@@ -54,7 +55,7 @@ class Value:
     (25.0, 20.0)
     """
 
-    __slots__ = ("__weakref__", "_data", "calls", "grad", "inputs", "name", "op", "options", "place", "tick")
+    __slots__ = ("__weakref__", "_data", "_place", "calls", "grad", "inputs", "name", "op", "options", "tick")
 
     _data: Any  # the engine reads this slot; `data` is the same thing for everyone else
     grad: Any  # ∂Loss/∂self; None means "not computed", never zero
@@ -63,7 +64,7 @@ class Value:
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
     calls: tuple[Any, ...]  # of the Modules that returned it, if an operation made it (nn/calls.py)
-    place: Place  # where in the source it was computed; set only while `source_lines` asks for it
+    _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
     def __init__(self, data: Any, name: str | None = None) -> None:
@@ -118,6 +119,11 @@ class Value:
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements; a scalar is a Python float, so float64."""
         return self._data.dtype if type(self._data) is np.ndarray else np.dtype(np.float64)
+
+    @property
+    def place(self) -> Place:
+        """Where in the source it was computed; ``AttributeError`` unless `source_lines` asked for it then."""
+        return Place._make(self._place)
 
     def item(self) -> float:
         """The one element as a Python float; ``ValueError`` if there is not exactly one."""
@@ -324,7 +330,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.inputs = inputs
         value.options = options
         if placing and this_thread() in placing:
-            value.place = this_place()
+            value._place = this_place()
     value.tick = next_tick()
     return value
 

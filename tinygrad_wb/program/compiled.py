@@ -21,7 +21,7 @@ from tinygrad_wb.program.program import Program
 from tinygrad_wb.program.replay import Recorded, Replay, Returned
 from tinygrad_wb.program.run import Run, Terms
 from tinygrad_wb.program.surroundings import Surroundings, moved, put_back, states
-from tinygrad_wb.recording import PACKAGE, is_recording, paused, recorder, recorders
+from tinygrad_wb.recording import PACKAGE, is_recording, paused, placing, recorder, recorders, this_thread
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if recorders and recorder():  # inside another compiled function: part of its program
+            return self.function(*args, **kwargs)
+        if placing and this_thread() in placing:  # somebody wants to see its operations, line by line
             return self.function(*args, **kwargs)
         with self._lock:
             variant = self._variant(args, kwargs)

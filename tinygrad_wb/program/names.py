@@ -10,6 +10,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_wb.recording import inside
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import CodeType, FrameType
@@ -100,10 +102,11 @@ def line_of(place: Place) -> int:
 
 
 def variables_in(frame: FrameType | None) -> dict[int, str]:
-    """What the variables of ``frame`` and of those that called it are called, by the identity of their contents."""
+    """What the user's variables in ``frame`` and those that called it are called, by the identity of their contents."""
     found: dict[int, str] = {}
     while frame is not None:
-        for variables in (frame.f_locals, frame.f_globals):
+        ours = inside[frame.f_code.co_filename]
+        for variables in () if ours else (frame.f_locals, frame.f_globals):
             for name, content in list(variables.items()):
                 if name.isidentifier() and name[0] != "_":  # tools keep things under other names
                     found.setdefault(id(content), name)

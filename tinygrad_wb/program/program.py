@@ -158,6 +158,14 @@ class Program:
                     f"{self.name}'s program gives {which}{found!r:.200}, but its lines, one by one, {wanted!r:.200}"
                 )
 
+    def partial_line(self, node: Value, rank: int) -> str:
+        """``number: line`` of an operation's partial; ``rank`` tells which of them, from 0."""
+        names = self._source.partial_names.get(node, [])
+        if rank >= len(names):
+            raise ValueError(f"{self.name}'s program has no such partial: it is of shape {self.result.shape}, not one number")
+        lines = [line.strip() for line in self.source.splitlines()]
+        return next(f"{n}: {line}" for n, line in enumerate(lines, 1) if line.startswith(f"{names[rank]} = "))
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a script that stands on its own: the program and its numbers, for a machine with NumPy alone."""
         target = Path(path)

@@ -105,12 +105,15 @@ class Source:
         self.forward_lines = len(self.lines)
         if self.trace.seed is not None:
             self._seed()
+        self.partial_names: dict[Value, list[str]] = defaultdict(list)  # of each operation, in order
         self._parts: dict[Value, list[str]] = defaultdict(list)
         self._seen: Counter[Any] = Counter()
         self._contributions = Counter(unit.to for unit in units if unit.kind == "partial")
         for unit in units:
             if unit.kind == "partial":
-                self._write(unit, self._partial_name(unit), self._partial_comment(unit))
+                name = self._partial_name(unit)
+                self.partial_names[unit.node].append(name)
+                self._write(unit, name, self._partial_comment(unit))
             elif unit.kind == "sum":
                 self._add_up(unit)
 

@@ -1,0 +1,117 @@
+"""What to stop at: a name, an operation, a layer, a line, or a condition on the gradient, as a test of a `Step`."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.operation import REGISTRY, Operation
+from tinygrad_wb.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import CodeType
+
+    from tinygrad_wb.debug.step import Step
+    from tinygrad_wb.debug.trace import Trace
+
+__all__ = ["WORDS", "condition"]
+
+# What a condition can be about: ∂L/∂input as a step leaves it.
+WORDS: dict[str, Callable[[Any], Any]] = {
+    "norm": lambda g: float(np.linalg.norm(g)),
+    "min": lambda g: float(np.min(g)),
+    "max": lambda g: float(np.max(g)),
+    "nan": lambda g: bool(np.isnan(g).any()),
+    "inf": lambda g: bool(np.isinf(g).any()),
+}
+
+
+def condition(trace: Trace, target: Any, variables: Mapping[str, Any] | None = None) -> Callable[[Step], bool]:
+    """Whether a step fits ``target``; ``variables`` are what a condition may ask about besides `WORDS` and ``step``.
+
+    ``ValueError`` or ``TypeError``, with what there is, for what means nothing here.
+    """
+    if isinstance(target, str):
+        return _told(trace, target.strip(), variables or {})
+    if type(target) is Value:
+        if target not in trace.to:
+            raise ValueError(f"{target!r:.60} gets no gradient in this backward pass")
+        return lambda step: step.input is target
+    operations = [op for op in REGISTRY.values() if op is target or op.function is target]
+    if operations:
+        return lambda step: step.op is operations[0]
+    if callable(target):
+        return target  # type: ignore[no-any-return]
+    raise TypeError(f"a name, a Value, an operation or a function of a Step is wanted, got {target!r:.60}")
+
+
+def _told(trace: Trace, text: str, variables: Mapping[str, Any]) -> Callable[[Step], bool]:
+    if text in trace.names:
+        value = trace.names[text]
+        return lambda step: step.input is value
+    if text in trace.operations:
+        return lambda step: step.op.name == text
+    if place := re.fullmatch(r"(.+):(\d+)", text):
+        file, number = place[1], int(place[2])
+        return lambda step: (at := step.line) is not None and at.number == number and _is_file(at.file, file)
+    layers = {call.path for node in trace.nodes for call in trace.calls(node)} - {""}
+    if text in layers:
+        return lambda step: any(call.path == text for call in trace.calls(step.node))
+    try:
+        code = compile(text, "<condition>", "eval")
+    except SyntaxError:
+        raise ValueError(_unknown(trace, text, layers)) from None
+    if text.isidentifier() and text not in WORDS:
+        raise ValueError(_unknown(trace, text, layers))
+    known = {*WORDS, "step", *variables, *dir(builtins)}
+    if any(name not in known for name in _names_in(code)):
+        raise ValueError(_unknown(trace, text, layers))
+    return lambda step: bool(eval(code, {}, _Words(step, variables)))  # noqa: S307 - the user's own
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """Variables that an expression reads, also in its inner parts; not the attributes of others."""
+    import dis
+
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+            yield instruction.argval
+
+
+def _is_file(file: str, asked: str) -> bool:
+    """Whether ``asked`` is the file, by its name or by the end of its path."""
+    parts, wanted = re.split(r"[\\/]", file), re.split(r"[\\/]", asked)
+    return parts[-len(wanted) :] == wanted
+
+
+def _unknown(trace: Trace, text: str, layers: set[str]) -> str:
+    words = [
+        f"nothing in this backward pass is called {text!r:.60}; there are the names {trace.nearest(text)}",
+        f"the operations {', '.join(sorted(trace.operations))}",
+        *([f"the layers {', '.join(sorted(layers))}"] if layers else []),
+        f"lines such as model.py:14, and conditions of {', '.join(WORDS)}, such as norm > 1e3",
+    ]
+    return "; ".join(words)
+
+
+class _Words(Mapping[str, Any]):
+    """The words of a condition, each computed when it is asked for."""
+
+    def __init__(self, step: Step, variables: Mapping[str, Any]) -> None:
+        self.step, self.variables = step, variables
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "step":
+            return self.step
+        return WORDS[name](self.step.after) if name in WORDS else self.variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({*WORDS, "step", *self.variables})
+
+    def __len__(self) -> int:
+        return len(set(self))

@@ -1,0 +1,156 @@
+"""`python -m tinygrad_wb step SCRIPT`: somebody's script, unchanged, and a session in its `backward()`.
+
+The script runs as `python SCRIPT` would run it: as ``__main__``, with its own arguments, path, exit status and tracebacks.
+For the length of the run `Value.backward` is another function; the engine's own loop knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import io
+import os
+import runpy
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_wb.backprop import backward
+from tinygrad_wb.debug.stops import Stops
+from tinygrad_wb.debug.terminal import Kept, stepped
+from tinygrad_wb.recording import inside, outside, source_lines
+from tinygrad_wb.value import Value
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from types import CodeType, TracebackType
+
+__all__ = ["run", "run_script", "stopping_in_backward"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command ``step``; returns the exit status."""
+    given = options.module or options.script
+    if not given:
+        sys.stderr.write("step: give a script to run, as in: python -m tinygrad_wb step train.py\n")
+        return 2
+    stops = Stops(options.at, options.line or "", options.when or "")
+    with source_lines(), stopping_in_backward(stops) as calls:
+        status = run_script(given[0], given[1:], as_module=bool(options.module))
+    if not calls.stopped:
+        asked = ", ".join(f"--{name} {value}" for name, value in stops._asdict().items() if value)
+        times = f"{calls.number} time{'s' * (calls.number != 1)}"
+        sys.stderr.write(f"step: backward() was called {times}{f', and never as asked ({asked})' if asked else ''}\n")
+    return status
+
+
+class Calls:
+    """The calls of backward() so far."""
+
+    number = 0
+    stopped = False
+
+
+@contextlib.contextmanager
+def stopping_in_backward(stops: Stops) -> Iterator[Calls]:
+    """For the length of a block, `Value.backward` opens a session where ``stops`` says so, and where sessions left breakpoints."""
+    calls, kept = Calls(), Kept()
+
+    def stopping(self: Value, seed: Any = None, record: bool = False) -> None:
+        calls.number += 1
+        frame = outside(sys._getframe(1))
+        wanted = kept.stop_next or stops.wanted(calls.number, frame, self)
+        if not wanted and not kept.breaks:
+            backward(self, seed, record)
+            return
+        calls.stopped = calls.stopped or wanted
+        stepped(self, seed, frame=frame, kept=kept, record=record, stopping=wanted)
+
+    before = Value.backward
+    stopping.__name__, stopping.__doc__ = "backward", backward.__doc__
+    Value.backward = stopping  # type: ignore[method-assign]
+    try:
+        yield calls
+    finally:
+        Value.backward = before  # type: ignore[method-assign]
+
+
+# -- a script, as Python runs it ----------------------------------------------------------------------------------------
+
+
+def run_script(target: str, arguments: list[str], as_module: bool = False) -> int:
+    """Run a script, or a module, as ``__main__``; returns the exit status. ``SystemExit`` passes through."""
+    sys.argv[:] = [target, *arguments]
+    try:
+        main, code = _module(target) if as_module else _script(target)
+    except (OSError, ImportError) as error:
+        sys.stderr.write(f"step: can't run {target!r}: {error}\n")
+        return 2
+    except SyntaxError as error:
+        return _failed(error)
+    sys.modules["__main__"] = main
+    try:
+        exec(code, vars(main))  # noqa: S102 - it is what was asked for
+    except SystemExit as error:
+        error.with_traceback(None)
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is told as Python would
+        return _failed(error)
+    return 0
+
+
+def _script(file: str) -> tuple[types.ModuleType, CodeType]:
+    if os.path.isdir(file):
+        raise IsADirectoryError(f"{file} is a folder")
+    whole = os.path.abspath(file)
+    if not sys.flags.safe_path:
+        sys.path[0] = os.path.dirname(os.path.realpath(file))
+    with io.open_code(whole) as source:
+        code = compile(source.read(), whole, "exec", dont_inherit=True)
+    main = types.ModuleType("__main__")
+    loader = importlib.machinery.SourceFileLoader("__main__", whole)
+    vars(main).update(__file__=whole, __loader__=loader, __cached__=None, __builtins__=__builtins__)
+    return main, code
+
+
+def _module(name: str) -> tuple[types.ModuleType, CodeType]:
+    _, spec, code = runpy._get_module_details(name)  # type: ignore[attr-defined]
+    main = types.ModuleType("__main__")
+    sys.argv[0] = spec.origin
+    vars(main).update(
+        __file__=spec.origin, __cached__=spec.cached, __loader__=spec.loader, __package__=spec.parent, __spec__=spec,
+        __builtins__=__builtins__,
+    )  # fmt: skip
+    return main, code
+
+
+def _failed(error: BaseException) -> int:
+    """Tell of an error as Python does, with none of our frames in the traceback; returns the exit status."""
+    told: BaseException | None = error
+    seen: set[int] = set()
+    while told is not None and id(told) not in seen:
+        seen.add(id(told))
+        told.__traceback__ = _without_ours(told.__traceback__)
+        told = told.__cause__ or told.__context__
+    sys.excepthook(type(error), error, error.__traceback__)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+DEBUG = os.path.dirname(__file__) + os.sep
+
+
+def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
+    """Without the frames of the debugger; those of the engine stay, as in any traceback."""
+    first = last = None
+    while traceback is not None:
+        if not traceback.tb_frame.f_code.co_filename.startswith(DEBUG):
+            if last is None:
+                first = traceback
+            else:
+                last.tb_next = traceback
+            last = traceback
+        traceback = traceback.tb_next
+    if last is not None:
+        last.tb_next = None
+    return first

@@ -1,0 +1,76 @@
+"""In which call of ``backward()`` a script that is run is to be stopped, and how the command line says so."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from tinygrad_wb.value import Value
+
+__all__ = ["Stops", "add_arguments"]
+
+
+class Stops(NamedTuple):
+    """Which calls of ``backward()`` to stop in: all that was asked for must hold. If nothing was, the first call."""
+
+    at: int | None = None  # the number of the call, from 1
+    line: str = ""  # train.py:20, or 20 for a line of the script
+    when: str = ""  # an expression, in the caller's variables and ``loss``
+
+    def wanted(self, number: int, frame: FrameType, loss: Value) -> bool:
+        at = self.at if self.at or self.line or self.when else 1
+        return at in (None, number) and self._is_there(frame) and self._holds(frame, loss)
+
+    def _is_there(self, frame: FrameType | None) -> bool:
+        """Whether the line is that of the call, or of one that led to it."""
+        file, _, number = self.line.rpartition(":")
+        while self.line and frame is not None:
+            name = frame.f_code.co_filename
+            here = os.path.basename(name) == os.path.basename(file) if file else frame.f_globals.get("__name__") == "__main__"
+            if here and frame.f_lineno == int(number):
+                return True
+            frame = frame.f_back
+        return not self.line
+
+    def _holds(self, frame: FrameType, loss: Value) -> bool:
+        if not self.when:
+            return True
+        try:
+            return bool(eval(self.when, {**frame.f_globals, **frame.f_locals, "loss": loss}))  # noqa: S307 - the user's own
+        except Exception as error:  # noqa: BLE001 - as pdb does, rather stop once too often
+            sys.stderr.write(f"--when {self.when!r}: {type(error).__name__}: {error}; so it stops here\n")
+            return True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "python -m tinygrad_wb step [--at N] [--line FILE:LINE] [--when CONDITION] (SCRIPT | -m MODULE) [ARGS ...]"
+    parser.add_argument("--at", type=_positive, metavar="N", help="stop in the Nth backward() (without any option: the first)")
+    parser.add_argument("--line", type=_line, metavar="FILE:LINE", help="stop in backward() when called from there")
+    parser.add_argument("--when", type=_expression, metavar="CONDITION", help="stop when it holds, as 'loss > 10'")
+    parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="a module to run, and its arguments")
+    parser.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a script to run, and its arguments")
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def _line(text: str) -> str:
+    if not text.rpartition(":")[2].isdigit():
+        raise ValueError(text)
+    return text
+
+
+def _expression(text: str) -> str:
+    try:
+        compile(text, "--when", "eval")
+    except SyntaxError as error:
+        raise ValueError(text) from error
+    return text
