@@ -192,7 +192,11 @@ def variables(session: Session, arguments: Body) -> Body:
     inside = session.referred(arguments["variablesReference"])
     which = arguments.get("filter") or ""
     rows = rows_of(inside, arguments.get("start") or 0, arguments.get("count") or 0, which)
-    return {"variables": [{"name": name, **_described(session, thing, named(name, thing))} for name, thing in rows]}
+    return {
+        "variables": [
+            {"name": name, **_described(session, thing, named(name, thing, session.at))} for name, thing in rows
+        ]
+    }
 
 
 def _described(session: Session, thing: Any, expression: str = "", key: str = "value") -> Body:

@@ -105,7 +105,7 @@ def opened(thing: Any, walk: Walk) -> Inside | None:
 
 def _in_value(x: Value, walk: Walk) -> Inside:
     trace = walk.stepper.trace
-    rows: list[Row] = [("value", x._data), ("shape", x.shape)]
+    rows: list[Row] = [("value", x._data), ("shape", Text(x.shape))]
     if x in trace.to:
         gradient = walk.stepper.gradient(x)
         done = bisect.bisect_left(trace.to[x], walk.stepper.position)
@@ -118,15 +118,15 @@ def _in_value(x: Value, walk: Walk) -> Inside:
 
 
 def _in_array(x: np.ndarray[Any, Any]) -> Inside:
-    rows: list[Row] = [("shape", x.shape), ("dtype", Text(x.dtype))]
+    rows: list[Row] = [("shape", Text(x.shape)), ("dtype", Text(x.dtype))]
     if x.size and x.dtype.kind in "biuf":
         with np.errstate(all="ignore"):
             rows += [("norm", float(np.linalg.norm(x.ravel()))), ("min", x.min().item()), ("max", x.max().item())]
-    return Inside(rows, x if x.ndim else ())  # type: ignore[arg-type] - it has a length and elements
+    return Inside(rows, x if x.ndim else ())  # type: ignore[arg-type]
 
 
 def rows_of(inside: Inside, start: int, count: int, which: str) -> list[Row]:
-    """Some rows of what is open: the ``named`` ones, the ``indexed`` ones from ``start`` on, or both (``which`` is "")."""
+    """Some rows of what is open: the ``named``, the ``indexed`` from ``start`` on, or both (``which`` is "")."""
     rows = [] if which == "indexed" else list(inside.named)
     if which != "named":
         end = len(inside.indexed)
@@ -142,9 +142,10 @@ def _element(x: Any) -> Any:
     return x.item() if isinstance(x, np.generic) else x
 
 
-def named(name: str, thing: Any) -> str:
-    """An expression that gives the thing again, for what an editor copies or watches."""
-    return name if name.isidentifier() and not isinstance(thing, Text) else ""
+def named(name: str, thing: Any, walk: Walk) -> str:
+    """What `evaluate` knows the thing by, for an editor to copy or watch; "" if it does not."""
+    known = (walk.stepper.trace.names, walk.asked.variables)
+    return name if any(names.get(name) is thing is not None for names in known) else ""
 
 
 # -- scopes -----------------------------------------------------------------------------------------------------------
@@ -158,7 +159,8 @@ def scopes(walk: Walk, frame: FrameType | None) -> list[tuple[str, Callable[[], 
         ("Values", lambda: _bounded(walk.stepper.trace.names.items(), len(walk.stepper.trace.names))),
     ]
     if frame is not None:
-        groups.append(("Locals", lambda: _bounded(frame.f_locals.items(), len(frame.f_locals))))
+        own = {name: content for name, content in frame.f_locals.items() if not name.startswith("__")}
+        groups.append(("Locals", lambda: _bounded(own.items(), len(own))))
     return groups
 
 
@@ -214,7 +216,7 @@ def frames(walk: Walk) -> list[Frame]:
     step = walk.stepper.current
     if step is not None:
         place = getattr(step.node, "place", None)
-        rows.append(Frame(f"{step.statement}   ∂L/∂{step.name}", step.line))
+        rows.append(Frame(f"∂L/∂{step.name} from {step.statement}", step.line))
         calls = step.trace.calls(step.node)
         rows += [Frame(label_of(call), _line_in(call, place) or step.line) for call in reversed(calls)]
     frame: FrameType | None = walk.frame

@@ -64,7 +64,7 @@ class Walk:
         return every
 
     def evaluated(self, expression: str) -> Any:
-        """A name of the graph, or an expression in ``frame``, in which ``g`` is this step's ∂L/∂y unless a variable is."""
+        """A name of the graph, or an expression in ``frame``; ``g`` is this step's ∂L/∂y, if no variable is."""
         step, names = self.stepper.current, self.stepper.trace.names
         if expression in names:  # also one that is no variable, such as 0.weight
             return names[expression]
