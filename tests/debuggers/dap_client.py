@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -350,7 +351,10 @@ class StepClient(DapClient):
         super().__init__(**settings)
 
     def _start(self, python: str) -> tuple[subprocess.Popen[bytes], BinaryIO, BinaryIO]:
-        env = _environment() | {"PYTHONIOENCODING": "utf-8"}
+        package = importlib.util.find_spec("tinygrad_wb")
+        assert package is not None
+        assert package.origin is not None
+        env = _environment() | {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(Path(package.origin).parents[1])}
         process = subprocess.Popen(
             [python, *self._command], cwd=self._folder, env=env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

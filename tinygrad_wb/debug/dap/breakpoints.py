@@ -100,7 +100,7 @@ class Breakpoint:
                 self._holds = condition(stepper.trace, self.condition, variables)
             if not at_start:
                 self._visit = self.place.within(stepper.trace, variables)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever was asked for, such as brackets without end
             self._visit, self.problem = lambda _: None, str(error)
             return
         self.met, self.problem = True, ""
@@ -142,7 +142,10 @@ class Breakpoint:
 @functools.lru_cache(maxsize=1024)
 def real(path: str) -> str:
     """A path such that equal files have equal ones."""
-    return os.path.normcase(os.path.realpath(path))
+    try:
+        return os.path.normcase(os.path.realpath(path))
+    except (OSError, ValueError):  # no path at all
+        return path
 
 
 def at_line(path: str, line: int) -> Place:

@@ -54,7 +54,9 @@ def _length(stream: BinaryIO) -> int | None:
             return length
         name, _, content = text.partition(":")
         content = content.strip()
-        if name.lower() not in HEADERS or not line.endswith(b"\n"):
+        if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+            return None
+        if name.lower() not in HEADERS or len(line) == LONGEST_LINE:
             raise FramingError(f"a header of Content-Length is wanted, got {text!r:.60}")
         if name.lower() == "content-length":
             if not (content.isascii() and content.isdigit() and int(content) <= LONGEST_MESSAGE):
@@ -88,7 +90,8 @@ def misfit(given: Any, form: Any, where: str = "arguments") -> str:
             return f"{where}: a list is wanted, got {given!r:.40}"
         wrong = (misfit(one, form[0], f"{where}[{i}]") for i, one in enumerate(given))
     else:
-        return "" if type(given) is form else f"{where}: {KINDS[form]} is wanted, got {given!r:.40}"
+        fits = type(given) is form and (form is not int or abs(given) < 2**53)
+        return "" if fits else f"{where}: {KINDS[form]} is wanted, got {given!r:.40}"
     return next(filter(None, wrong), "")
 
 

@@ -216,7 +216,9 @@ def evaluate(session: Session, arguments: Body) -> Body:
         _frame(session, arguments["frameId"])
     try:
         found = session.at.evaluated(expression)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the client's own expression
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the client's own expression
         raise RefusedError(f"{type(error).__name__}: {error}") from None
     return _described(session, found, key="result")
 

@@ -79,6 +79,8 @@ class Session:
             body = self._fulfilled(message)
         except RefusedError as error:
             self.send(response | {"success": False, **_refusal(str(error))})
+        except Exception as error:  # noqa: BLE001 - whatever was asked, the script is not to hear of it
+            self.send(response | {"success": False, **_refusal(f"{type(error).__name__}: {error}")})
         else:
             self.send(response | {"success": True} | ({} if body is None else {"body": body}))
         after, self.after_response = self.after_response, []

@@ -144,7 +144,7 @@ def _element(x: Any) -> Any:
 
 def named(name: str, thing: Any, walk: Walk) -> str:
     """What `evaluate` knows the thing by, for an editor to copy or watch; "" if it does not."""
-    known = (walk.stepper.trace.names, walk.asked.variables)
+    known = (walk.stepper.trace.names, walk.frame.f_locals, walk.frame.f_globals)
     return name if any(names.get(name) is thing is not None for names in known) else ""
 
 
@@ -213,12 +213,12 @@ class Frame(NamedTuple):
 def frames(walk: Walk) -> list[Frame]:
     """This step's line, the layers that it is in, and the lines that called backward()."""
     rows: list[Frame] = []
-    step = walk.stepper.current
-    if step is not None:
-        place = getattr(step.node, "place", None)
-        rows.append(Frame(f"∂L/∂{step.name} from {step.statement}", step.line))
-        calls = step.trace.calls(step.node)
-        rows += [Frame(label_of(call), _line_in(call, place) or step.line) for call in reversed(calls)]
+    trace, node = walk.stepper.trace, walk.node
+    if node is not None:
+        name, line = trace.called(trace.input(walk.stepper.position - 1)), trace.line(node)
+        rows.append(Frame(f"∂L/∂{name} from {trace.statement(node)}", line))
+        place = getattr(node, "place", None)
+        rows += [Frame(label_of(call), _line_in(call, place) or line) for call in reversed(trace.calls(node))]
     frame: FrameType | None = walk.frame
     while frame is not None:
         code = frame.f_code

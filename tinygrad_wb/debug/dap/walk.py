@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.debug.dap.breakpoints import Breakpoint
     from tinygrad_wb.debug.step import Step
     from tinygrad_wb.debug.stepper import Stepper
+    from tinygrad_wb.value import Value
 
 __all__ = ["Stop", "Walk"]
 
@@ -63,6 +64,12 @@ class Walk:
             self._told(breakpoint_)
         return every
 
+    @property
+    def node(self) -> Value | None:
+        """What the operation made that the latest step belongs to; None at the start."""
+        stepper = self.stepper
+        return stepper.trace.steps[stepper.position - 1][0] if stepper.position else None
+
     def evaluated(self, expression: str) -> Any:
         """A name of the graph, or an expression in ``frame``; ``g`` is this step's ∂L/∂y, if no variable is."""
         step, names = self.stepper.current, self.stepper.trace.names
@@ -84,8 +91,8 @@ class Walk:
 
     def next(self) -> Stop | None:
         """To the next operation."""
-        now = self.stepper.current
-        return self._step(lambda step: now is None or step.node is not now.node)
+        here = self.node
+        return self._step(lambda step: step.node is not here)
 
     def into(self) -> Stop | None:
         """To the next partial."""
@@ -97,12 +104,12 @@ class Walk:
         return self._step(lambda step: step.index + 1 == end)
 
     def _end_around(self) -> int:
-        stepper, trace, now = self.stepper, self.stepper.trace, self.stepper.current
-        if now is None:
+        stepper, trace, here = self.stepper, self.stepper.trace, self.node
+        if here is None:
             return len(stepper)
-        if (end := trace.of(now.node).stop) > stepper.position:
+        if (end := trace.of(here).stop) > stepper.position:
             return end
-        open_ = [call.start for call in reversed(trace.calls(now.node))]  # those that this step is in, innermost first
+        open_ = [call.start for call in reversed(trace.calls(here))]  # those that this step is in, innermost first
         for end in range(stepper.position, len(stepper)):
             ahead = {call.start for call in trace.calls(trace.steps[end][0])}
             if open_ and open_[0] not in ahead:
