@@ -20,5 +20,5 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 default_role = "code"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_stepping_dap.md"]
 nitpicky = False

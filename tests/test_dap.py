@@ -11,15 +11,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from debuggers.dap_client import DapError, StepClient
-from debuggers.dap_schema import SCHEMA, check
-from jsonschema import ValidationError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_random_graphs import programs, run
+from test_stepper import bits
 
 import tinygrad_wb as wb
 from tinygrad_wb.__main__ import COMMANDS, build_parser
 from tinygrad_wb.debug.dap.protocol import FramingError, misfit, read
 from tinygrad_wb.debug.dap.requests import CAPABILITIES, MOVES, REQUESTS
+from tinygrad_wb.debug.dap.server import stopping
+from tinygrad_wb.debug.dap.session import Session
+from tinygrad_wb.debug.stops import Stops
+
+pytest.importorskip("jsonschema", reason="jsonschema, which holds messages against the protocol, is not installed")
+from debuggers.dap_schema import SCHEMA, ValidationError, check
 
 TRAIN = """\
 import sys
@@ -209,7 +218,7 @@ def test_misfits():
     form = {"line": int, "lines?": [int], "source": {"path?": str}}
     assert misfit({"line": 3, "source": {}, "more": 1}, form) == ""
     assert misfit({"line": 3, "lines": None, "source": {"path": None}}, form) == ""
-    for given, wrong in [
+    for wrongly, wrong in [
         ([], "arguments: an object is wanted, got []"),
         ({"source": {}}, "arguments.line is missing"),
         ({"line": None, "source": {}}, "arguments.line is missing"),
@@ -219,7 +228,7 @@ def test_misfits():
         ({"line": 3, "lines": 7, "source": {}}, "arguments.lines: a list is wanted, got 7"),
         ({"line": 3, "source": {"path": 3}}, "arguments.source.path: a text is wanted, got 3"),
     ]:
-        assert misfit(given, form) == wrong
+        assert misfit(wrongly, form) == wrong
 
 
 # -- a session ------------------------------------------------------------------------------------------------------------
@@ -515,6 +524,117 @@ def test_stop_where_a_gradient_ceases_to_be_finite(debug):
     assert client.wait_terminated() == 0
 
 
+# -- the same without a socket ------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """A client in this process: at each stop it sends the next of its batches of requests, and in the end goes on."""
+
+    def __init__(self, *batches):
+        self.session = Session(self.hear, lambda: None)
+        self.batches = list(batches)
+        self.answers = []
+        self.events = []
+        self.ask(("initialize", {"adapterID": "x"}), ("launch", {}))
+
+    def hear(self, message):
+        check({"seq": 1, **message})
+        (self.answers if message["type"] == "response" else self.events).append(message)
+        if message.get("event") == "stopped":
+            self.ask(*(self.batches.pop(0) if self.batches else [("continue", {"threadId": 1})]))
+
+    def ask(self, *requests):
+        for command, arguments in requests:
+            self.session.take({"seq": 1, "type": "request", "command": command, "arguments": arguments})
+
+    def run(self, script):
+        with wb.source_lines(), stopping(self.session, Stops()):
+            script()
+
+    def stops(self):
+        """Why it stopped, and where."""
+        found = [m["body"] for m in self.events if m["event"] == "stopped"]
+        return [(body["reason"], int(re.search(r", (\d+) of", body["description"])[1])) for body in found]
+
+    def bodies(self, command):
+        return [m["body"] for m in self.answers if m["command"] == command and m["success"]]
+
+
+def go(command):
+    return command, {} if command == "restart" else {"threadId": 1}
+
+
+def network():
+    model = wb.MLP(2, [3], 1, activation="tanh", seed=0)
+    loss = (model(np.ones((4, 2))) ** 2).mean()
+    loss.backward()
+    return model
+
+
+def test_all_moves_and_looks_in_one_thread():
+    looks = [
+        go("stackTrace"),
+        ("scopes", {"frameId": 1}),
+        *(("variables", {"variablesReference": i}) for i in (1, 2, 3)),
+    ]
+    client = Scripted(
+        [go("next")], [*looks, go("stepIn")], [go("stepOut")], [go("stepBack")], [go("restart")],
+        [("setFunctionBreakpoints", {"breakpoints": [{"name": "0.weight"}, {"name": "1.weight"}]}), go("continue")],
+        [*looks, ("evaluate", {"expression": "g"}), ("evaluate", {"expression": "0.weight"}), go("continue")],
+        [go("reverseContinue")], [go("reverseContinue")],
+        [("setFunctionBreakpoints", {"breakpoints": []}), go("continue")],
+    )  # fmt: skip
+    client.run(network)
+    assert all(m["success"] for m in client.answers), client.answers
+    assert client.stops() == [
+        ("entry", 0), ("step", 1), ("step", 2), ("step", 8), ("step", 7), ("entry", 0), ("function breakpoint", 4),
+        ("function breakpoint", 7), ("function breakpoint", 4), ("entry", 0),
+    ]  # fmt: skip
+    (g, weight) = client.bodies("evaluate")
+    assert g["type"] == "ndarray"
+    assert weight["result"].startswith("2×3: ")
+
+
+@settings(max_examples=30)
+@given(
+    program=programs(), moves=st.lists(st.sampled_from(sorted(set(MOVES) - {"continue"})), max_size=12), data=st.data()
+)
+def test_whatever_the_moves_the_gradients_are_those_of_backward(program, moves, data):
+    """And at each stop the position is one that stepping there directly gives, with the same gradients."""
+    plainly, stepped = run(*program), run(*program)
+    with np.errstate(all="ignore"):
+        plainly[-1].backward()
+    names = data.draw(st.lists(st.sampled_from(["v0", "v1", "add", "multiply", "tanh", "norm > 1"]), max_size=3))
+    breaks = ("setFunctionBreakpoints", {"breakpoints": [{"name": name} for name in names]})
+    client = Scripted([breaks, go(moves[0]) if moves else go("continue")], *([go(move)] for move in moves[1:]))
+    with np.errstate(all="ignore"):
+        client.run(stepped[-1].backward)
+    assert [bits(v.grad) for v in stepped] == [bits(v.grad) for v in plainly]
+
+
+@settings(max_examples=40)
+@given(program=programs(), data=st.data())
+def test_breakpoints_are_met_at_the_same_places_both_ways(program, data):
+    values = run(*program)
+    names = data.draw(
+        st.lists(st.sampled_from(["add", "multiply", "tanh", "norm > 1", "norm >= 0"]), min_size=1, max_size=3)
+    )
+    hit = data.draw(st.sampled_from(["", "> 1", "% 2", "2"]))
+    breaks = ("setFunctionBreakpoints", {"breakpoints": [{"name": name, "hitCondition": hit} for name in names]})
+    with np.errstate(all="ignore"):
+        forth = Scripted([breaks, go("continue")], *[[go("continue")]] * 200)
+        forth.run(values[-1].backward)
+        places = forth.stops()[1:]
+        back = Scripted(
+            [breaks, go("continue")], *[[go("continue")]] * (len(places) - 1), *[[go("reverseContinue")]] * len(places)
+        )
+        back.run(values[-1].backward)
+    there = back.stops()[1:]
+    assert there[: len(places)] == places
+    if places:
+        assert there[len(places) : 2 * len(places)] == [*places[-2::-1], ("entry", 0)]
+
+
 # -- looking --------------------------------------------------------------------------------------------------------------
 
 
@@ -676,6 +796,46 @@ def test_pause_and_requests_while_it_runs(debug):
     client.set_breakpoints(client.path, [])
     client.request("continue", threadId=1)
     assert client.wait_terminated() == 0
+
+
+def test_ending_the_script_before_it_began(debug):
+    client = debug("print('it ran')")
+    client.request("launch")
+    client.request("disconnect")
+    assert client.finish() == (130, "", "")
+
+
+def test_ending_a_script_that_sleeps(debug):
+    client = debug(SCALARS + "import time\ntime.sleep(600)\n")
+    client.begin()
+    client.request("continue", threadId=1)
+    while "gradient" not in client.output:
+        client.request("threads")
+    client.request("terminate")
+    assert client.wait_terminated() == 130
+
+
+def test_fit_is_stepped_in_too(debug):
+    text = (
+        "import numpy as np\nimport tinygrad_wb as wb\n\n"
+        "model = wb.MLP(2, [3], 1, seed=0)\n"
+        "x = np.ones((4, 2))\n"
+        "wb.fit(model, x, x[:, :1], loss=wb.mean_squared_error, optimizer=wb.SGD(model.parameters()), epochs=2, progress=False)\n"
+        "print('done')\n"
+    )
+    client = debug(text)
+    client.set_breakpoints(client.path, [line(text, "wb.fit")])
+    client.begin()
+    client.request("setFunctionBreakpoints", breakpoints=[{"name": "0.weight"}])
+    assert client.go("continue")["reason"] == "function breakpoint"
+    assert client.stack()[-1]["line"] == line(text, "wb.fit")
+    assert client.variables(1, "This step")["layer"] == "Dense '0'"
+    client.request("setFunctionBreakpoints", breakpoints=[])
+    assert client.go("continue")["reason"] == "breakpoint", "the second backward() in it"
+    client.set_breakpoints(client.path, [])
+    client.request("continue", threadId=1)
+    assert client.wait_terminated() == 0
+    assert client.output.endswith("done\n")
 
 
 @pytest.mark.parametrize("stopped", [True, False])

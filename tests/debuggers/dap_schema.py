@@ -1,7 +1,8 @@
 """The published schema of the Debug Adapter Protocol, and whether a message keeps to it.
 
-``protocol/debugAdapterProtocol.json`` is Microsoft's, under the MIT License beside it. It lets any further member pass, so
-that a misspelt one would too; here, what a server says may have no member that the protocol does not name.
+``protocol/debugAdapterProtocol.json`` comes from github.com/microsoft/debug-adapter-protocol (commit e34479c), under the
+MIT License beside it. It lets any further member pass, so that a misspelt one would too; here, what a server says may have
+no member that the protocol does not name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
+
+__all__ = ["SCHEMA", "ValidationError", "check", "kind"]
 
 SCHEMA = json.loads((Path(__file__).parent / "protocol" / "debugAdapterProtocol.json").read_text(encoding="utf-8"))
 

@@ -43,6 +43,7 @@ CAPABILITIES: Body = {
     "supportsRestartRequest": True,
     "supportsExceptionInfoRequest": True,
     "supportsDelayedStackTraceLoading": True,
+    "supportsExceptionFilterOptions": True,
     "supportsTerminateRequest": True,
     "supportTerminateDebuggee": True,
     "exceptionBreakpointFilters": [

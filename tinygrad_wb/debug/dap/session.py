@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import itertools
 import queue
+import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ class Session:
             if not self.ready.is_set():
                 self.ready.set()
             elif not self.stopped:
-                _thread.interrupt_main()
+                _interrupt()
 
     @property
     def ended_early(self) -> bool:
@@ -230,6 +231,14 @@ class Session:
         if not 1 <= number <= len(self._references):
             raise RefusedError(f"variables: there is no reference {number} at this stop")
         return self._references[number - 1]()
+
+
+def _interrupt() -> None:
+    """Ctrl-C, for the main thread."""
+    if hasattr(signal, "pthread_kill"):  # which wakes it from a sleep, too
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 NOT_STOPPED = "notStopped"  # the protocol's own word
