@@ -750,6 +750,7 @@ def test_lines_that_count_from_0(debug):
     client.begin()
     client.go("continue")
     frame = client.stack()[0]
+    assert "from b = " in frame["name"]
     assert (verdict["line"], frame["line"], frame["column"]) == (line(SCALARS, "b =") - 1, line(SCALARS, "b =") - 1, 0)
 
 
