@@ -112,6 +112,12 @@ def debug(tmp_path):
                 check(message)
         numbers = [message["seq"] for way, message in client.messages if way == "<-"]
         assert numbers == list(range(1, len(numbers) + 1)), "numbered in order"
+        known = set()
+        for way, message in client.messages:
+            if message.get("event") == "breakpoint":
+                assert message["body"]["breakpoint"]["id"] in known, "of no breakpoint that it was not told of"
+            elif way == "<-" and message.get("success"):
+                known |= {one["id"] for one in message.get("body", {}).get("breakpoints", [])}
 
 
 def top(client):

@@ -175,8 +175,8 @@ def _visits(trace: Trace, nodes: set[Value]) -> dict[Value, int]:
     count, before = 0, None
     for node in trace.nodes:
         if node in nodes:
-            again = before in nodes and before is not None and not _later(trace, before, node)
-            count += not again
+            still = before is not None and before in nodes and not _later(trace, before, node)
+            count += not still
             visits[node] = count
         before = node
     return visits

@@ -216,9 +216,9 @@ class Session:
         return [breakpoint_ for group in list(self.breakpoints.values()) for breakpoint_ in group]
 
     def looked_up(self, breakpoint_: Breakpoint) -> None:
-        """Tell the client what became of a breakpoint in this pass, if that is new."""
+        """Tell the client what became of a breakpoint that it knows, if that is new."""
         now = told(self, breakpoint_)
-        if breakpoint_.told != now:
+        if breakpoint_.told and breakpoint_.told != now:
             breakpoint_.told = now
             self.event("breakpoint", reason="changed", breakpoint=now)
 

@@ -23,20 +23,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.debug.dap.walk import Walk
     from tinygrad_wb.nn.calls import Call
 
-__all__ = [
-    "MOST",
-    "Frame",
-    "Inside",
-    "Text",
-    "frames",
-    "kind_of",
-    "named",
-    "opened",
-    "rows_of",
-    "scopes",
-    "shown",
-    "source_of",
-]
+__all__ = ["Frame", "Inside", "Text", "frames", "kind_of", "named", "opened", "rows_of", "scopes", "shown", "source_of"]
 
 MOST = 100  # rows at once, unless a client asks for a part
 PART = 1000  # rows at once, of a part
