@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import tinygrad_wb as wb
 from tinygrad_wb.__main__ import COMMANDS, build_parser
 from tinygrad_wb.debug.dap.protocol import FramingError, misfit, read
 from tinygrad_wb.debug.dap.requests import CAPABILITIES, MOVES, REQUESTS
-from tinygrad_wb.debug.dap.server import stopping
+from tinygrad_wb.debug.dap.server import debugged, stopping
 from tinygrad_wb.debug.dap.session import Session
 from tinygrad_wb.debug.stops import Stops
 
@@ -599,6 +600,117 @@ def test_all_moves_and_looks_in_one_thread():
     (g, weight) = client.bodies("evaluate")
     assert g["type"] == "ndarray"
     assert weight["result"].startswith("2×3: ")
+
+
+def executed(text, path):
+    """A script that runs in this process, as if it were that file."""
+    return lambda: exec(compile(text, str(path), "exec"), {"__name__": "script"})
+
+
+def test_breakpoints_of_all_kinds_in_one_thread(tmp_path):
+    path = tmp_path / "loop.py"
+    path.write_text(LOOP, encoding="utf-8")
+
+    def lines(*numbers, **words):
+        places = [{"line": number, **words} for number in numbers]
+        return "setBreakpoints", {"source": {"path": str(path)}, "breakpoints": places}
+
+    here, call = line(LOOP, "h = wb.tanh"), line(LOOP, "loss.backward")
+    client = Scripted(
+        [lines(call, here, hitCondition="<= 2"), go("continue")],
+        [go("continue")],
+        [go("reverseContinue")],
+        [lines(here, condition="norm / 0 > t"), go("restart")],
+        [go("continue")],
+        [go("stackTrace"), ("scopes", {"frameId": 1}), ("variables", {"variablesReference": 1}), go("restart")],
+        [lines(1), ("setFunctionBreakpoints", {"breakpoints": [{"name": "backward"}]}), go("stepIn")],
+        [go("reverseContinue")],
+        [("setExceptionBreakpoints", {"filters": ["not finite"]}), go("pause"), go("continue")],
+    )
+    client.run(executed(LOOP, path))
+    assert all(m["success"] for m in client.answers), client.answers
+    assert client.stops() == [
+        ("entry", 0), ("breakpoint", 2), ("breakpoint", 5), ("breakpoint", 2), ("entry", 0), ("breakpoint", 2),
+        ("entry", 0), ("step", 1), ("function breakpoint", 0),
+    ]  # fmt: skip
+    stopped = [m["body"] for m in client.events if m["event"] == "stopped"]
+    assert "ZeroDivisionError" in stopped[5]["text"]
+    assert [frame["line"] for frame in client.bodies("stackTrace")[0]["stackFrames"]][:2] == [here, call]
+    assert client.bodies("setBreakpoints")[-1]["breakpoints"][0]["verified"] is False
+
+
+def test_a_gradient_that_is_not_finite_in_one_thread(tmp_path):
+    client = Scripted(
+        [("setExceptionBreakpoints", {"filters": [], "filterOptions": [{"filterId": "not finite"}]}), go("continue")],
+        [("exceptionInfo", {"threadId": 1}), go("continue")],
+    )
+    client.run(executed(NAN, tmp_path / "nan.py"))
+    assert [reason for reason, _ in client.stops()] == ["entry", "exception"]
+    assert "inf" in client.bodies("exceptionInfo")[0]["description"]
+
+
+def test_wrong_requests_in_one_thread():
+    wrong = [(m.get("command"), m.get("arguments")) for m in WRONG.values() if "type" not in m]
+    client = Scripted([*wrong, ("disconnect", {"terminateDebuggee": False})])
+    client.run(network)
+    assert [m["success"] for m in client.answers] == [True, True, *[False] * len(wrong), True]
+    client.session.take({"seq": "1", "command": "threads"})
+    assert "without a proper seq" in client.events[-1]["body"]["output"]
+
+
+@pytest.mark.parametrize("how", ["to its end", "ended before it began", "with noise"])
+def test_a_server_in_this_process(how):
+    """A session over a socket, with the server in a thread of its own."""
+    said, ends = io.StringIO(), []
+
+    def script():
+        network()
+        sys.stderr.write("that was it\n")
+        return 7
+
+    def serve():
+        with wb.source_lines(), contextlib.redirect_stderr(said):
+            ends.append(debugged(0, Stops(), script))
+
+    server = threading.Thread(target=serve)
+    server.start()
+    while not (announced := re.search(r":(\d+)\n", said.getvalue())):
+        server.join(0.01)
+    with socket.create_connection(("127.0.0.1", int(announced[1]))) as client, client.makefile("rb") as stream:
+
+        def ask(*requests):
+            for command, arguments in requests:
+                message = {"seq": 1, "type": "request", "command": command, "arguments": arguments}
+                client.sendall(framed(json.dumps(message)))
+
+        def until(name):
+            while (message := read(stream)) is not None:
+                check(message)
+                if name in (message.get("event"), message.get("command")):
+                    return message
+            return None
+
+        ask(("initialize", {"adapterID": "x"}), ("attach", {}))
+        if how == "ended before it began":
+            ask(("terminate", {}))
+            assert until("exited")["body"]["exitCode"] == 130
+        else:
+            ask(("configurationDone", {}))
+            assert until("stopped")["body"]["reason"] == "entry"
+            client.sendall(framed("no JSON"))
+            assert "no JSON" in until("output")["body"]["output"]
+            ask(go("continue"))
+            assert until("output")["body"]["output"] == "that was it\n"
+            assert until("exited")["body"]["exitCode"] == 7
+        if how == "with noise":
+            client.sendall(b"noise\n")
+            assert "the connection ends here" in until("output")["body"]["output"]
+        else:
+            ask(("disconnect", {}))
+            assert until("disconnect")["success"] is True
+        assert until("anything") is None
+    server.join()
+    assert ends == [130 if how == "ended before it began" else 7]
 
 
 @settings(max_examples=30)
