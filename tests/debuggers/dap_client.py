@@ -1,18 +1,20 @@
-"""A small client of the Debug Adapter Protocol: to debugpy, over stdio, what an editor is to it."""
+"""A small client of the Debug Adapter Protocol: what an editor is to debugpy, over stdio, and to our own, over a socket."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,20 +60,14 @@ class DapClient:
         self._ended = False  # the adapter's stdout
         self._changed = threading.Condition()  # guards all of the above
         self._errors = tempfile.TemporaryFile()
-        self._adapter = subprocess.Popen(
-            [adapter_python, "-m", "debugpy.adapter"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=_environment(),
-        )
+        self._adapter, self._to, self._from = self._start(adapter_python)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
             self.capabilities = self.request(
                 "initialize",
                 clientID="tests",
-                adapterID="debugpy",
+                adapterID=self.adapter,
                 pathFormat="path",
                 linesStartAt1=True,
                 columnsStartAt1=True,
@@ -81,6 +77,21 @@ class DapClient:
         except BaseException:
             self.close()
             raise
+
+    adapter = "debugpy"
+
+    def _start(self, python: str) -> tuple[subprocess.Popen[bytes], BinaryIO, BinaryIO]:
+        """The adapter's process, and the streams to it and from it."""
+        process = subprocess.Popen(
+            [python, "-m", "debugpy.adapter"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=_environment(),
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        return process, process.stdin, process.stdout
 
     # -- a session, in its order --
 
@@ -115,11 +126,13 @@ class DapClient:
         self._launched = self._send("launch", settings)  # is answered after configurationDone only
         self.wait_event("initialized", or_response=self._launched)
 
-    def set_breakpoints(self, path: str | os.PathLike[str], lines: Sequence[int]) -> list[Message]:
-        """Make ``lines`` the file's breakpoints, instead of those it had; for each, what the adapter says of it."""
-        body = self.request(
-            "setBreakpoints", source={"path": str(path)}, breakpoints=[{"line": line} for line in lines], lines=[*lines]
-        )
+    def set_breakpoints(self, path: str | os.PathLike[str], lines: Sequence[int], **words: str) -> list[Message]:
+        """Make ``lines`` the file's breakpoints, instead of those it had; for each, what the adapter says of it.
+
+        ``words`` are theirs, such as ``condition``.
+        """
+        places = [{"line": line, **words} for line in lines]
+        body = self.request("setBreakpoints", source={"path": str(path)}, breakpoints=places, lines=[*lines])
         return list(body["breakpoints"])
 
     def configuration_done(self) -> None:
@@ -152,10 +165,10 @@ class DapClient:
         frame = self.stack()[0]
         return Path(frame["source"]["path"]).name, frame["line"], frame["name"]
 
-    def variables(self, frame_id: int) -> dict[str, str]:
-        """Each local variable's value as the debugger shows it, and debugpy's own groups, ``function variables`` …"""
+    def variables(self, frame_id: int, scope: str = "Locals") -> dict[str, str]:
+        """Each variable's value as the debugger shows it, and debugpy's own groups, ``function variables`` …"""
         scopes = self.request("scopes", frameId=frame_id)["scopes"]
-        (reference,) = (scope["variablesReference"] for scope in scopes if scope["name"] == "Locals")
+        (reference,) = (one["variablesReference"] for one in scopes if one["name"] == scope)
         rows = self.request("variables", variablesReference=reference)["variables"]
         return {row["name"]: row["value"] for row in rows}
 
@@ -240,27 +253,25 @@ class DapClient:
             message = {"seq": self._sequence, "type": "request", "command": command, "arguments": arguments}
             self._note("->", message)
         data = json.dumps(message).encode()
-        assert self._adapter.stdin is not None
         try:
-            self._adapter.stdin.write(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
-            self._adapter.stdin.flush()
+            self._to.write(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
+            self._to.flush()
         except (OSError, ValueError):  # it ended by itself, or `close` was called
             self._fail(f"{command!r} could not be sent: the adapter ended")
         return message["seq"]
 
     def _read(self) -> None:
         """The thread that takes the adapter's messages in."""
-        stream = self._adapter.stdout
-        assert stream is not None
         length = 0
-        while line := stream.readline():
-            if line.lower().startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-            elif not line.strip():
-                data = stream.read(length)
-                if len(data) < length:
-                    break
-                self._take(json.loads(data))
+        with contextlib.suppress(ConnectionError):
+            while line := self._from.readline():
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+                elif not line.strip():
+                    data = self._from.read(length)
+                    if len(data) < length:
+                        break
+                    self._take(json.loads(data))
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -299,21 +310,19 @@ class DapClient:
 
     def close(self) -> None:
         """End the debuggee, if it runs still, and the adapter."""
-        assert self._adapter.stdin is not None
-        assert self._adapter.stdout is not None
         if self._adapter.poll() is None and not self._ended:
             self.timeout = min(self.timeout, 5.0)
             try:
                 self.request("disconnect", terminateDebuggee=True)
-                self._adapter.stdin.close()  # what the adapter ends upon
+                self._to.close()  # what the adapter ends upon
                 self._adapter.wait(5.0)
             except (DapError, OSError, subprocess.TimeoutExpired):
                 self._adapter.kill()
         self._adapter.wait()
         self._reader.join(5.0)
         with contextlib.suppress(OSError):  # what an adapter that ended by itself did not read
-            self._adapter.stdin.close()
-        self._adapter.stdout.close()
+            self._to.close()
+        self._from.close()
         self._errors.close()
 
     def __enter__(self) -> Self:
@@ -323,6 +332,79 @@ class DapClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class StepClient(DapClient):
+    """``python -m tinygrad_wb step --dap 0 SCRIPT``, spoken to over a socket; as for `DapClient`, but it moves back, too.
+
+    ``messages`` holds every message as it was sent (``->``) and received (``<-``).
+    """
+
+    adapter = "tinygrad_wb"
+
+    def __init__(
+        self, script: str | os.PathLike[str], *words: str, options: Sequence[str] = (), **settings: Any
+    ) -> None:
+        self._command = ["-m", "tinygrad_wb", "step", *options, "--dap", "0", str(script), *words]
+        self._folder = Path(script).parent
+        self.messages: list[tuple[str, Message]] = []
+        super().__init__(**settings)
+
+    def _start(self, python: str) -> tuple[subprocess.Popen[bytes], BinaryIO, BinaryIO]:
+        package = importlib.util.find_spec("tinygrad_wb")
+        assert package is not None
+        assert package.origin is not None
+        env = _environment() | {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(Path(package.origin).parents[1])}
+        process = subprocess.Popen(
+            [python, *self._command], cwd=self._folder, env=env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stderr is not None
+        line = process.stderr.readline().decode()
+        announced = re.fullmatch(r"step: waiting for a debugger at 127\.0\.0\.1:(\d+)\r?\n", line)
+        if announced is None:
+            process.kill()
+            raise DapError(f"no port was announced: {line}{process.communicate()[1].decode()}")
+        self.port = int(announced[1])
+        self.socket = socket.create_connection(("127.0.0.1", self.port))
+        return process, self.socket.makefile("wb"), self.socket.makefile("rb")
+
+    def begin(self, request: str = "launch", **settings: object) -> Message:
+        """Let the script run, and wait until it stops."""
+        self._launched = self._send(request, settings)
+        self.configuration_done()
+        return self.wait_stopped()
+
+    def go(self, command: str) -> Message:
+        """Move, and wait until it stops."""
+        self.request(command, **({} if command == "restart" else {"threadId": self.stopped_thread}))
+        return self.wait_stopped()
+
+    def finish(self) -> tuple[int, str, str]:
+        """The exit status of the process, and what it wrote to its own output and errors."""
+        out, errors = self._adapter.communicate(timeout=self.timeout)
+        return self._adapter.returncode, *(text.decode().replace("\r\n", "\n") for text in (out, errors))
+
+    def vanish(self) -> None:
+        """End the connection without a word."""
+        self._ended = True
+        self.socket.shutdown(socket.SHUT_RDWR)
+
+    def raw(self, data: bytes) -> None:
+        """Send what may be no message."""
+        self._to.write(data)
+        self._to.flush()
+
+    def _note(self, way: str, message: Message) -> None:
+        super()._note(way, message)
+        self.messages.append((way, message))
+
+    def close(self) -> None:
+        super().close()
+        self.socket.close()
+        for stream in (self._adapter.stdout, self._adapter.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def _environment() -> dict[str, str]:

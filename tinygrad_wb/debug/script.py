@@ -24,10 +24,10 @@ from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import CodeType, TracebackType
 
-__all__ = ["run", "run_script", "stopping_in_backward"]
+__all__ = ["backward_replaced", "run", "run_script", "stopping_in_backward"]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,6 +37,11 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write("step: give a script to run, as in: python -m tinygrad_wb step train.py\n")
         return 2
     stops = Stops(options.at, options.line or "", options.when or "")
+    if options.dap is not None:
+        from tinygrad_wb.debug.dap.server import debugged
+
+        with source_lines():
+            return debugged(options.dap, stops, lambda: run_script(given[0], given[1:], as_module=bool(options.module)))
     with source_lines(), stopping_in_backward(stops) as calls:
         status = run_script(given[0], given[1:], as_module=bool(options.module))
     if status == 0 and not calls.stopped:
@@ -69,11 +74,18 @@ def stopping_in_backward(stops: Stops) -> Iterator[Calls]:
         calls.stopped = calls.stopped or wanted
         stepped(self, seed, frame=frame, kept=kept, record=record, stopping=wanted)
 
-    before = Value.backward
-    stopping.__name__, stopping.__doc__ = "backward", backward.__doc__
-    Value.backward = stopping  # type: ignore[method-assign]
-    try:
+    with backward_replaced(stopping):
         yield calls
+
+
+@contextlib.contextmanager
+def backward_replaced(by: Callable[..., None]) -> Iterator[None]:
+    """For the length of a block, `Value.backward` is another function."""
+    before = Value.backward
+    by.__name__, by.__doc__ = "backward", backward.__doc__
+    Value.backward = by  # type: ignore[method-assign]
+    try:
+        yield
     finally:
         Value.backward = before  # type: ignore[method-assign]
 

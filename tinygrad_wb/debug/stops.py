@@ -57,13 +57,15 @@ def is_file(path: str, asked: str) -> bool:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "python -m tinygrad_wb step [--at N] [--line FILE:LINE] [--when CONDITION] (SCRIPT | -m MODULE) [ARGS ...]"
+        "python -m tinygrad_wb step [--at N] [--line FILE:LINE] [--when CONDITION] [--dap PORT] "
+        "(SCRIPT | -m MODULE) [ARGS ...]"
     )
     parser.add_argument(
         "--at", type=_positive, metavar="N", help="stop in the Nth backward() (without any option: the first)"
     )
     parser.add_argument("--line", type=_line, metavar="FILE:LINE", help="stop in backward() when called from there")
     parser.add_argument("--when", type=_expression, metavar="CONDITION", help="stop when it holds, as 'loss > 10'")
+    parser.add_argument("--dap", type=_port, metavar="PORT", help="be stepped by an editor, at this port (0: any free)")
     parser.add_argument(
         "-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="a module to run, and its arguments"
     )
@@ -74,6 +76,12 @@ def _positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise ValueError(text)
     return number
+
+
+def _port(text: str) -> int:
+    if not 0 <= (port := int(text)) < 2**16:
+        raise ValueError(text)
+    return port
 
 
 def _line(text: str) -> str:

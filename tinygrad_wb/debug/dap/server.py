@@ -1,0 +1,160 @@
+"""`python -m tinygrad_wb step --dap PORT SCRIPT`: wait for an editor at a port of this machine, then run the script."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_wb.backprop import backward
+from tinygrad_wb.debug.dap.protocol import FramingError, MessageError, framed, read
+from tinygrad_wb.debug.dap.session import Session
+from tinygrad_wb.debug.dap.walk import Walk
+from tinygrad_wb.debug.script import backward_replaced
+from tinygrad_wb.debug.stepper import Stepper
+from tinygrad_wb.program.names import variables_in
+from tinygrad_wb.recording import outside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
+
+    from tinygrad_wb.debug.stops import Stops
+    from tinygrad_wb.value import Value
+
+__all__ = ["debugged"]
+
+HOST = "127.0.0.1"  # this machine only: whoever connects may evaluate anything
+PATIENCE = 5.0  # seconds, for a client to say good bye once the script has ended
+INTERRUPTED = 130  # the exit status of what Ctrl-C has ended
+
+
+def debugged(port: int, stops: Stops, script: Callable[[], int]) -> int:
+    """Run ``script`` for the one client that connects to ``port`` (0: any that is free); returns its exit status."""
+    try:
+        listener = socket.create_server((HOST, port))
+    except (OSError, OverflowError) as error:
+        sys.stderr.write(f"step: can't listen at {HOST}:{port}: {error}\n")
+        return 2
+    with listener:
+        sys.stderr.write(f"step: waiting for a debugger at {HOST}:{listener.getsockname()[1]}\n")
+        sys.stderr.flush()
+        connection, _ = listener.accept()
+    with connection:
+        session = _met(connection)
+        session.ready.wait()
+        if session.ended_early:
+            status = INTERRUPTED
+            session.finished(status)
+        else:
+            status = _run(session, stops, script)
+        session.left.wait(PATIENCE)
+        return status
+
+
+def _met(connection: socket.socket) -> Session:
+    """The session of a client, whose messages a thread takes in from now on."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    numbers, sending = itertools.count(1), threading.RLock()
+
+    def send(message: dict[str, Any]) -> None:
+        with sending, contextlib.suppress(OSError):  # where it has gone, nobody is to be told
+            connection.sendall(framed({"seq": next(numbers), **message}))
+
+    def close() -> None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    session = Session(send, close)
+    threading.Thread(target=_listen, args=(connection, session), name="step --dap", daemon=True).start()
+    return session
+
+
+def _listen(connection: socket.socket, session: Session) -> None:
+    with contextlib.suppress(OSError), connection.makefile("rb") as stream:
+        while not session.left.is_set():
+            try:
+                message = read(stream)
+            except MessageError as error:
+                session.complain(str(error))
+                continue
+            except FramingError as error:
+                session.complain(f"{error}; so the connection ends here, and the script goes on")
+                break
+            if message is None:
+                break
+            session.take(message)
+    session.gone()
+
+
+# -- the script -------------------------------------------------------------------------------------------------------
+
+
+def _run(session: Session, stops: Stops, script: Callable[[], int]) -> int:
+    try:
+        with stopping(session, stops), _told(sys.stdout, "stdout", session), _told(sys.stderr, "stderr", session):
+            status = script()
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):  # Python writes it to stderr as it ends
+            session.event("output", category="stderr", output=f"{end.code}\n")
+        session.finished(_status(end.code))
+        session.left.wait(PATIENCE)
+        raise
+    session.finished(status)
+    return status
+
+
+def _status(code: Any) -> int:
+    """The exit status that Python makes of the argument of `sys.exit`."""
+    if not isinstance(code, int):
+        return int(code is not None)
+    return code & 0xFF if os.name == "posix" else code
+
+
+@contextlib.contextmanager
+def stopping(session: Session, stops: Stops) -> Iterator[None]:
+    """For the length of a block, each ``backward()`` is gone through as the client wants."""
+    calls = itertools.count(1)
+    busy = threading.Lock()  # one pass at a time: what else is computed meanwhile runs free
+
+    def stopping(self: Value, seed: Any = None, record: bool = False) -> None:
+        frame = outside(sys._getframe(1))
+        wanted = session.wants(stops.wanted(next(calls), frame, self))
+        if session.free or not (wanted or session.all_breakpoints()) or not busy.acquire(blocking=False):
+            backward(self, seed, record)
+            return
+        try:
+            stepper = Stepper(self, seed, variables=variables_in(frame))
+            walk = Walk(stepper, frame, session.all_breakpoints, lambda: session.pausing, session.looked_up)
+            session.go(walk, wanted)
+            stepper.apply(record)
+        finally:
+            busy.release()
+
+    with backward_replaced(stopping):
+        yield
+
+
+@contextlib.contextmanager
+def _told(stream: TextIO | None, category: str, session: Session) -> Iterator[None]:
+    """For the length of a block, what is written to ``stream`` is told to the client as well."""
+    if stream is None:
+        yield
+        return
+    write = stream.write
+
+    def both(text: str) -> int:
+        written = write(text)
+        if text:
+            session.event("output", category=category, output=text)
+        return written
+
+    stream.write = both  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del stream.write
