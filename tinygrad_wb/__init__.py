@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tinygrad_wb import plot
     from tinygrad_wb.debug.explain import Explanation, explain
+    from tinygrad_wb.debug.page import save_page
     from tinygrad_wb.debug.step import Step
     from tinygrad_wb.debug.stepper import Stepper
     from tinygrad_wb.debug.terminal import step
@@ -39,6 +40,7 @@ _ON_USE = {
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
     "plot": "tinygrad_wb.plot",
     "Stepper": "tinygrad_wb.debug.stepper", "Step": "tinygrad_wb.debug.step", "step": "tinygrad_wb.debug.terminal",
+    "save_page": "tinygrad_wb.debug.page",
     "explain": "tinygrad_wb.debug.explain", "Explanation": "tinygrad_wb.debug.explain",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
