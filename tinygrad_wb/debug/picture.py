@@ -47,7 +47,7 @@ class Picture:
     remarks: tuple[str, ...]
 
 
-def pictured(stepper: Stepper, told: Mapping[Value, Sequence[str]], max_nodes: int) -> Picture:
+def pictured(stepper: Stepper, told: Mapping[Value, Sequence[str]], max_nodes: int, direction: str = "LR") -> Picture:
     """The picture of a stepper's graph. ``told`` is all that its boxes will say of gradients, the first text first."""
     with stepper.from_the_start().lent():
         target = Target([stepper.loss], stepper.trace.variables)
@@ -55,7 +55,7 @@ def pictured(stepper: Stepper, told: Mapping[Value, Sequence[str]], max_nodes: i
     groups = tuple(replace(group, title=cropped(group.title, TITLE_LENGTH)) for group in graph.groups)
     node_of = dict(zip(items, graph.nodes, strict=True))
     nodes = tuple(_with_room(node, told.get(item.result, ())) for item, node in node_of.items())
-    svg = embeddable(render(dot_text(with_remarks(replace(graph, nodes=nodes, groups=groups))), "svg").decode(), "")
+    svg = embeddable(render(dot_text(with_remarks(replace(graph, nodes=nodes, groups=groups)), direction), "svg").decode(), "")
     places = {}
     for item, node in node_of.items():
         if item.result in told:
