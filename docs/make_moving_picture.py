@@ -28,8 +28,8 @@ def neuron():
         z = w * x + b
         h = wb.tanh(z)
         error = h - 1.0
-        loss = error ** 2
-    return loss
+        loss = error ** 2  # fmt: skip
+    return loss  # noqa: RET504 - the name is what the picture calls it
 
 
 class Clock:
@@ -43,12 +43,15 @@ class Clock:
         return f"{100 * min(slot / self.slots, 1):.2f}%"
 
     def class_of(self, start, end, during, otherwise, after=None):
-        """A class of what has the properties ``during`` from one slot to another, ``otherwise`` before, ``after`` after."""
+        """A class with the properties ``during`` from slot to slot, ``otherwise`` before them and ``after`` after."""
         name = f"k{len(self.rules)}"
         frames = {self.percent(0): otherwise, self.percent(start): during}
         if end < self.slots:
             frames[self.percent(end)] = after or otherwise
-        self.rules.append(f"@keyframes {name}{{{''.join(f'{at}{{{what}}}' for at, what in frames.items())}}}.{name}{{animation-name:{name}}}")
+        self.rules.append(
+            f"@keyframes {name}{{{''.join(f'{at}{{{what}}}' for at, what in frames.items())}}}"
+            f".{name}{{animation-name:{name}}}"
+        )
         return f"t {name}"
 
     def seen(self, start, end=None):
@@ -63,7 +66,8 @@ def with_gradients(svg, place, texts, clock):
     ends = [slot for slot, _ in texts[1:]] + [clock.slots]
     found = re.search(rf'<text id="{place}" class="[^"]*"([^>]*)>[^<]*</text>', svg)
     rows = [
-        f'<text class="gradient{" pending" * (text == NOT_YET)} {clock.seen(slot, end)}"{found[1]}>{escape(text)}</text>'
+        f'<text class="gradient{" pending" * (text == NOT_YET)} {clock.seen(slot, end)}"{found[1]}>'
+        f"{escape(text)}</text>"
         for (slot, text), end in zip(texts, ends, strict=True)
     ]
     return svg.replace(found[0], "".join(rows))
@@ -76,7 +80,12 @@ def card(step, count):
         ("count", 34, f"step {step.index + 1} of {count}"),
         ("code", 60, step.statement),
         ("formula", 98, f"∂L/∂{x} += ∂L/∂{y} · ∂{y}/∂{x}"),
-        ("formula", 124, f"∂{y}/∂{x} = {step.formula}" + (f" = {in_words(step.local)}" if step.formula != in_words(step.local) else "")),
+        (
+            "formula",
+            124,
+            f"∂{y}/∂{x} = {step.formula}"
+            + (f" = {in_words(step.local)}" if step.formula != in_words(step.local) else ""),
+        ),
         ("numbers", 156, f"{in_words(step.upstream)} · {factor(step.local)} = {in_words(step.contribution)}"),
     ]
 
@@ -94,12 +103,14 @@ def picture(moving):
     told[loss] = [(0, "1")]
     for slot, step in enumerate(steps, 1):
         told[step.input].append((slot, in_words(step.after)))
-    drawn = pictured(stepper, {x: [text for _, text in slots] for x, slots in told.items()}, 50, "BT")
+    drawn = pictured(stepper, {x: [text for _, text in slots] for x, slots in told.items()}, 50, direction="BT")
     svg = drawn.svg
     for x, place in drawn.places.items():
         svg = with_gradients(svg, place, told[x], clock)
     for slot, step in enumerate(steps, 1):
-        now = clock.class_of(slot, slot + 1, "stroke:var(--accent);stroke-width:3.2", "", "stroke:var(--gradient);stroke-width:1.7")
+        now = clock.class_of(
+            slot, slot + 1, "stroke:var(--accent);stroke-width:3.2", "", "stroke:var(--gradient);stroke-width:1.7"
+        )
         svg = svg.replace(f'<g id="{drawn.edges[step.index]}" class="edge"', f'<g class="edge {now}"')
         start = svg.index("<path ", svg.index(f'<g id="{drawn.boxes[step.input]}"'))
         outline = re.search(r' d="[^"]*"', svg[start:])[0]
@@ -108,9 +119,16 @@ def picture(moving):
     end = [
         ("count", 34, "every gradient is there"),
         ("code", 60, "w ← w − η · ∂L/∂w"),
-        *[("formula", 98 + 26 * i, f"∂L/∂{stepper.trace.called(x)} = {in_words(stepper.finish()[x])}") for i, x in enumerate(leaves(stepper))],
+        *[
+            ("formula", 98 + 26 * i, f"∂L/∂{stepper.trace.called(x)} = {in_words(stepper.finish()[x])}")
+            for i, x in enumerate(leaves(stepper))
+        ],
     ]
-    start = [("count", 34, "backprop"), ("code", 60, "∂L/∂loss = 1"), ("formula", 98, "from the loss back, one partial at a time")]
+    start = [
+        ("count", 34, "backprop"),
+        ("code", 60, "∂L/∂loss = 1"),
+        ("formula", 98, "from the loss back, one partial at a time"),
+    ]
     cards = [texts(start, clock.seen(0, 1))]
     cards += [texts(card(step, len(steps)), clock.seen(slot, slot + 1)) for slot, step in enumerate(steps, 1)]
     cards.append(texts(end, clock.seen(len(steps) + 1)))
@@ -122,7 +140,7 @@ def leaves(stepper):
 
 
 def code(stepper, clock):
-    """The program that `loss.program()` prints, each line from its step on; and the source, both with the line that it is at."""
+    """The program that `loss.program()` prints, a line with each step; and the source, with the line that it is at."""
     program, source = program_listing(stepper, len(stepper)), source_listings(stepper, len(stepper))[0]
     slots = {n: [slot] for slot, numbers in enumerate(program.at, 1) for n in numbers}
     slots = {min(slots) - 1: [0], **slots}  # the loss's own is there from the start
@@ -140,7 +158,8 @@ def code(stepper, clock):
 def line(y, text, slots, clock, seen):
     """A line of code, marked in some slots."""
     marks = [
-        f'<rect class="marked {clock.seen(slot, slot + 1)}" x="{PANEL - 10}" y="{y - 17}" width="{WIDTH - PANEL - 10}" height="24" rx="4"/>'
+        f'<rect class="marked {clock.seen(slot, slot + 1)}" x="{PANEL - 10}" y="{y - 17}" '
+        f'width="{WIDTH - PANEL - 10}" height="24" rx="4"/>'
         for slot in slots
     ]
     return [*marks, f'<text class="line {seen}" x="{PANEL}" y="{y}">{escape(text.split("#")[0].strip())}</text>']
@@ -160,15 +179,16 @@ def frame(svg, parts, rules):
         ".count{fill:var(--accent);font-size:13px;letter-spacing:.05em}",
         ".code,.formula,.numbers,.line{font-family:ui-monospace,Menlo,Consolas,monospace;fill:var(--ink);font-size:14.5px;white-space:pre}",
         ".code{font-size:19px;font-weight:bold}.numbers{fill:var(--accent);font-weight:bold;font-size:17px}.marked{fill:var(--marked)}",
-        ".edge path,.edge polygon:first-of-type{stroke:inherit;stroke-width:inherit}.edge{stroke:#8a95a1}.edge text{stroke:none}",
+        ".edge path,.edge polygon:first-of-type{stroke:inherit;stroke-width:inherit}",
+        ".edge{stroke:#8a95a1}.edge text{stroke:none}",
         "svg .node path.ring{fill:none;stroke:var(--accent);stroke-width:3.4}",
         *rules,
         "@media (prefers-reduced-motion:reduce){.t{animation:none}}",
     ])  # fmt: skip
     title = "The backward pass of a neuron, one partial derivative at a time"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{title}">\n<title>{title}</title>\n<style>{style}</style>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'role="img" aria-label="{title}">\n<title>{title}</title>\n<style>{style}</style>\n'
         f'<rect class="ground" x=".5" y=".5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="10"/>\n'
         f'<g transform="{at}">{inside}</g>\n' + "\n".join(parts) + "\n</svg>\n"
     )

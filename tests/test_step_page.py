@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from test_random_graphs import programs, run
 
@@ -41,7 +41,9 @@ class Look:
     """A page in a tab, with all that it asks the network for and all that it complains of."""
 
     def __init__(self, browser, path, address="", **options):
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options)
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options
+        )
         self.tab = self.context.new_page()
         self.tab.set_default_timeout(15_000)
         self.complaints, self.requests = [], []
@@ -57,6 +59,14 @@ class Look:
         assert len(self.requests) == 1
         assert self.requests[0].startswith("file:")
         self.context.close()
+
+    def wait(self, condition):
+        """Until a condition holds; asked from outside, because the page lets no text be run as a script."""
+        for _ in range(300):
+            if self.tab.evaluate(condition):
+                return
+            self.tab.wait_for_timeout(50)
+        raise AssertionError(f"{condition} never came true")
 
     def press(self, *keys):
         for key in keys:
@@ -83,7 +93,9 @@ class Look:
             "#values tbody tr", "rows => rows.map(r => [r.cells[0].textContent, r.cells[2].textContent])"
         )
         found = dict(rows)
-        boxes = self.tab.evaluate("data.values.filter(v => v.place).map(v => [v.name, document.getElementById(v.place).textContent])")
+        boxes = self.tab.evaluate(
+            "data.values.filter(v => v.place).map(v => [v.name, document.getElementById(v.place).textContent])"
+        )
         assert boxes
         for name, text in boxes:
             assert found[name] == text
@@ -109,7 +121,7 @@ def tells(text, gradient):
     if gradient.ndim == 0:
         return len(found) == 1 and bool(np.isclose(found[0], gradient, rtol=1e-5, atol=0, equal_nan=True))
     if gradient.size == 0:
-        return text == "empty"
+        return text.split(" (")[0] == "empty"
     if not np.isfinite(gradient).all():
         return "not finite" in text
     wanted = [gradient.min(), gradient.max(), np.linalg.norm(gradient)]
@@ -125,7 +137,7 @@ def neuron():
         z = w * 2.0 + b
         h = wb.tanh(z)
         loss = (h - 1.0) ** 2 + w * w
-    return loss
+    return loss  # noqa: RET504 - its name is told
 
 
 def network():
@@ -144,7 +156,7 @@ def chain(n):
 
 
 def by_name(stepper):
-    return {name: x for name, x in stepper.trace.names.items()}
+    return dict(stepper.trace.names)
 
 
 # -- moving ---------------------------------------------------------------------------------------------------------
@@ -178,8 +190,8 @@ def test_stepping_forth_and_back_is_the_steppers(browser, tmp_path):
 
 
 def test_at_the_end_every_gradient_is_that_of_backward(browser, tmp_path):
-    for i, loss in enumerate([neuron(), network()[1], chain(100)]):
-        look = Look(browser, wb.save_page(loss, tmp_path / f"{i}.html", max_nodes=500))
+    for i, loss in enumerate([neuron(), network()[1], chain(20)]):
+        look = Look(browser, wb.save_page(loss, tmp_path / f"{i}.html"))
         assert all(x.grad is None for x in wb.Stepper(loss).trace.to), "the page changes nothing"
         look.press("End")
         shown, values = look.gradients(), by_name(wb.Stepper(loss))
@@ -190,7 +202,7 @@ def test_at_the_end_every_gradient_is_that_of_backward(browser, tmp_path):
         look.close()
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, phases=[Phase.generate])  # shrinking would take long
 @given(program=programs(), part=st.floats(0, 1))
 def test_any_graph_anywhere(browser, tmp_path_factory, program, part):
     loss = run(*program)[-1]
@@ -230,7 +242,7 @@ def test_keys_buttons_slider_and_address_say_the_same(browser, tmp_path):
     look.press("ArrowRight")
     assert look.position[0] == 4, "once, not twice"
     look.tab.evaluate("location.hash = '#step=2'")
-    look.tab.wait_for_function("slider.value === '2'")
+    look.wait("slider.value === '2'")
     assert look.position[0] == 2
     look.close()
     for wild in ("#step=99999", "#step=-1", "#step=x", "#why-1", "#step=1;alert(1)"):
@@ -245,14 +257,14 @@ def test_playing(browser, tmp_path):
     look.tab.evaluate("document.activeElement.blur()")
     look.press("Space")
     assert look.tab.inner_text("#play") == "Pause"
-    look.tab.wait_for_function("slider.value >= 3")
+    look.wait("slider.value >= 3")
     look.press("Space")
     at = look.position[0]
     assert look.tab.inner_text("#play") == "Play"
     look.tab.wait_for_timeout(900)
     assert look.position[0] == at, "it stands still"
     look.tab.click("#play")
-    look.tab.wait_for_function("document.getElementById('play').textContent === 'Play'")
+    look.wait("document.getElementById('play').textContent === 'Play'")
     count = look.position[1]
     assert look.position[0] == count, "it plays to the end, and stops"
     look.press("Space")
@@ -319,9 +331,9 @@ def test_clicking_a_value_tells_where_its_gradient_came_from(browser, tmp_path):
     assert why.startswith("Where ∂L/∂w = ")
     assert f"By {explanation.count} paths" in why
     assert len([step for step in wb.Stepper(loss) if step.name == "w"]) == why.count("step ") == 3
-    assert sum(numbers_in(way.split("= ")[-1])[0] for way in look.tab.locator(".why:visible ol b").all_inner_texts()) == pytest.approx(
-        explanation.gradient, rel=1e-4
-    )
+    assert sum(
+        numbers_in(way.split("= ")[-1])[0] for way in look.tab.locator(".why:visible ol b").all_inner_texts()
+    ) == pytest.approx(explanation.gradient, abs=1e-5)
     first = look.tab.locator(".why:visible a").first
     at = int(re.search(r"\d+", first.inner_text())[0])
     first.click()
@@ -344,7 +356,9 @@ def test_the_keyboard_reaches_everything(browser, tmp_path):
     boxes = look.tab.evaluate("data.values.map(v => v.box)")
     assert {*boxes, "in", "out", "fit", "next", "play", "last", "slider", "speed", "w", "loss"} <= set(reached)
     look.tab.focus(f"#{box_of(look, 'h')}")
-    assert look.tab.evaluate("getComputedStyle(document.activeElement.querySelector('path')).strokeWidth") == "5px", "it is seen"
+    assert look.tab.evaluate("getComputedStyle(document.activeElement.querySelector('path')).strokeWidth") == "5px", (
+        "it is seen"
+    )
     label = look.tab.evaluate("document.activeElement.getAttribute('aria-label')")
     assert label == "h: gradient not yet"
     look.press("Enter")
@@ -487,14 +501,14 @@ def test_of_many_steps_the_first_are_told_and_the_page_says_so(browser, tmp_path
     look.press("ArrowLeft")
     assert look.position == (50, 1600)
     look.tab.evaluate("location.hash = '#step=900'")
-    look.tab.wait_for_function("location.hash === '#step=50'")
+    look.wait("location.hash === '#step=50'")
     look.close()
 
 
 def test_closed_layers_stand_for_what_is_in_them(browser, tmp_path):
     model, loss = network()
     look = Look(browser, wb.save_page(loss, tmp_path / "run.html", max_nodes=5))
-    assert "layers closed" in look.tab.text_content("#picture") + look.tab.inner_text("#remarks")
+    assert "layers are closed" in look.tab.text_content("#picture") + look.tab.inner_text("#remarks")
     look.press("End")
     shown = look.gradients()
     loss.backward()
@@ -589,7 +603,9 @@ class Part(wb.Module):
 def inert(look, path):
     assert look.tab.evaluate("window.hacked") is None
     assert set(look.tab.evaluate("[...document.querySelectorAll('*')].map(e => e.localName)")) <= OURS
-    handlers = "[...document.querySelectorAll('*')].filter(e => [...e.attributes].some(a => a.name.startsWith('on'))).length"
+    handlers = (
+        "[...document.querySelectorAll('*')].filter(e => [...e.attributes].some(a => a.name.startsWith('on'))).length"
+    )
     assert look.tab.evaluate(handlers) == 0
     assert look.tab.locator("script").count() == 2, "the data, and ours"
 
@@ -712,7 +728,9 @@ def test_which_backward_it_is(tmp_path, asked, loss):
     (tmp_path / "train.py").write_text(SCRIPT, encoding="utf-8")
     done = command("-o", "it.html", *asked, "train.py", folder=tmp_path)
     assert done.returncode == 5, done.stderr
-    assert f"<title>Backprop of loss = {loss:g}, in 3 steps</title>" in (tmp_path / "it.html").read_text(encoding="utf-8")
+    assert f"<title>Backprop of loss = {loss:g}, in 3 steps</title>" in (tmp_path / "it.html").read_text(
+        encoding="utf-8"
+    )
     assert page_data(tmp_path / "it.html")["start"] == 0
 
 
@@ -741,8 +759,16 @@ def test_a_real_notebook_shows_the_page_in_its_cell(browser, tmp_path):
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     folder = tmp_path / "kernels" / "stepping"
     folder.mkdir(parents=True)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]  # this interpreter's, whatever others there are
-    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "p", "language": "python"}), encoding="utf-8")
+    argv = [
+        sys.executable,
+        "-m",
+        "ipykernel_launcher",
+        "-f",
+        "{connection_file}",
+    ]  # this interpreter's, whatever others there are
+    (folder / "kernel.json").write_text(
+        json.dumps({"argv": argv, "display_name": "p", "language": "python"}), encoding="utf-8"
+    )
     cells = [
         "import tinygrad_wb as wb\nw = wb.Value(2.0, name='w')\nwith wb.source_lines():\n    loss = (w * 3.0 - 1.0) ** 2",
         "stepper = wb.Stepper(loss)\nstepper", "stepper.step(2)\nstepper",
@@ -754,16 +780,26 @@ def test_a_real_notebook_shows_the_page_in_its_cell(browser, tmp_path):
             patch.setenv(name, str(value))
         nbclient.NotebookClient(notebook, timeout=120, kernel_name="stepping").execute()
     shown = [cell.outputs[0].data for cell in notebook.cells[1:]]
-    assert [data["text/plain"] for data in shown] == ["<Stepper of loss: 0 of 3 steps>", "<Stepper of loss: 2 of 3 steps>"]
+    assert [data["text/plain"] for data in shown] == [
+        "<Stepper of loss: 0 of 3 steps>",
+        "<Stepper of loss: 2 of 3 steps>",
+    ]
     page = tmp_path / "notebook.html"
-    page.write_text("<!doctype html><meta charset=utf-8>" + "".join(data["text/html"] for data in shown), encoding="utf-8")
+    page.write_text(
+        "<!doctype html><meta charset=utf-8>" + "".join(data["text/html"] for data in shown), encoding="utf-8"
+    )
     look = Look(browser, page)
     first, second = look.tab.frames[1:]
     assert (first.inner_text("#count"), second.inner_text("#count")) == ("0 / 3", "2 / 3")
     first.click("#next")
     first.press("body", "End")
     assert (first.inner_text("#count"), second.inner_text("#count")) == ("3 / 3", "2 / 3"), "each has keys of its own"
-    assert first.evaluate("data.values.map((v, i) => document.getElementById('v' + i).textContent)") == ["1", "10", "10", "30"]
+    assert first.evaluate("data.values.map((v, i) => document.getElementById('v' + i).textContent)") == [
+        "1",
+        "10",
+        "10",
+        "30",
+    ]
     second.click("#values a >> text=w")
     second.click(".why:visible a")
     assert second.inner_text("#count") == "3 / 3", "links stay in the frame"
@@ -774,7 +810,7 @@ def test_a_real_notebook_shows_the_page_in_its_cell(browser, tmp_path):
 def test_a_notebook_without_graphviz_gets_text(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    assert wb.Stepper(neuron())._repr_mimebundle_() == {"text/plain": "<Stepper of loss: 0 of 9 steps>"}
+    assert wb.Stepper(neuron())._repr_mimebundle_() == {"text/plain": "<Stepper of loss: 0 of 10 steps>"}
     with pytest.raises(RuntimeError, match="needs Graphviz"):
         wb.save_page(neuron(), tmp_path / "run.html")
 
@@ -823,8 +859,12 @@ def test_the_moving_picture_moves(browser, maker, tmp_path):
     tab.evaluate("document.getAnimations().forEach(a => a.pause())")
 
     def seen(slot):
-        tab.evaluate("t => document.getAnimations().forEach(a => { a.currentTime = t; })", 1000 * maker.SLOT * (slot + 0.5))
-        return tab.evaluate("[...document.querySelectorAll('text')].filter(t => getComputedStyle(t).opacity === '1' && getComputedStyle(t.parentElement).opacity === '1').map(t => t.textContent)")
+        tab.evaluate(
+            "t => document.getAnimations().forEach(a => { a.currentTime = t; })", 1000 * maker.SLOT * (slot + 0.5)
+        )
+        return tab.evaluate(
+            "[...document.querySelectorAll('text')].filter(t => getComputedStyle(t).opacity === '1' && getComputedStyle(t.parentElement).opacity === '1').map(t => t.textContent)"
+        )
 
     steps = list(wb.Stepper(maker.neuron()))
     for slot in range(len(steps) + 1):
@@ -839,5 +879,7 @@ def test_the_moving_picture_moves(browser, maker, tmp_path):
     still = browser.new_context(reduced_motion="reduce").new_page()
     still.goto(maker.PICTURE.as_uri())
     assert still.evaluate("document.getAnimations().length") == 0
-    assert "every gradient is there" in still.evaluate("[...document.querySelectorAll('text')].filter(t => getComputedStyle(t.parentElement).opacity === '1').map(t => t.textContent)")
+    assert "every gradient is there" in still.evaluate(
+        "[...document.querySelectorAll('text')].filter(t => getComputedStyle(t.parentElement).opacity === '1').map(t => t.textContent)"
+    )
     still.context.close()

@@ -27,7 +27,7 @@ WIDTH = 200  # letters
 
 
 class Listing(NamedTuple):
-    """Numbered lines under a ``title``; None stands where some were left out. ``at`` has, for each step, its lines' numbers."""
+    """Numbered lines under a ``title``, None where some were left out; ``at`` has, for each step, its lines' numbers."""
 
     title: str
     lines: list[tuple[int, str] | None]

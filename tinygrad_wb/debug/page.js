@@ -98,7 +98,7 @@ function follow(ids) {
   const start = [...box], began = performance.now();
   if (still.matches || at < 0 || start.every((x, k) => Math.abs(x - goal[k]) < 1)) { see(goal); return; }
   const frame = now => {
-    const t = Math.min(1, (now - began) / 320), eased = 1 - (1 - t) ** 3;
+    const t = Math.max(0, Math.min(1, (now - began) / 320)), eased = 1 - (1 - t) ** 3;
     see(start.map((x, k) => x + (goal[k] - x) * eased));
     if (t < 1) moving = requestAnimationFrame(frame);
   };
@@ -171,7 +171,7 @@ document.addEventListener("click", e => {
   if (stop !== null) go(stop);
   else ask(Number(href.slice("#why-".length)), link);
 });
-addEventListener("hashchange", () => { const stop = stopOf(location.hash); if (stop !== null && stop !== at) go(stop); });
+addEventListener("hashchange", () => { const stop = stopOf(location.hash); if (stop !== null && location.hash !== "#step=" + data.stops[at]) go(stop); });
 addEventListener("resize", () => follow([...picture.querySelectorAll(".from, .to")].map(part => part.id)));
 
 for (const item of told) item.removeAttribute("id"); // or the browser goes there, when the address says so

@@ -1,7 +1,7 @@
-"""A backward pass as one HTML file: the graph, the program, the source and the numbers, which move together step by step.
+"""A backward pass as one HTML file: the graph, the program, the source and the numbers move together, step by step.
 
-All that is told stands in the page as text from the start; the script only says which of it is seen. So it reads without
-JavaScript too, as the first frame and a transcript of every step.
+All that is told stands in the page as text from the start; the script only says which of it is seen. So it reads
+without JavaScript too, as the first frame and a transcript of every step.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from tinygrad_wb.debug.stepper import Stepper
 from tinygrad_wb.draw.drawing import written
 from tinygrad_wb.draw.formula import G, typeset
 from tinygrad_wb.draw.frame import TOOLS, document
-from tinygrad_wb.draw.render import LayoutTimeoutError, RendererNotFoundError
+from tinygrad_wb.draw.render import PATIENCE, LayoutTimeoutError, RendererNotFoundError
 from tinygrad_wb.draw.theme import in_the_dark, variables
 from tinygrad_wb.draw.wording import cropped, value_text
 from tinygrad_wb.program.names import variables_in
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from tinygrad_wb.debug.explain import Explanation, Path as Way
+    from tinygrad_wb.debug.explain import Explanation
+    from tinygrad_wb.debug.explain import Path as Way
     from tinygrad_wb.debug.listing import Listing
     from tinygrad_wb.debug.step import Step
     from tinygrad_wb.value import Value
@@ -45,25 +46,32 @@ EFFORT = 40_000  # steps walked to find ways, in all: beyond it Values have thei
 
 
 def save_page(
-    loss: Value | Stepper, path: str | os.PathLike[str], seed: Any = None, *, max_steps: int = 300, max_nodes: int = 150
+    loss: Value | Stepper,
+    path: str | os.PathLike[str],
+    seed: Any = None,
+    *,
+    max_steps: int = 300,
+    max_nodes: int = 150,
+    timeout: float = PATIENCE,
 ) -> Path:
     """Write the backward pass of ``loss`` as a page to step through, one HTML file, and return its path.
 
     ``loss`` is a Value, with ``seed`` as for ``backward()``, or a `Stepper`, whose edits then count, and where the page
     opens. Every ``.grad`` stays as it is. Record the loss under ``with wb.source_lines():`` to see the source on it. Of
     more than ``max_steps`` steps the first are told one by one, and the rest at once; of a graph of more than
-    ``max_nodes`` nodes, layers are closed and repeats folded, as in `draw`. The page says what was left out.
+    ``max_nodes`` nodes, layers are closed and repeats folded, as in `draw`; the layout may take
+    ``timeout`` seconds. The page says what was left out.
     """
     for name, count in (("max_steps", max_steps), ("max_nodes", max_nodes)):
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"save_page({name}={count!r:.60}): a whole number, at least 1")
     stepper = loss if isinstance(loss, Stepper) else Stepper(loss, seed, variables=variables_in(sys._getframe(1)))
-    return written(Path(path), page_text(stepper, max_steps, max_nodes).encode())
+    return written(Path(path), page_text(stepper, max_steps, max_nodes, timeout).encode())
 
 
-def page_text(stepper: Stepper, max_steps: int = 300, max_nodes: int = 150) -> str:
+def page_text(stepper: Stepper, max_steps: int = 300, max_nodes: int = 150, timeout: float = PATIENCE) -> str:
     """The page of a stepper, which opens where that stands."""
-    return _Page(stepper, max_steps, max_nodes).text()
+    return _Page(stepper, max_steps, max_nodes, timeout).text()
 
 
 def in_notebook(stepper: Stepper) -> dict[str, str]:
@@ -95,7 +103,7 @@ class _Page:
     A stop is a position that the page shows: 0, 1, 2 … as far as steps are told one by one, and the end.
     """
 
-    def __init__(self, stepper: Stepper, max_steps: int, max_nodes: int) -> None:
+    def __init__(self, stepper: Stepper, max_steps: int, max_nodes: int, timeout: float) -> None:
         self.stepper, self.trace = stepper, stepper.trace
         self.steps = list(itertools.islice(stepper, max_steps))
         self.left = len(stepper) - len(self.steps)
@@ -103,14 +111,16 @@ class _Page:
         self.finished = stepper._scout().gradients
         self.told = self._texts()
         texts = {x: told.texts for x, told in self.told.items()}
-        self.picture = pictured(stepper, texts, max_nodes)
+        self.picture = pictured(stepper, texts, max_nodes, timeout)
         drawn, late = self.picture.boxes, len(self.steps) + 1
         self.told = {x: told for x, told in self.told.items() if x in drawn or told.stops[1:] != [late]}
         self.numbers = {x: i for i, x in enumerate(self.told)}
         program = program_listing(stepper, len(self.steps))
         self.listings = [*([program] if program else []), *source_listings(stepper, len(self.steps))]
         few = len(self.told) * len(self.trace) <= EFFORT
-        self.explanations = {x: explained_by(stepper, x, paths=WAYS) for x in self.told if few and x is not stepper.loss}
+        self.explanations = {
+            x: explained_by(stepper, x, paths=WAYS) for x in self.told if few and x is not stepper.loss
+        }
 
     def _texts(self) -> dict[Value, _Told]:
         """What is told of each gradient, from each stop on."""
@@ -145,8 +155,8 @@ class _Page:
         remarks = list(self.picture.remarks)
         if self.left:
             remarks.append(
-                f"{len(self.trace):,} steps: the first {len(self.steps):,} are told one by one, the other {self.left:,} at once; "
-                f"{len(self.trace.to) - len(self.told):,} gradients that come after them are not listed."
+                f"{len(self.trace):,} steps: the first {len(self.steps):,} are told one by one, "
+                f"the other {self.left:,} at once; {len(self.trace.to) - len(self.told):,} gradients that come after them are not listed."
             )
         if not any(listing.title == "program" for listing in self.listings) and len(self.trace):
             why = "it is too long" if not self.stepper.loss.shape else "the loss is not one number"
@@ -154,7 +164,9 @@ class _Page:
         if all(self.trace.line(step.node) is None for step in self.steps) and self.steps:
             remarks.append("Your source is not shown: record the loss under “with wb.source_lines():” to see it here.")
         if self.steps and not self.explanations:
-            remarks.append("Of each gradient its contributions are told, and not the paths that they came by: there are too many.")
+            remarks.append(
+                "Of each gradient its contributions are told, and not the paths that they came by: there are too many."
+            )
         if self.stepper.edits:
             remarks.append("Gradients were edited. The paths that are told are those without edits.")
         return "\n".join(f"<p>{escape(remark)}</p>" for remark in remarks)
@@ -168,14 +180,19 @@ class _Page:
             "start": max(i for i, stop in enumerate(self.stops) if stop <= start),
             "values": [
                 {"box": picture.boxes.get(x, ""), "place": picture.places.get(x, ""), "name": self.trace.called(x),
-                 "stops": told.stops, "texts": told.texts, "count": len(self.trace.to[x]), "way": self._strongest_way(x)}
+                 "stops": told.stops, "texts": told.texts,
+                 "count": len(self.trace.to[x]), "way": self._strongest_way(x)}
                 for x, told in self.told.items()
             ],
             "edges": picture.edges[: len(steps)],
             "boxes": [[picture.boxes.get(step.node, ""), picture.boxes.get(step.input, "")] for step in steps],
             "inputs": [self.numbers[step.input] for step in steps],
-            "lines": [[f"l{i}-{n}" for i, listing in enumerate(self.listings) for n in listing.at[k]] for k in range(len(steps))],
+            "lines": [[f"l{i}-{n}" for i, at in enumerate(lines) for n in at] for lines in self._lines()],
         }  # fmt: skip
+
+    def _lines(self) -> list[list[list[int]]]:
+        """For each step, and each listing, the numbers of the lines that it is at."""
+        return [[listing.at[k] for listing in self.listings] for k in range(len(self.steps))]
 
     def _strongest_way(self, x: Value) -> list[str]:
         """The edges of the strongest path from the loss, those that are drawn."""
@@ -226,14 +243,15 @@ class _Page:
         number = f"contribution {step.contribution_number} of {step.contributions}" + ", edited" * step.edited
         place = [step.line.short] if step.line else []
         place += [f"in {cropped(step.layer, PLACE_LENGTH)}"] if step.layer else []
+        terms = " ".join(f"<span>{escape(term)}</span>" for term in chain.split())
+        numbers = "\n".join(block(step.after))
         parts = [
             f"<h2><span>Step {step.index + 1} of {len(self.trace):,}</span> <code>{escape(step.statement)}</code></h2>",
             f"<p class='place'>{escape(' '.join(place))}</p>" if place else "",
-            f"<p class='chain'>{' '.join(f'<span>{escape(term)}</span>' for term in chain.split())}<br><b>{escape(typeset(got))}</b></p>",
-            f"<dl>{''.join(_row(*row) for row in rows)}",
-            f"<dt>total</dt><dd><span>{escape(dx)}</span> <b>{escape(before)} → {escape(_slope(step.after))}</b>"
-            f"<small>{number}</small></dd></dl>",
-            *(f"<pre>{escape(chr(10).join(lines))}</pre>" for lines in [block(step.after)] if lines),
+            f"<p class='chain'>{terms}<br><b>{escape(got)}</b></p>",
+            f"<dl>{''.join(_row(*row) for row in rows)}<dt>total</dt><dd><span>{escape(dx)}</span> ",
+            f"<b>{escape(before)} → {escape(_slope(step.after))}</b><small>{number}</small></dd></dl>",
+            f"<pre>{escape(numbers)}</pre>" if numbers else "",
         ]
         return "".join(parts)
 
@@ -282,7 +300,11 @@ def _row(word: str, text: str, value: str) -> str:
 def _ways(explanation: Explanation) -> str:
     """The strongest paths to a Value: the names along each, and the product of the local derivatives."""
     count, shown = explanation.count, len(explanation.paths)
-    few = f"the {shown} strongest of {count:,} paths from L" if shown < count else f"{count} path{'s' * (count != 1)} from L"
+    few = (
+        f"the {shown} strongest of {count:,} paths from L"
+        if shown < count
+        else f"{count} path{'s' * (count != 1)} from L"
+    )
     rows = []
     for way in explanation.paths:
         names = [explanation.trace.called(explanation.trace.result), *[step.name for step in way.steps]]
@@ -295,8 +317,8 @@ def _ways(explanation: Explanation) -> str:
 def _product(way: Way) -> str:
     """``−1.2 · 2 = −2.4``; of arrays what came by that way."""
     factors = [step.local for step in way.steps]
-    if way.steps[0].upstream != 1.0:
-        factors.insert(0, way.steps[0].upstream)  # the seed
+    seed = way.steps[0].upstream
+    factors[:0] = [] if type(seed) is float and seed == 1.0 else [seed]
     if len(factors) > WAY_LENGTH or not all(type(x) is float for x in factors):
         return in_words(way.contribution)
     return f"{' · '.join(map(factor, factors))} = {in_words(way.contribution)}"
@@ -304,11 +326,14 @@ def _product(way: Way) -> str:
 
 def _listing(number: int, listing: Listing) -> str:
     lines = [
-        "<span class='gap'>…</span>" if line is None else f"<span id='l{number}-{line[0]}' data-n='{line[0]}'>{escape(line[1])}\n</span>"
+        "<span class='gap'>…</span>"
+        if line is None
+        else f"<span id='l{number}-{line[0]}' data-n='{line[0]}'>{escape(line[1])}\n</span>"
         for line in listing.lines
     ]
     title = "The program" if listing.title == "program" else escape(listing.title)
-    return f"<section class='listing'><h3>{title}</h3><pre tabindex='0' aria-label='{title}'>{''.join(lines)}</pre></section>"
+    text = f"<pre tabindex='0' aria-label='{title}'>{''.join(lines)}</pre>"
+    return f"<section class='listing'><h3>{title}</h3>{text}</section>"
 
 
 def _slope(gradient: Any) -> str:
@@ -348,6 +373,8 @@ BODY = """<header>
 <button id="last" title="The end (End)" aria-label="The end">⏭</button>
 <input id="slider" type="range" min="0" max="{last}" value="0" aria-label="Step">
 <output id="count" for="slider"></output>
-<label><span class="word">speed </span><select aria-label="Speed" id="speed"><option value="2">½</option><option value="1" selected>1</option><option value="0.5">2</option><option value="0.25">4</option></select></label>
+<label><span class="word">speed </span><select id="speed" aria-label="Speed">
+<option value="2">½</option><option value="1" selected>1</option><option value="0.5">2</option><option value="0.25">4</option>
+</select></label>
 </nav>
 <p id="spoken" role="status" aria-live="polite"></p>"""

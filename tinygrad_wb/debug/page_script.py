@@ -41,8 +41,9 @@ def run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def writing_in_backward(stops: Stops, page: Path) -> Iterator[list[Path]]:
-    """For a block, `Value.backward` first writes the page where ``stops`` say so, once; it yields the list of that page."""
-    number, pages = 0, []
+    """For a block, `Value.backward` first writes the page where ``stops`` say so, once: then the list has its path."""
+    number = 0
+    pages: list[Path] = []
 
     def writing(self: Value, seed: Any = None, record: bool = False) -> None:
         nonlocal number
@@ -66,4 +67,5 @@ def writing_in_backward(stops: Stops, page: Path) -> Iterator[list[Path]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", dest="output", default="run.html", metavar="FILE", help="where the page goes (run.html)")
     add_stops(parser)
-    parser.usage = "python -m tinygrad_wb page [-o FILE] [--at N] [--line FILE:LINE] [--when CONDITION] (SCRIPT | -m MODULE) [ARGS ...]"
+    asked = "[-o FILE] [--at N] [--line FILE:LINE] [--when CONDITION]"
+    parser.usage = f"python -m tinygrad_wb page {asked} (SCRIPT | -m MODULE) [ARGS ...]"

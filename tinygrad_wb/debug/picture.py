@@ -1,4 +1,4 @@
-"""The graph of a backward pass as a picture to be stepped through: where each Value, gradient and partial stands in it."""
+"""The graph of a backward pass as a picture to be stepped through: what stands where in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinygrad_wb.draw.compose import Wishes, with_items
 from tinygrad_wb.draw.dot import dot_text
 from tinygrad_wb.draw.graph import with_remarks
 from tinygrad_wb.draw.outline import Layer
-from tinygrad_wb.draw.render import render
+from tinygrad_wb.draw.render import PATIENCE, render
 from tinygrad_wb.draw.svg import embeddable
 from tinygrad_wb.draw.target import Target
 from tinygrad_wb.draw.wording import NOT_COMPUTED, cropped
@@ -36,8 +36,9 @@ INSET = 9.6  # from the outline of a box to the text in it, in points
 class Picture:
     """The ``svg``, as it is before the first step, and what is where in it.
 
-    ``boxes`` has the id of the box that a Value is in, ``places`` that of the text of its gradient, where it has a box of
-    its own; ``edges`` has for each step the id of its edge, "" where that is not drawn. ``remarks`` say what was left out.
+    ``boxes`` has the id of the box that a Value is in, ``places`` that of the text of its gradient, where it has a box
+    of its own; ``edges`` has for each step the id of its edge, "" where that is not drawn. ``remarks`` say what was
+    left out.
     """
 
     svg: str
@@ -47,7 +48,13 @@ class Picture:
     remarks: tuple[str, ...]
 
 
-def pictured(stepper: Stepper, told: Mapping[Value, Sequence[str]], max_nodes: int, direction: str = "LR") -> Picture:
+def pictured(
+    stepper: Stepper,
+    told: Mapping[Value, Sequence[str]],
+    max_nodes: int,
+    timeout: float = PATIENCE,
+    direction: str = "LR",
+) -> Picture:
     """The picture of a stepper's graph. ``told`` is all that its boxes will say of gradients, the first text first."""
     with stepper.from_the_start().lent():
         target = Target([stepper.loss], stepper.trace.variables)
@@ -55,7 +62,8 @@ def pictured(stepper: Stepper, told: Mapping[Value, Sequence[str]], max_nodes: i
     groups = tuple(replace(group, title=cropped(group.title, TITLE_LENGTH)) for group in graph.groups)
     node_of = dict(zip(items, graph.nodes, strict=True))
     nodes = tuple(_with_room(node, told.get(item.result, ())) for item, node in node_of.items())
-    svg = embeddable(render(dot_text(with_remarks(replace(graph, nodes=nodes, groups=groups)), direction), "svg").decode(), "")
+    dot = dot_text(with_remarks(replace(graph, nodes=nodes, groups=groups)), direction)
+    svg = embeddable(render(dot, "svg", timeout).decode(), "")
     places = {}
     for item, node in node_of.items():
         if item.result in told:

@@ -54,8 +54,8 @@ class _Dot:
         )  # fmt: skip
         self._fill(self.dot, "")
         nodes = {node.id: node for node in graph.nodes}
-        for number, edge in enumerate(graph.edges, 1):
-            self._edge(f"e{number}", edge, nodes[edge.source], nodes[edge.target])
+        for i, edge in enumerate(graph.edges, 1):
+            self._edge(f"e{i}", edge, nodes[edge.source], nodes[edge.target])
 
     def _fill(self, dot: Any, group: str) -> None:
         """The nodes of a group, and the groups in it."""

@@ -1,8 +1,8 @@
 """What every page is built of: one file that needs no network and no server, in which nothing runs but its own script.
 
 A page is the text and pictures of its body, data for its script, and the files ``page.css`` and ``page.js`` of the
-package that makes it, after ``frame.css`` and ``frame.js``, which are common to all: how things look, and a picture that
-can be moved and enlarged.
+package that makes it, after ``frame.css`` and ``frame.js``, which are common to all: how things look, and a picture
+that can be moved and enlarged.
 """
 
 from __future__ import annotations

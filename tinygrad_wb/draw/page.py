@@ -44,7 +44,11 @@ def page_text(drawing: Drawing, timeout: float) -> str:
     )
     title = next((node.statement for node in reversed(drawing.graph.nodes)), "")
     body = BODY.format(
-        title=escape(title), tools=TOOLS.format(before=LAYERS), first=svgs[0], pictures=pictures, text=escape(drawing.text)
+        title=escape(title),
+        tools=TOOLS.format(before=LAYERS),
+        first=svgs[0],
+        pictures=pictures,
+        text=escape(drawing.text),
     )
     return document(title, body, _data(whole), variables(drawing.theme), "tinygrad_wb.draw", drawing.theme)
 

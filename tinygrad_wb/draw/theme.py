@@ -77,12 +77,13 @@ def variables(theme: str) -> str:
     """The colours that pages use, as a rule of a style sheet."""
     colors = THEMES[theme]
     named = {"ground": colors.ground, "ink": colors.ink, "faint": colors.faint, "accent": colors.accent,
-             "line": colors.layer_line, "panel": colors.layer_ground, "gradient": colors.gradient, "marked": colors.boxes["result"][0]}  # fmt: skip
+             "line": colors.layer_line, "panel": colors.layer_ground, "gradient": colors.gradient,
+             "marked": colors.boxes["result"][0]}  # fmt: skip
     return ":root{" + ";".join(f"--{name}:{color}" for name, color in named.items()) + "}"
 
 
 def in_the_dark() -> str:
-    """The rules that show what was drawn in the light theme in the colours of the dark one, where a reader wants that."""
+    """The rules that show what was drawn in the light theme in the dark one's colours, where a reader wants that."""
     light, dark = THEMES["light"], THEMES["dark"]
     roles = ("ground", "ink", "faint", "gradient", "line", "accent", "layer_ground", "layer_line")
     rules = [variables("dark")]
