@@ -27,7 +27,7 @@ WIDTH = 200  # letters
 
 
 class Listing(NamedTuple):
-    """Numbered lines under a ``title``, None where some were left out; ``at`` has, for each step, its lines' numbers."""
+    """Numbered lines under a ``title``, None where some were left out; ``at`` has each step's lines, by number."""
 
     title: str
     lines: list[tuple[int, str] | None]

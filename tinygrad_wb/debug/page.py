@@ -156,7 +156,8 @@ class _Page:
         if self.left:
             remarks.append(
                 f"{len(self.trace):,} steps: the first {len(self.steps):,} are told one by one, "
-                f"the other {self.left:,} at once; {len(self.trace.to) - len(self.told):,} gradients that come after them are not listed."
+                f"the other {self.left:,} at once; "
+                f"{len(self.trace.to) - len(self.told):,} later gradients are not listed."
             )
         if not any(listing.title == "program" for listing in self.listings) and len(self.trace):
             why = "it is too long" if not self.stepper.loss.shape else "the loss is not one number"
@@ -374,7 +375,8 @@ BODY = """<header>
 <input id="slider" type="range" min="0" max="{last}" value="0" aria-label="Step">
 <output id="count" for="slider"></output>
 <label><span class="word">speed </span><select id="speed" aria-label="Speed">
-<option value="2">½</option><option value="1" selected>1</option><option value="0.5">2</option><option value="0.25">4</option>
+<option value="2">½</option><option value="1" selected>1</option>
+<option value="0.5">2</option><option value="0.25">4</option>
 </select></label>
 </nav>
 <p id="spoken" role="status" aria-live="polite"></p>"""
