@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from tinygrad_wb.draw.compose import Wishes, with_items
 from tinygrad_wb.draw.dot import dot_text
+from tinygrad_wb.draw.frame import picture
 from tinygrad_wb.draw.graph import with_remarks
 from tinygrad_wb.draw.outline import Layer
 from tinygrad_wb.draw.render import PATIENCE, render
-from tinygrad_wb.draw.svg import embeddable
 from tinygrad_wb.draw.target import Target
 from tinygrad_wb.draw.wording import NOT_COMPUTED, cropped
 
@@ -63,7 +63,7 @@ def pictured(
     node_of = dict(zip(items, graph.nodes, strict=True))
     nodes = tuple(_with_room(node, told.get(item.result, ())) for item, node in node_of.items())
     dot = dot_text(with_remarks(replace(graph, nodes=nodes, groups=groups)), direction)
-    svg = embeddable(render(dot, "svg", timeout).decode(), "")
+    svg = picture(render(dot, "svg", timeout).decode())
     places = {}
     for item, node in node_of.items():
         if item.result in told:

@@ -15,7 +15,9 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["document"]
+from tinygrad_wb.draw.svg import embeddable
+
+__all__ = ["TOOLS", "document", "picture"]
 
 TEMPLATE = """<!doctype html>
 <html lang="en">
@@ -51,6 +53,13 @@ def document(title: str, body: str, data: Any, colors: str, package: str, scheme
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_hash(script)}'"
     return TEMPLATE.format(
         schemes=schemes, policy=policy, title=escape(title), style=style, body=body, data=_json(data), script=script
+    )
+
+
+def picture(svg: str) -> str:
+    """Graphviz's SVG as it stands in a page: what goes without saying there, or is in the style sheet, is not said."""
+    return (
+        embeddable(svg, "").replace(' font-family="Helvetica,Arial,sans-serif"', "").replace(' text-anchor="start"', "")
     )
 
 

@@ -11,10 +11,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.draw.dot import dot_text
-from tinygrad_wb.draw.frame import TOOLS, document
+from tinygrad_wb.draw.frame import TOOLS, document, picture
 from tinygrad_wb.draw.graph import closed
 from tinygrad_wb.draw.render import render
-from tinygrad_wb.draw.svg import embeddable
 from tinygrad_wb.draw.theme import variables
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["page_text"]
 
 VIEWS = 12  # ways to stand open that are laid out one by one; with more layers, only some of them
-FONT = ' font-family="Helvetica,Arial,sans-serif"'  # said once, in the style sheet
 
 
 def page_text(drawing: Drawing, timeout: float) -> str:
@@ -37,7 +35,7 @@ def page_text(drawing: Drawing, timeout: float) -> str:
     svgs = []
     for view in views:
         svg = render(dot_text(closed(whole, view), drawing.direction, drawing.theme), "svg", timeout).decode()
-        svgs.append(embeddable(svg, "").replace(FONT, ""))
+        svgs.append(picture(svg))
     pictures = "\n".join(
         f'<template data-open="{" ".join(sorted(view))}">{svg}</template>'
         for view, svg in zip(views, svgs, strict=True)
