@@ -567,6 +567,21 @@ def test_what_is_no_loss_is_refused(tmp_path):
     assert not list(tmp_path.iterdir()), "nothing half written is left"
 
 
+def test_a_compiled_functions_page_says_that_it_has_no_program(browser, tmp_path):
+    @wb.compile
+    def squares(x):
+        return wb.sum(x * x)
+
+    x = wb.Value(np.array([1.0, 2.0]), name="x")
+    for _ in range(3):
+        loss = squares(x)
+    look = Look(browser, wb.save_page(loss, tmp_path / "run.html"))
+    assert "The program is not shown: compiled() can't be" in look.tab.inner_text("#remarks")
+    look.press("End")
+    assert tells(look.gradients()["x"], np.array([2.0, 4.0]))
+    look.close()
+
+
 def test_numbers_that_are_not_finite(browser, tmp_path):
     x = wb.Value(0.0, name="x")
     look = Look(browser, wb.save_page(wb.log(x) * x, tmp_path / "run.html"))

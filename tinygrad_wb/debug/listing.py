@@ -34,12 +34,17 @@ class Listing(NamedTuple):
     at: list[list[int]]
 
 
-def program_listing(stepper: Stepper, count: int) -> Listing | None:
-    """The program of a loss, for its first ``count`` steps; None where it has no backward pass, or is too long."""
+def program_listing(stepper: Stepper, count: int) -> Listing | str:
+    """The program of a loss, with the lines of its first ``count`` steps; or why there is none."""
     trace = stepper.trace
-    if stepper.loss.shape or not 0 < len(trace) <= LONGEST_PROGRAM:
-        return None
-    source = Source(ProgramTrace(stepper.loss, traced(1.0)), trace.variables)
+    if stepper.loss.shape:
+        return "the loss is not one number"
+    if len(trace) > LONGEST_PROGRAM:
+        return "it is too long"
+    try:
+        source = Source(ProgramTrace(stepper.loss, traced(1.0)), trace.variables)
+    except TypeError as error:  # of operations that can't be printed, such as a compiled function
+        return cropped(printable(error), WIDTH)
     lines = laid_out(source).splitlines()
     number = {name[1]: n for n, line in enumerate(lines, 1) if (name := re.match(r"\s*(\w+) = ", line))}
     at = []

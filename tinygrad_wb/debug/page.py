@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.debug.explain import explained_by
-from tinygrad_wb.debug.listing import program_listing, source_listings
+from tinygrad_wb.debug.listing import Listing, program_listing, source_listings
 from tinygrad_wb.debug.picture import NOT_YET, pictured
 from tinygrad_wb.debug.step import block, factor, in_words
 from tinygrad_wb.debug.stepper import Stepper
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.debug.explain import Explanation
     from tinygrad_wb.debug.explain import Path as Way
-    from tinygrad_wb.debug.listing import Listing
     from tinygrad_wb.debug.step import Step
     from tinygrad_wb.value import Value
 
@@ -115,8 +114,9 @@ class _Page:
         drawn, late = self.picture.boxes, len(self.steps) + 1
         self.told = {x: told for x, told in self.told.items() if x in drawn or told.stops[1:] != [late]}
         self.numbers = {x: i for i, x in enumerate(self.told)}
-        program = program_listing(stepper, len(self.steps))
-        self.listings = [*([program] if program else []), *source_listings(stepper, len(self.steps))]
+        self.program = program_listing(stepper, len(self.steps))
+        program = [self.program] if isinstance(self.program, Listing) else []
+        self.listings = [*program, *source_listings(stepper, len(self.steps))]
         few = len(self.told) * len(self.trace) <= EFFORT
         self.explanations = {
             x: explained_by(stepper, x, paths=WAYS) for x in self.told if few and x is not stepper.loss
@@ -159,9 +159,8 @@ class _Page:
                 f"the other {self.left:,} at once; "
                 f"{len(self.trace.to) - len(self.told):,} later gradients are not listed."
             )
-        if not any(listing.title == "program" for listing in self.listings) and len(self.trace):
-            why = "it is too long" if not self.stepper.loss.shape else "the loss is not one number"
-            remarks.append(f"The program is not shown: {why}.")
+        if isinstance(self.program, str):
+            remarks.append(f"The program is not shown: {self.program}.")
         if all(self.trace.line(step.node) is None for step in self.steps) and self.steps:
             remarks.append("Your source is not shown: record the loss under “with wb.source_lines():” to see it here.")
         if self.steps and not self.explanations:
