@@ -439,6 +439,8 @@ def test_it_is_light_or_dark_as_its_reader_wants(browser, tmp_path, scheme):
     grounds = [
         brightness("getComputedStyle(document.body).backgroundColor"),
         brightness("getComputedStyle(picture.querySelector('.node.operation path')).fill"),
+        brightness("getComputedStyle(picture.querySelector('.node.leaf path')).fill"),
+        brightness("getComputedStyle(picture.querySelector('.node.result path')).fill"),
         brightness("getComputedStyle(picture.querySelector('polygon')).fill"),
         brightness("getComputedStyle(document.querySelector('.cluster path')).fill"),
     ]
