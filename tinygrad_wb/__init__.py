@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.debug.anomaly import AnomalyError, detect_anomaly
     from tinygrad_wb.debug.diagnose import Diagnosis, Finding, diagnose
     from tinygrad_wb.debug.explain import Explanation, explain
+    from tinygrad_wb.debug.page import save_page
     from tinygrad_wb.debug.step import Step
     from tinygrad_wb.debug.stepper import Stepper
     from tinygrad_wb.debug.terminal import step
@@ -77,6 +78,7 @@ _ON_USE = {
     "draw": "tinygrad_wb.draw", "Drawing": "tinygrad_wb.draw",
     "plot": "tinygrad_wb.plot",
     "Stepper": "tinygrad_wb.debug.stepper", "Step": "tinygrad_wb.debug.step", "step": "tinygrad_wb.debug.terminal",
+    "save_page": "tinygrad_wb.debug.page",
     "explain": "tinygrad_wb.debug.explain", "Explanation": "tinygrad_wb.debug.explain",
     "Checkpoint": "tinygrad_wb.saving", "load": "tinygrad_wb.saving", "save": "tinygrad_wb.saving",
     "from_torch": "tinygrad_wb.saving", "to_torch": "tinygrad_wb.saving",

@@ -39,8 +39,21 @@ def step_arguments(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
 
 
+def page(options: argparse.Namespace) -> int:
+    from tinygrad_wb.debug.page_script import run
+
+    return run(options)
+
+
+def page_arguments(parser: argparse.ArgumentParser) -> None:
+    from tinygrad_wb.debug.page_script import add_arguments
+
+    add_arguments(parser)
+
+
 COMMANDS = {
     "step": Command("run a script unchanged, and step through its backward()", step, step_arguments),
+    "page": Command("run a script unchanged, and write its backward() as a page to step through", page, page_arguments),
     "doctor": Command("what this machine could do and does not, measured, and what would help", doctor),
 }
 

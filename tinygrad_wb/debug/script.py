@@ -99,7 +99,7 @@ def run_script(target: str, arguments: list[str], as_module: bool = False) -> in
     try:
         main, code = _module(target) if as_module else _script(target)
     except (OSError, ImportError) as error:
-        sys.stderr.write(f"step: can't run {target!r}: {error}\n")
+        sys.stderr.write(f"can't run {target!r}: {error}\n")
         return 2
     except SyntaxError as error:
         return _failed(error)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.value import Value
 
-__all__ = ["Step", "block", "in_words"]
+__all__ = ["Step", "block", "factor", "in_words"]
 
 NARROWEST = 26  # of the column of formulas
 BLOCK_ROWS = 2  # of an array's block, at each end
@@ -130,7 +130,7 @@ class Step:
             first = "local", f"{slope} = {self.formula}", shown if shown != self.formula else ""
             chain = f"{dx} += {dy} · {slope}"
             if type(self.local) is float and type(self.contribution) is float:
-                got = f"{in_words(self.upstream)} · {_factor(self.local)} = {got}"
+                got = f"{in_words(self.upstream)} · {factor(self.local)} = {got}"
         else:
             first = "given", f"{G} = {dy}", in_words(self.upstream)
             chain = f"{dx} += {self.formula or 'what the operation makes of ' + G}"
@@ -162,7 +162,8 @@ def _range(data: Any) -> str:
     return typeset(value_text(data))
 
 
-def _factor(x: float) -> str:
+def factor(x: float) -> str:
+    """A number as it stands in a product: in brackets if it is negative."""
     text = in_words(x)
     return f"({text})" if text.startswith("−") else text
 

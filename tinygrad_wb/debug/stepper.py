@@ -122,6 +122,12 @@ class Stepper:
     def __repr__(self) -> str:
         return f"<Stepper of {self.trace.called(self.loss)}: {self._position} of {len(self)} steps>"
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """In a notebook: the page to step through, which opens where the stepper stands."""
+        from tinygrad_wb.debug.page import in_notebook
+
+        return in_notebook(self)
+
     # -- moving -------------------------------------------------------------------------------------------------------
 
     def step(self, n: int = 1) -> Step | None:

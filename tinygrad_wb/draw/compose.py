@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.draw.graph import Graph
     from tinygrad_wb.draw.target import Target
 
-__all__ = ["Wishes", "composed"]
+__all__ = ["Wishes", "composed", "with_items"]
 
 
 class Wishes(NamedTuple):
@@ -66,6 +66,14 @@ def composed(target: Target, wishes: Wishes) -> tuple[Graph, Graph]:
         graph = composer.described(choice)
         opened = composer.opened(choice)
         return graph, graph if opened is None else composer.described(opened)
+
+
+def with_items(target: Target, wishes: Wishes) -> tuple[Graph, list[Item]]:
+    """The description of Values, in `max_nodes` nodes at most, with the item that each of its nodes describes."""
+    with without_collection():
+        composer = _Composer(target, in_order(target.ends), wishes)
+        choice = composer.within_budget()
+        return composer.described(choice), choice.items
 
 
 class _Composer:

@@ -54,8 +54,8 @@ class _Dot:
         )  # fmt: skip
         self._fill(self.dot, "")
         nodes = {node.id: node for node in graph.nodes}
-        for edge in graph.edges:
-            self._edge(edge, nodes[edge.source], nodes[edge.target])
+        for i, edge in enumerate(graph.edges, 1):
+            self._edge(f"e{i}", edge, nodes[edge.source], nodes[edge.target])
 
     def _fill(self, dot: Any, group: str) -> None:
         """The nodes of a group, and the groups in it."""
@@ -100,8 +100,8 @@ class _Dot:
             "fillcolor": self.theme.layer_ground,
         }  # fmt: skip
 
-    def _edge(self, edge: Edge, source: Node, target: Node) -> None:
-        attributes = {}
+    def _edge(self, name: str, edge: Edge, source: Node, target: Node) -> None:
+        attributes = {"id": name}
         if source.kind == "constant" and not self.graph.reverse:
             attributes["weight"] = (
                 "1"  # constants stand aside, so that what depends on one another lies on a straight line

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.draw.graph import Graph
 
-__all__ = ["Drawing"]
+__all__ = ["Drawing", "written"]
 
 TEXTS = {"dot": "dot", "gv": "dot", "mmd": "mermaid", "txt": "text"}
 PNG_DPI = 144  # sharp on today's screens; the other formats have no pixels
@@ -63,7 +63,7 @@ class Drawing:
         path = Path(path)
         format = path.suffix[1:].lower()
         if format in TEXTS:
-            return _write(path, getattr(self, TEXTS[format]).encode())
+            return written(path, getattr(self, TEXTS[format]).encode())
         if format not in (*PICTURES, "html"):
             known = ", ".join("." + name for name in (*PICTURES, "html", *TEXTS))
             raise ValueError(f"save({str(path)!r}): the suffix says which format, one of {known}")
@@ -71,9 +71,9 @@ class Drawing:
             if format == "html":
                 from tinygrad_wb.draw.page import page_text
 
-                return _write(path, page_text(self, timeout).encode())
+                return written(path, page_text(self, timeout).encode())
             dot = dot_text(self.graph, self.direction, self.theme, PNG_DPI if format == "png" else None)
-            return _write(path, render(dot, format, timeout))
+            return written(path, render(dot, format, timeout))
         except RendererNotFoundError:
             raise RendererNotFoundError(self._kept(path)) from None
         except LayoutTimeoutError:
@@ -81,7 +81,7 @@ class Drawing:
 
     def _kept(self, path: Path) -> str:
         """Keep the DOT text, and say so."""
-        return f". The drawing is kept as DOT in {_write(path.with_suffix('.dot'), self.dot.encode())}"
+        return f". The drawing is kept as DOT in {written(path.with_suffix('.dot'), self.dot.encode())}"
 
     def __repr__(self) -> str:
         return f"<Drawing of {len(self.graph.nodes)} nodes: print it, .save(path), .svg, .mermaid, .dot>"
@@ -97,7 +97,7 @@ class Drawing:
         return shown
 
 
-def _write(path: Path, content: bytes) -> Path:
+def written(path: Path, content: bytes) -> Path:
     """All or nothing: a reader of ``path`` never sees half a picture."""
     unfinished = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:

@@ -6,20 +6,15 @@ open is laid out beforehand, because a browser has no Graphviz.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
-import json
-import re
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.draw.dot import dot_text
+from tinygrad_wb.draw.frame import TOOLS, document, picture
 from tinygrad_wb.draw.graph import closed
 from tinygrad_wb.draw.render import render
-from tinygrad_wb.draw.svg import embeddable
-from tinygrad_wb.draw.theme import THEMES
+from tinygrad_wb.draw.theme import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["page_text"]
 
 VIEWS = 12  # ways to stand open that are laid out one by one; with more layers, only some of them
-FONT = ' font-family="Helvetica,Arial,sans-serif"'  # said once, in the style sheet
-ANCHOR = ' text-anchor="start"'  # where text begins anyway
 
 
 def page_text(drawing: Drawing, timeout: float) -> str:
@@ -42,40 +35,29 @@ def page_text(drawing: Drawing, timeout: float) -> str:
     svgs = []
     for view in views:
         svg = render(dot_text(closed(whole, view), drawing.direction, drawing.theme), "svg", timeout).decode()
-        svgs.append(embeddable(svg, "").replace(FONT, "").replace(ANCHOR, ""))
+        svgs.append(picture(svg))
     pictures = "\n".join(
         f'<template data-open="{" ".join(sorted(view))}">{svg}</template>'
         for view, svg in zip(views, svgs, strict=True)
     )
     title = next((node.statement for node in reversed(drawing.graph.nodes)), "")
-    script = _asset("page.js")
-    # Nothing runs but this script, whatever a name may try.
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_hash(script)}'"
-    return TEMPLATE.format(
-        policy=policy, title=escape(title), style=_style(drawing.theme), first=svgs[0], pictures=pictures,
-        text=escape(drawing.text), data=_data(whole), script=script,
-    )  # fmt: skip
+    body = BODY.format(
+        title=escape(title),
+        tools=TOOLS.format(before=LAYERS),
+        first=svgs[0],
+        pictures=pictures,
+        text=escape(drawing.text),
+    )
+    return document(title, body, _data(whole), variables(drawing.theme), "tinygrad_wb.draw", drawing.theme)
 
 
-TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-<div id="tools" role="toolbar" aria-label="View" hidden>
-<button id="closer" title="Close every layer">Close layers</button>
+LAYERS = """<button id="closer" title="Close every layer">Close layers</button>
 <button id="opener" title="Open every layer">Open layers</button>
-<button id="out" title="Smaller (−)" aria-label="Smaller">−</button>
-<button id="in" title="Larger (+)" aria-label="Larger">+</button>
-<button id="fit" title="The whole picture (0)">Fit</button>
-</div>
+"""
+
+BODY = """<header>
+<h1>{title}</h1>
+{tools}
 </header>
 <main>
 <figure id="picture">{first}</figure>
@@ -84,12 +66,7 @@ TEMPLATE = """<!doctype html>
 </aside>
 </main>
 <details id="text"><summary>As text</summary><pre>{text}</pre></details>
-{pictures}
-<script type="application/json" id="graph">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+{pictures}"""
 
 
 def _standing_open(whole: Graph, drawn: Graph) -> frozenset[str]:
@@ -135,8 +112,8 @@ def _views(whole: Graph, first: frozenset[str]) -> list[frozenset[str]]:
     return list(dict.fromkeys([first, *levels, *one_more]))[: 4 * VIEWS]
 
 
-def _data(graph: Graph) -> str:
-    """What the page tells of each node and layer, as JSON that can stand in HTML."""
+def _data(graph: Graph) -> dict[str, Any]:
+    """What the page tells of each node and layer."""
     titles = {node.id: node.title for node in graph.nodes}
     nodes: dict[str, Any] = {}
     for node in (*graph.nodes, *(group.closed for group in graph.groups if group.closed is not None)):
@@ -147,20 +124,4 @@ def _data(graph: Graph) -> str:
             "edges": [[titles[edge.source], edge.label, edge.formula, edge.number] for edge in edges],
         }  # fmt: skip
     groups = {g.id: {"title": g.title, "parent": g.parent} for g in graph.groups if g.closed is not None}
-    text = json.dumps({"nodes": nodes, "groups": groups}, ensure_ascii=True, separators=(",", ":"))
-    return re.sub("[<>&]", lambda sign: f"\\u{ord(sign[0]):04x}", text)
-
-
-def _style(theme: str) -> str:
-    colors = THEMES[theme]
-    variables = {"ground": colors.ground, "ink": colors.ink, "faint": colors.faint, "accent": colors.accent,
-                 "line": colors.layer_line, "panel": colors.layer_ground, "gradient": colors.gradient}  # fmt: skip
-    return ":root{" + ";".join(f"--{name}:{color}" for name, color in variables.items()) + "}\n" + _asset("page.css")
-
-
-def _asset(name: str) -> str:
-    return (files("tinygrad_wb.draw") / name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"nodes": nodes, "groups": groups}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["THEMES", "Theme"]
+__all__ = ["THEMES", "Theme", "in_the_dark", "variables"]
 
 
 class Theme(NamedTuple):
@@ -71,3 +71,27 @@ THEMES = {
         scale_ink="#14181d",
     ),
 }
+
+
+def variables(theme: str) -> str:
+    """The colours that pages use, as a rule of a style sheet."""
+    colors = THEMES[theme]
+    named = {"ground": colors.ground, "ink": colors.ink, "faint": colors.faint, "accent": colors.accent,
+             "line": colors.layer_line, "panel": colors.layer_ground, "gradient": colors.gradient,
+             "marked": colors.boxes["result"][0]}  # fmt: skip
+    return ":root{" + ";".join(f"--{name}:{color}" for name, color in named.items()) + "}"
+
+
+def in_the_dark() -> str:
+    """The rules that show what was drawn in the light theme in the dark one's colours, where a reader wants that."""
+    light, dark = THEMES["light"], THEMES["dark"]
+    roles = ("ground", "ink", "faint", "gradient", "line", "accent", "layer_ground", "layer_line")
+    rules = [variables("dark")]
+    rules += [
+        f'svg [{part}="{getattr(light, role)}"]{{{part}:{getattr(dark, role)}}}'
+        for role in roles
+        for part in ("fill", "stroke")
+    ]
+    for kind, (fill, line, _) in dark.boxes.items():
+        rules.append(f"svg .node.{kind.replace(' ', '-')} path{{fill:{fill};stroke:{line}}}")
+    return "@media (prefers-color-scheme: dark){" + "".join(rules) + "}"
