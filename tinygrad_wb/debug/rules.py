@@ -110,7 +110,9 @@ ELEMENTWISE: dict[str, list[Rule]] = {
     ],
     "tan": [Rule(inf_, "tan of inf", "infinite")],
     "reciprocal": [Rule(lambda a: a == 0, "division by 0", "divide"), too_large("divide")],
-    "mod": [Rule(lambda a, b: b == 0, "division by 0", "divide"), Rule(lambda a, b: inf_(a), "the rest of inf", "infinite")],
+    "mod": [
+        Rule(lambda a, b: b == 0, "division by 0", "divide"), Rule(lambda a, b: inf_(a), "the rest of inf", "infinite"),
+    ],
     "floor_divide": [
         Rule(lambda a, b: a == 0 == b, "0/0", "divide"), Rule(lambda a, b: b == 0, "division by 0", "divide"),
         Rule(lambda a, b: inf_(a), "inf, divided into whole parts", "infinite"), too_large("divide"),
