@@ -93,7 +93,8 @@ def span(function):
 
 @pytest.mark.parametrize(("name", "point"), POINTS)
 def test_every_nasty_point_of_every_operation(name, point):
-    found_as_expected(name, plain_inputs(name, point), point.options)
+    filled = name == "unfold"  # a filling of nan breaks no rule
+    found_as_expected(name, plain_inputs(name, point), point.options, known=not filled)
 
 
 EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -3.0, 1000.0, 1.7e308, -1.7e308, TINY, 5e-324]
@@ -107,6 +108,21 @@ def test_every_pair_of_finite_numbers_at_the_edge(name):
         for numbers in itertools.product(EDGES, repeat=len(ROWS[name].cases[0].shapes))
     ]
     can = {"add", "subtract", "multiply", "divide", "power", "square", "sqrt", "exp", "log", "log1p"}
+    can |= {
+        "log2",
+        "log10",
+        "expm1",
+        "sinh",
+        "cosh",
+        "arcsin",
+        "arccos",
+        "arccosh",
+        "arctanh",
+        "cbrt",
+        "reciprocal",
+        "hypot",
+    }
+    can |= {"mod", "floor_divide", "arctan2"}
     assert any(made) == (name in can)
 
 

@@ -208,7 +208,9 @@ def _matmul(operands: list[Any], options: Mapping[str, Any], index: Any, told: M
     return ("inf − inf, among the terms of the sum", "infinite") if infinite else (OVERFLOW.format(**told), "growth")
 
 
-REDUCING: dict[str, Callable[..., tuple[str, str]]] = {"sum": _sum, "mean": _mean, "var": _mean, "matmul": _matmul}
+REDUCING: dict[str, Callable[..., tuple[str, str]]] = {
+    "sum": _sum, "mean": _mean, "var": _mean, "std": _mean, "median": _mean, "matmul": _matmul,
+}  # fmt: skip
 
 
 def overflow(data: Any) -> tuple[str, str]:
