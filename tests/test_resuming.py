@@ -18,7 +18,7 @@ EPOCHS = 4
 
 
 def subclasses(kind):
-    return {found for direct in kind.__subclasses__() for found in {direct, *subclasses(direct)}}
+    return dict.fromkeys(found for direct in kind.__subclasses__() for found in (direct, *subclasses(direct)))
 
 
 OPTIMIZERS = {
