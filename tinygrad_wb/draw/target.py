@@ -75,7 +75,7 @@ def _called(function: Any, example: tuple[Any, ...], variables: Mapping[int, str
         )
     for value in in_order(ends):
         if frame is not None and getattr(value, "place", None) == (frame.f_code, frame.f_lasti):
-            del value.place  # the call of `draw` itself, which says nothing of what was computed
+            del value._place  # the call of `draw` itself, which says nothing of what was computed
     return Target(ends, variables)
 
 
