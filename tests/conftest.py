@@ -29,9 +29,18 @@ def _line(report):
     return f"{report.nodeid}: {reason}"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Modules that one of several processes skipped while it collected."""
+    skipped.extend(line for line in node.workeroutput.get("skipped", ()) if line not in skipped)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session):
     """With WB_NO_SKIPS=1 in the environment, where everything is installed, a skipped test is a failure."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["skipped"] = skipped
+        return
     if skipped and os.environ.get("WB_NO_SKIPS") == "1":
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

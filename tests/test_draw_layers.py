@@ -458,7 +458,7 @@ def test_what_is_asked_for_by_its_title_is_found_when_layers_close():
     assert [n.title for n in closed.graph.nodes if n.marked] == ["layer_1"], "the layer that it is in"
     ways = draw(loss, path=(loss, "layer_0"))
     assert titles(ways) == ["layer_0", "layer_1", "loss"]
-    assert [n.title for n in ways.opened.nodes] == ["tanh_1", "affine_1", "tanh_2", "loss"]
+    assert [n.title for n in ways.opened.nodes] == ["tanh_1", "affine_2", "tanh_2", "loss"]
     assert ways.opened.nodes[0].facts[1] == ways.graph.nodes[0].facts[4], "the same value"
 
 

@@ -42,6 +42,7 @@ class Choice(NamedTuple):
     items: list[Item]
     ends: list[Item]
     caption: list[str]
+    named: list[Item]  # among which they get their numbers, so that a part of a picture has the names of the whole
 
 
 @contextmanager
@@ -90,9 +91,9 @@ class _Composer:
 
     def described(self, choice: Choice) -> Graph:
         """The description of a choice of items."""
-        marked = set(self.items_of(self.wishes.highlight, choice.items))
+        marked = set(self.items_of(self.wishes.highlight, choice.items, choice.named))
         description = Description(
-            choice.items, choice.ends, self.made, self.target.variables, marked, self.target.error
+            choice.items, choice.named, choice.ends, self.made, self.target.variables, marked, self.target.error
         )
         return description.graph(choice.caption, self.wishes.by_gradient)
 
@@ -142,8 +143,8 @@ class _Composer:
                     opened.update(c.start for c in calls.get(value, ()) if not any(a is x for a in c.arguments))
         return opened
 
-    def items_of(self, things: Iterable[Any], items: Sequence[Item]) -> list[Item]:
-        """The items that names and Values stand for."""
+    def items_of(self, things: Iterable[Any], items: Sequence[Item], named: Sequence[Item] | None = None) -> list[Item]:
+        """The items that names and Values stand for, with the names that they have among ``named``."""
         called: Called | None = None
         found: list[Item] = []
         for thing in things:
@@ -151,7 +152,7 @@ class _Composer:
             own = [x for x in items if id(x.thing) in values or (x.result is not None and id(x.result) in values)]
             own = own or [x for x in items if type(x.thing) is Layer and any(id(v) in values for v in x.thing.made)]
             if not own and isinstance(thing, str):
-                called = called or Called(items, self.target.variables)
+                called = called or Called(named or items, self.target.variables)
                 own = [x for x in items if _path(x) == thing] or [x for x in items if called(x.thing) == thing]
                 if own and _path(own[0]) != thing and own[0].result is not None:
                     self.titles[thing] = own[0].result  # its number is another when layers close
@@ -181,7 +182,7 @@ class _Composer:
         """As was asked; else with layers closed; else with repeats folded too; else what is nearest to the ends."""
         depth, most = self.wishes.depth, self.wishes.max_nodes
         choice = asked = self._chosen(depth)
-        self.items_of(self.wishes.highlight, choice.items)
+        self.items_of(self.wishes.highlight, choice.items, choice.named)
         said = "layers are closed" if depth is not None else ""
         ways: list[tuple[int | None, bool]] = [(None, False)] if depth is not None else []
         ways += [(None, True), (1, True), (0, True)]
@@ -193,7 +194,8 @@ class _Composer:
             if closed != depth:
                 choice = self._chosen(closed)
             if fold:
-                choice = choice._replace(items=folded(choice.items, choice.ends))
+                items = folded(choice.items, choice.ends)
+                choice = choice._replace(items=items, named=items)
                 said = "repeats are folded" + (", and layers closed" if closed is not None else "")
             if len(choice.items) < len(asked.items):
                 note = f"{_sizes(asked)}: too many for max_nodes={most}, so {said}."
@@ -226,7 +228,7 @@ class _Composer:
                 item.inputs = [x if x in kept else None for x in item.inputs]
             read = {x for item in items for x in item.inputs}
             ends = [item for item in items if item in ends or item not in read]
-        return Choice(items, ends, caption)
+        return Choice(items, ends, caption, whole)
 
     def _one(self, thing: Any, items: Sequence[Item]) -> Item:
         found = self.items_of([thing], items)
@@ -242,7 +244,7 @@ class _Composer:
         for item in kept:
             item.inputs = [x if x is None or x in known else more for x in item.inputs]
         note = f"{_sizes(asked)}: the {len(kept):,} that are nearest to the end are drawn; max_nodes={len(kept)}."
-        return Choice([more, *kept], choice.ends, [*asked.caption, note])
+        return Choice([more, *kept], choice.ends, [*asked.caption, note], [more, *kept])
 
 
 def _path(item: Item) -> str | None:

@@ -47,11 +47,15 @@ CONTRIBUTIONS = 4  # told one by one
 
 
 class Description:
-    """Describes items: the whole of what is drawn, with ``made``, all Values behind it, to tell what is stale."""
+    """Describes items: the whole of what is drawn, numbered among ``named``.
+
+    ``made``, all Values behind it, tell what is stale.
+    """
 
     def __init__(
         self,
         items: Sequence[Item],
+        named: Sequence[Item],
         ends: Sequence[Item],
         made: Sequence[Value],
         variables: Mapping[int, str],
@@ -59,7 +63,7 @@ class Description:
         error: str = "",
     ) -> None:
         self.items, self.ends, self.marked, self.error = items, set(ends), marked, error
-        self.called = Called(items, variables)
+        self.called = Called(named, variables)
         self.ids = {item: f"n{i}" for i, item in enumerate(items, 1)}
         read_late = {x for value in made for x in value.inputs if type(x) is Value and x.tick > value.tick}
         self.stale = {item.thing for item in items if type(item.thing) is Value and item.thing in read_late}
