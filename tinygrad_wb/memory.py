@@ -1,12 +1,18 @@
-"""Memory that training frees and asks for again at every step."""
+"""Memory that training frees and asks for again at every step; and building much without the collector looking on."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-__all__ = ["keep_freed_memory"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["keep_freed_memory", "without_collection"]
 
 
 @functools.cache
@@ -18,3 +24,15 @@ def keep_freed_memory() -> None:
     that it sees freed, up to 32 MB; so it is shown one. The block's pages are never touched. Elsewhere it does nothing.
     """
     np.empty(30 << 20, np.uint8)
+
+
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """Without the cyclic garbage collector, which would look again and again through what is still being built."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

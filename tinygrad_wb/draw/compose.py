@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import gc
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygrad_wb.draw.describe import Description
@@ -12,11 +10,12 @@ from tinygrad_wb.draw.folding import folded
 from tinygrad_wb.draw.naming import Called, name_of
 from tinygrad_wb.draw.outline import Item, Layer, LeftOut, in_order, outline
 from tinygrad_wb.draw.selection import around, left_out, nearest, on_the_ways
+from tinygrad_wb.memory import without_collection
 from tinygrad_wb.nn.calls import Call, calls_around
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tinygrad_wb.draw.graph import Graph
     from tinygrad_wb.draw.target import Target
@@ -43,18 +42,6 @@ class Choice(NamedTuple):
     ends: list[Item]
     caption: list[str]
     named: list[Item]  # among which they get their numbers, so that a part of a picture has the names of the whole
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Without the cyclic garbage collector, which would look again and again through what is still being built."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def composed(target: Target, wishes: Wishes) -> tuple[Graph, Graph]:

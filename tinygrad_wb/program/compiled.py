@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import linecache
 import sys
 import threading
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray
 
+from tinygrad_wb.memory import without_collection
 from tinygrad_wb.program.arguments import kind_of, others, pattern
 from tinygrad_wb.program.program import Program
 from tinygrad_wb.program.replay import Recorded, Replay, Returned
@@ -25,7 +24,7 @@ from tinygrad_wb.recording import PACKAGE, is_recording, paused, placing, record
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["Compiled", "compile"]
 
@@ -114,7 +113,7 @@ class Compiled:
                 except (ArithmeticError, IndexError, ValueError):
                     pass  # run as it is, 1/0 is inf, and a wrong label explained
                 else:
-                    with _no_collection():
+                    with without_collection():
                         return self._recorded(variant, args, kwargs, holes)
         return self.function(*args, **kwargs)
 
@@ -217,18 +216,6 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     holes: list[Any] = []
     pattern((args, kwargs), holes)
     return holes
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the cyclic garbage collector, which would look again and again through what is still being built."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _told(error: Exception) -> str:

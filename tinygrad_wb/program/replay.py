@@ -60,7 +60,7 @@ class Form:
     def in_order(self, arrays: Sequence[Any], numbers: Sequence[Any]) -> Sequence[Any]:
         """The gradients of all that is wanted, from those that are arrays and those that are numbers."""
         if not numbers:
-            return arrays
+            return list(arrays)  # which holds each of them, so that no other thread's call takes them as free
         array, number = iter(arrays), iter(numbers)
         return [next(array) if in_array else next(number) for in_array in self.in_arrays]
 
