@@ -59,6 +59,21 @@ for epoch in range(3):
     print(f"epoch {epoch}: loss {loss:.4f}")
 """
 
+MISFIT = """\
+import numpy as np
+import tinygrad_wb as wb
+
+batch = np.ones((32, 10))
+w1 = wb.Value(np.full((10, 4), 0.1), name="w1")
+w2 = wb.Value(np.ones((5, 2)), name="w2")
+
+try:
+    hidden = wb.tanh(batch @ w1)
+    scores = hidden @ w2
+except wb.ShapeError as error:
+    print(wb.draw(error))
+"""
+
 HOMEWARD = """\
 import tinygrad_wb as wb
 
@@ -304,6 +319,8 @@ STEPPING = {
         stepped, name="train.py", text=STEPPED, options=["--at", "2"],
         commands=["until w", "why w", "until z", "check", "source", "edit 0", "until w", "continue"],
     )),
+    "misfit script": ("python", lambda folder: MISFIT),
+    "misfit": ("text", partial(run_plainly, name="misfit.py", text=MISFIT)),
     "homeward script": ("python", lambda folder: HOMEWARD),
     "homeward": ("text", partial(run_plainly, name="home.py", text=HOMEWARD)),
     "the hunt": ("text", partial(
