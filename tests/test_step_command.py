@@ -510,7 +510,16 @@ def test_breakpoints_that_outlive_the_input_tell_where_they_are_met_and_no_more(
 # -- the page that shows all this -----------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).parents[1] / "docs" / "stepping.md"
-BLOCKS = ["stepped script", "there and back", "why and what if", "homeward script", "homeward", "the hunt"]
+BLOCKS = [
+    "stepped script",
+    "there and back",
+    "why and what if",
+    "misfit script",
+    "misfit",
+    "homeward script",
+    "homeward",
+    "the hunt",
+]
 needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
 
 
