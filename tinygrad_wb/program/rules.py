@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.program import windows
 from tinygrad_wb.program.plan import Step, data_of
+from tinygrad_wb.program.windows import fold, unfold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -225,7 +225,7 @@ ARRAYS: dict[str, Callable[[FastForm, Step], bool]] = {
     "prod": functools.partial(_reduce, ufunc="multiply"),
     "one_hot": _one_hot,
     "pick": _pick,
-    "unfold": windows.unfold,
-    "fold": windows.fold,
+    "unfold": unfold,
+    "fold": fold,
 }
 REDUCED: dict[str, Callable[[FastForm, Step], str]] = {"sum": _total, "mean": _full_mean, "vdot": _vdot}
