@@ -1,5 +1,6 @@
-"""What all tests share: Hypothesis profiles, and a session that may be told to allow no skips."""
+"""What all tests share: Hypothesis profiles, fixtures, and a session that may be told to allow no skips."""
 
+import gc
 import os
 
 import pytest
@@ -10,6 +11,16 @@ COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, database=None, **COMMON)
 settings.register_profile("search", max_examples=2000, print_blob=True, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture
+def no_collector():
+    """The cyclic collector off, and nothing left for it."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
 
 skipped: list[str] = []
 

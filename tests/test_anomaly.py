@@ -1,7 +1,6 @@
 """`detect_anomaly`: the first operation that makes a NaN or inf, and arrays changed in place behind a graph's back."""
 
 import gc
-import importlib.util
 import inspect
 import itertools
 import math
@@ -9,10 +8,10 @@ import sys
 import threading
 import warnings
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
+from docs_scripts import DOCS, docs_script
 from test_operations import HUGE, NASTY, ROWS, TINY, plain_inputs, tracked, value_and_gradients, weights, with_values
 
 import tinygrad_wb as wb
@@ -763,14 +762,12 @@ def test_the_error_keeps_the_graph_only_as_long_as_it_is_kept():
 
 # == the page that shows a hunt =====================================================================================================
 
-PAGE = Path(__file__).parents[1] / "docs" / "debugging.md"
+PAGE = DOCS / "debugging.md"
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
 def test_the_page_shows_what_the_package_does():
-    spec = importlib.util.spec_from_file_location("make_transcripts", PAGE.with_name("make_transcripts.py"))
-    transcripts = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(transcripts)
+    transcripts = docs_script("make_transcripts")
     shown = transcripts.shown(PAGE.read_text(encoding="utf-8"))
     assert sorted(shown) == sorted(transcripts.HUNTING)
     for name, body in shown.items():

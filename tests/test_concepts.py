@@ -1,13 +1,12 @@
 """docs/concepts.md shows what the examples print today, and their pictures."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
+from docs_scripts import DOCS, docs_script
 from test_examples import need_pictures, run
 
-PAGE = Path(__file__).parents[1] / "docs" / "concepts.md"
+PAGE = DOCS / "concepts.md"
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
 
@@ -15,10 +14,7 @@ pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart f
 @pytest.fixture(scope="module")
 def maker():
     need_pictures()
-    spec = importlib.util.spec_from_file_location("make_pictures", PAGE.with_name("make_pictures.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_script("make_pictures")
 
 
 def words(text):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawing_helpers import HOSTILE, needs_renderer
+from drawing_helpers import HOSTILE, Part, needs_renderer
 
 import tinygrad_wb as wb
 from tinygrad_wb.draw import draw
@@ -346,16 +346,6 @@ def test_pages_without_layers_and_with_nothing_special(watched, tmp_path):
 
 
 # -- hostile names ---------------------------------------------------------------------------------------------
-
-
-class Part(wb.Module):
-    def __init__(self, name):
-        self.parts = {name: wb.Dense(2, 2, "tanh", seed=0)}
-
-    def forward(self, x):
-        for part in self.parts.values():
-            x = part(x)
-        return x
 
 
 def hostile_net(names):

@@ -214,14 +214,6 @@ def test_a_forward_that_raises_leaves_the_next_call_right():
 # -- memory ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def no_collector():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 class Keeps(wb.Module):
     def __init__(self):
         self.inner = dense(3, 2)

@@ -1,14 +1,12 @@
 """docs/gallery.md: its code makes its pictures, and they are those that the page shows."""
 
-import importlib.util
 import re
 import shutil
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
+from docs_scripts import DOCS, docs_script
 
-DOCS = Path(__file__).parents[1] / "docs"
 GALLERY = DOCS / "gallery.md"
 pytestmark = [
     pytest.mark.skipif(not GALLERY.exists(), reason="the tests run apart from the project's sources: no docs/"),
@@ -22,9 +20,7 @@ def made(tmp_path_factory):
     """The folder that the page's code was run in, and what it printed."""
     matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     matplotlib.use("Agg")
-    spec = importlib.util.spec_from_file_location("make_pictures", DOCS / "make_pictures.py")
-    make_pictures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_pictures)
+    make_pictures = docs_script("make_pictures")
     folder = tmp_path_factory.mktemp("gallery")
     (folder / "pictures").mkdir()
     return folder, make_pictures.run(GALLERY.read_text(encoding="utf-8"), folder)

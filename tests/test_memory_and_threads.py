@@ -14,15 +14,6 @@ import tinygrad_wb as wb
 V = wb.Value
 
 
-@pytest.fixture
-def no_collector():
-    """The cyclic collector off, and nothing left for it."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 def network(seed=0):
     rng = np.random.default_rng(seed)
     shapes = [(4, 8), (8,), (8, 3), (3,)]

@@ -1,27 +1,23 @@
 """The notebooks in examples: each says what its script says, runs from top to bottom, and shows the script's pictures."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
 import pytest
+from docs_scripts import DOCS, docs_script
 from test_examples import EXAMPLES, need_pictures, run
 
 import tinygrad_wb as wb
 
-MAKER = Path(__file__).parents[1] / "docs" / "make_notebooks.py"
 NAMES = sorted(path.stem for path in (EXAMPLES / "notebooks").glob("*.ipynb"))
 
-pytestmark = pytest.mark.skipif(not MAKER.exists(), reason="the tests run apart from the project's sources: no docs/")
+pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the tests run apart from the project's sources: no docs/")
 
 
 @pytest.fixture(scope="module")
 def maker():
-    spec = importlib.util.spec_from_file_location("make_notebooks", MAKER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_script("make_notebooks")
 
 
 def plain(text):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from debuggers.dap_client import DapClient
 from debuggers.pdb_session import PdbSession
+from docs_scripts import DOCS, docs_script
 
 import tinygrad_wb as wb
 
@@ -389,17 +390,14 @@ def test_debugpy_takes_no_breakpoint_in_a_program_that_was_not_written(script):
 
 # -- the page that shows all this --------------------------------------------------------------------------------------
 
-PAGE = Path(__file__).parents[1] / "docs" / "reading_backprop.md"
+PAGE = DOCS / "reading_backprop.md"
 BLOCKS = ["neuron script", "neuron program", "neuron saved", "two layers program"]
 needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
 
 
 @pytest.fixture(scope="module")
 def transcripts():
-    spec = importlib.util.spec_from_file_location("make_transcripts", PAGE.with_name("make_transcripts.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_script("make_transcripts")
 
 
 AGAIN = "run `python docs/make_transcripts.py` to write the page anew, and read it again"

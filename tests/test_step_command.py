@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from debuggers.pdb_session import PdbSession
+from docs_scripts import DOCS, docs_script
 
 import tinygrad_wb as wb
 from tinygrad_wb.__main__ import COMMANDS
@@ -509,7 +510,7 @@ def test_breakpoints_that_outlive_the_input_tell_where_they_are_met_and_no_more(
 
 # -- the page that shows all this -----------------------------------------------------------------------------------------
 
-PAGE = Path(__file__).parents[1] / "docs" / "stepping.md"
+PAGE = DOCS / "stepping.md"
 BLOCKS = [
     "stepped script",
     "there and back",
@@ -525,10 +526,7 @@ needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart f
 
 @pytest.fixture(scope="module")
 def transcripts():
-    spec = importlib.util.spec_from_file_location("make_transcripts", PAGE.with_name("make_transcripts.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_script("make_transcripts")
 
 
 @needs_page

@@ -1,6 +1,5 @@
 """The page to step through, in a real browser: it moves both ways, and its numbers are `backward()`'s and the Stepper's."""
 
-import importlib.util
 import json
 import os
 import re
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from docs_scripts import DOCS, docs_script
+from drawing_helpers import Part, needs_renderer
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from test_random_graphs import programs, run
@@ -19,8 +20,7 @@ from test_random_graphs import programs, run
 import tinygrad_wb as wb
 from tinygrad_wb.__main__ import COMMANDS
 
-HAS_RENDERER = shutil.which("dot") is not None or importlib.util.find_spec("pygraphviz") is not None
-pytestmark = pytest.mark.skipif(not HAS_RENDERER, reason="neither dot nor pygraphviz is installed")
+pytestmark = needs_renderer
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
@@ -607,16 +607,6 @@ OURS = set(
 )
 
 
-class Part(wb.Module):
-    def __init__(self, name):
-        self.parts = {name: wb.Dense(2, 2, "tanh", seed=0)}
-
-    def forward(self, x):
-        for part in self.parts.values():
-            x = part(x)
-        return x
-
-
 def inert(look, path):
     assert look.tab.evaluate("window.hacked") is None
     assert set(look.tab.evaluate("[...document.querySelectorAll('*')].map(e => e.localName)")) <= OURS
@@ -834,18 +824,12 @@ def test_a_notebook_without_graphviz_gets_text(monkeypatch, tmp_path):
 
 # -- the moving picture ------------------------------------------------------------------------------------------------
 
-DOCS = Path(__file__).parents[1] / "docs"
-
 
 @pytest.fixture(scope="module")
 def maker():
-    path = DOCS / "make_moving_picture.py"
-    if not path.exists():
+    if not DOCS.exists():
         pytest.skip("there are no documents beside the tests")
-    spec = importlib.util.spec_from_file_location("make_moving_picture", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_script("make_moving_picture")
 
 
 def texts_of(svg):
