@@ -20,7 +20,7 @@ SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 pytestmark = pytest.mark.skipif(not SCRIPTS, reason="the tests run apart from the project's sources: no examples/")
 
 
-def run(script, folder):
+def run(script, folder, *arguments):
     """The script's output, as UTF-8, run in ``folder`` by this Python with this package."""
     env = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     try:
@@ -28,7 +28,7 @@ def run(script, folder):
     except importlib.metadata.PackageNotFoundError:
         env["PYTHONPATH"] = str(Path(wb.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / script)],
+        [sys.executable, str(EXAMPLES / script), *arguments],
         cwd=folder,
         env=env,
         capture_output=True,

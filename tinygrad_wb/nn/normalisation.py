@@ -88,7 +88,8 @@ class BatchNorm(Module):
         count = math.prod(shape[i] for i in axes)
         if count < 2:
             raise ShapeError(
-                f"{self.label}: x of shape {shape} has {count} numbers in each channel, it takes 2 at least"
+                f"{self.label}: x of shape {shape} has {count} numbers in each channel, it takes 2 at least; "
+                "choose batches that leave no single row over, or call eval() to normalise by what it has kept"
             )
         middle, _, variance = moments(x, axes)
         observed(self._keep, middle, variance * (count / (count - 1)))
