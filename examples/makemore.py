@@ -57,7 +57,7 @@ likely = pairs / pairs.sum(axis=1, keepdims=True)
 counted = -np.log(likely[x[:, 0], y]).mean()
 rng = np.random.default_rng(0)
 
-print(f"\nOne letter back, counted: loss {counted:.4f} (the notebook's, smoothed: 2.4765)")
+print(f"\nOne letter back, counted: loss {counted:.4f} (the notebook prints 2.4765)")
 print(f"  made up: {made_up(6, lambda before: likely[before[-1]], rng)}")
 
 # %% The letter before, learnt
@@ -81,7 +81,7 @@ for _ in range(3000):
     optimizer.step()
 
 apart = np.abs(wb.softmax(weights).data - likely).max()
-print(f"One letter back, learnt:  loss {loss:.4f} (the notebook's, held back a little: 2.4818)")
+print(f"One letter back, learnt:  loss {loss:.4f} (the notebook prints 2.4818)")
 print(f"  no probability is further than {apart:.4f} from the counted one")
 
 # %% Every gradient by hand
