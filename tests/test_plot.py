@@ -469,6 +469,24 @@ def test_one_neurons_weights_in_shape():
     np.testing.assert_array_equal(wb.plot.weights(weight, shape=(2, 3)).images[0].get_array(), weight.reshape(2, 3))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_convolutions_filters_are_pictures(channels):
+    layer = wb.Conv2d(channels, 8, (2, 3), seed=0)
+    for ax in (wb.plot.weights(layer), wb.plot.weights(layer.weight.data)):
+        mosaic = ax.images[0].get_array().filled(np.nan)
+        columns = (mosaic.shape[1] + 1) // 4
+        assert columns == channels or channels == 1, "of several channels, each filter has a row"
+        for filter, channel in np.ndindex(8, channels):
+            picture = filter * channels + channel
+            top, left = 3 * (picture // columns), 4 * (picture % columns)
+            np.testing.assert_array_equal(mosaic[top : top + 2, left : left + 3], layer.weight.data[filter, channel])
+        assert np.isfinite(mosaic).sum() == layer.weight.size
+        for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True):
+            assert int(label.get_text()) * channels == columns * int(place // 3)
+        assert ax.get_ylabel() == "filter"
+        assert ax.get_xlabel() == "2 × 3 weights each" + (", 3 channels" if channels == 3 else "")
+
+
 def test_a_few_large_weights_do_not_make_the_rest_pale():
     weight = np.random.default_rng(0).normal(size=(100, 20))
     weight[0, 0] = 1e6
@@ -497,6 +515,7 @@ WEIGHTS_REFUSED = {
     "a layer without": (wb.Dropout(0.1), {}, TypeError, r"Dropout has no weight of its own.*\(none\)"),
     "words": ("hidden", {}, TypeError, "a layer, or weights as a Value or array, got str"),
     "three axes": (np.ones((2, 2, 2)), {}, wb.ShapeError, r"two axes.*got shape \(2, 2, 2\)"),
+    "a part of a convolution": (wb.Conv2d(1, 2, 3), {"shape": (2, 2)}, wb.ShapeError, r"shape=\(2, 2\).* = 9 inputs"),
     "nothing": (np.ones((0, 2)), {}, wb.ShapeError, r"got shape \(0, 2\)"),
     "a number": (wb.Value(2.0), {}, wb.ShapeError, r"got shape \(\)"),
     "too small a shape": (np.ones((60, 2)), {"shape": (8, 8)}, wb.ShapeError, r"shape=\(8, 8\).* = 60 inputs"),
