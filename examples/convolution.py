@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib import pyplot as plt
 
 import tinygrad_wb as wb
@@ -27,8 +26,8 @@ x_train, x_test = (x.reshape(-1, 1, 8, 8).astype("float32") for x in (x_train, x
 print(f"{len(x_train)} pictures to learn from, {len(x_test)} to be tested on, {x_train.shape[1:]} each")
 
 # %% The network
-# The first layer has 16 filters of 3 × 3 weights. Each slides over the picture, and says at every place how much what is
-# there is like itself: the dot product. So a stroke is found wherever it is. The second layer looks for patterns in
+# The first layer has 16 filters of 3 × 3 weights. Each slides over the picture, and says at every place how much what
+# is there is like itself: the dot product. So a stroke is found wherever it is. The second layer looks for patterns in
 # what the first has found. Then of each 2 × 2 places only the strongest answer is kept: where exactly it was does not
 # matter. The last layer weighs the 512 answers.
 

@@ -22,9 +22,9 @@ def weights(layer: Any, ax: Any = None, shape: tuple[int, int] | None = None) ->
 
     ``layer`` is a layer with a ``weight``, or the weights themselves: a Value or array (inputs, neurons), or (neurons,)
     such as a bias. With ``shape``, such as (8, 8), each neuron is a picture of its own, with its weights where their
-    inputs are in pictures of that shape. Of a convolution, (filters, channels, height, width), each filter is a picture;
-    with several channels, a row of them. The strongest 0.5 % of the weights don't stretch the scale; the ends that they
-    lie beyond are pointed. Returns the axes. Raises ``ShapeError`` if the shapes don't fit.
+    inputs are in pictures of that shape. Of a convolution, (filters, channels, height, width), each filter is a
+    picture; with several channels, a row of them. The strongest 0.5 % of the weights don't stretch the scale; the ends
+    that they lie beyond are pointed. Returns the axes. Raises ``ShapeError`` if the shapes don't fit.
     """
     name, weight = _weight(layer)
     channels = 0
