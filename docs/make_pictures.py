@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 DOCS = Path(__file__).parent
 GALLERY = DOCS / "gallery.md"
 CONCEPTS = DOCS / "concepts.md"
-EXAMPLES = ("cake", "best_fit_line", "decision_boundary", "exploding_weights")
+EXAMPLES = ("cake", "best_fit_line", "decision_boundary", "exploding_weights", "recommender", "convolution")
 PRINTED = re.compile(
     r"(?P<begin><!-- begin: (?P<name>\w+)\.py, part (?P<part>\d) -->\n)(?P<shown>.*?)(?P<end><!-- end -->)", re.DOTALL
 )

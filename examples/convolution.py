@@ -57,7 +57,7 @@ wb.fit(
 
 found = wb.evaluate(model, x_test, y_test, loss="cross_entropy", metrics=["accuracy"])
 wrong = round(len(y_test) * (1.0 - found["accuracy"]))
-print(f"Read {found['accuracy']:.1%} of the digits that it had not seen ({wrong} of {len(y_test)} wrong)")
+print(f"\nRead {found['accuracy']:.1%} of the digits that it had not seen ({wrong} of {len(y_test)} wrong)")
 
 # %% What the filters look for
 # Blue weights ask for ink, red ones for paper. Where one side is blue and the other red, it is an edge that a filter

@@ -26,7 +26,9 @@ def words(text):
             yield word
 
 
-@pytest.mark.parametrize("name", ["cake", "best_fit_line", "decision_boundary", "exploding_weights"])
+@pytest.mark.parametrize(
+    "name", ["cake", "best_fit_line", "decision_boundary", "exploding_weights", "recommender", "convolution"]
+)
 def test_the_page_shows_what_the_example_prints_and_draws(maker, name, tmp_path):
     page = PAGE.read_text(encoding="utf-8")
     assert name in maker.EXAMPLES
