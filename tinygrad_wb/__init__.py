@@ -11,7 +11,10 @@ from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
 from tinygrad_wb.errors import GradientError, LoadError, ShapeError, StaleGraphError
 from tinygrad_wb.nn import (
+    GRU,
+    LSTM,
     MLP,
+    RNN,
     Activation,
     AveragePool,
     BatchNorm,
@@ -24,7 +27,10 @@ from tinygrad_wb.nn import (
     LayerNorm,
     MaxPool,
     Module,
+    MultiHeadAttention,
+    Residual,
     Sequential,
+    TransformerBlock,
 )  # fmt: skip
 from tinygrad_wb.operations.activations import *
 from tinygrad_wb.operations.arithmetic import *
