@@ -57,7 +57,6 @@ from tinygrad_wb.operations.sorting import *
 from tinygrad_wb.operations.trigonometry import *
 from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from tinygrad_wb.recording import no_grad, source_lines
-from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
 from tinygrad_wb.training import Callback, EarlyStopping, History, evaluate, fit
 from tinygrad_wb.value import Value
 
@@ -75,8 +74,9 @@ if TYPE_CHECKING:
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
     from tinygrad_wb.saving import Checkpoint, from_keras, from_torch, load, save, to_keras, to_torch
+    from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
 
-# Programs, pictures, debugging, saving: loaded on use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Loaded on use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "AnomalyError": "tinygrad_wb.debug.anomaly", "detect_anomaly": "tinygrad_wb.debug.anomaly",
     "diagnose": "tinygrad_wb.debug.diagnose", "Diagnosis": "tinygrad_wb.debug.diagnose",
@@ -89,6 +89,7 @@ _ON_USE = {
     "Checkpoint": "tinygrad_wb.saving", "load": "tinygrad_wb.saving", "save": "tinygrad_wb.saving",
     "from_torch": "tinygrad_wb.saving", "to_torch": "tinygrad_wb.saving",
     "from_keras": "tinygrad_wb.saving", "to_keras": "tinygrad_wb.saving",
+    "CosineDecay": "tinygrad_wb.schedules", "StepDecay": "tinygrad_wb.schedules", "WarmUp": "tinygrad_wb.schedules",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 

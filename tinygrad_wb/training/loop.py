@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -236,6 +235,7 @@ def _checked(what: str, x: Any, y: Any, allow_nan: bool) -> tuple[Any, Any]:
 @contextlib.contextmanager
 def _stopped_by_ctrl_c(training: Training) -> Iterator[None]:
     """Let Ctrl-C end training after the running batch, when no weight is half changed; a second one, at once."""
+    import signal  # slow to import, and wanted only here
 
     def stop(signum: int, frame: Any) -> None:
         training.stop = training.history.interrupted = True
