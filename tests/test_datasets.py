@@ -1,9 +1,12 @@
 """The data that comes with the package."""
 
+import hashlib
+import string
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +89,40 @@ def test_the_file_is_small_holds_no_code_and_stands_beside_its_licence():
     assert all(words in wb.datasets.digits.__doc__ for words in ("UCI", "CC BY 4.0"))
 
 
+# -- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_those_of_the_lectures():
+    names = wb.datasets.names()
+    assert len(names) == 32_033
+    assert all(type(name) is str and 2 <= len(name) <= 15 for name in names)
+    assert set("".join(names)) == set(string.ascii_lowercase)
+    assert names[:4] == ["emma", "olivia", "ava", "isabella"]
+    assert (names[18_028], names[18_029], names[-1]) == ("zyona", "liam", "zzyzx"), "girls' names, then boys'"
+    assert len(set(names)) == 29_494
+    assert max(Counter(names).values()) == 2
+    same = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    assert same == "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d", "as makemore has names.txt"
+
+
+def test_each_call_gives_a_list_of_its_own():
+    wb.datasets.names().clear()
+    assert len(wb.datasets.names()) == 32_033
+
+
+def test_the_names_are_small_and_stand_beside_their_licence():
+    file = FOLDER / "names.txt.gz"
+    assert file.stat().st_size < 110_000
+    assert file.read_bytes()[4:8] == b"\0\0\0\0", "no date: the same bytes whenever it is made"
+    licence = (FOLDER / "names.LICENSE.txt").read_text(encoding="utf-8")
+    for words in ("names.txt", "makemore", "MIT License", "Copyright (c) 2022 Andrej Karpathy", "WITHOUT WARRANTY"):
+        assert words in licence
+    assert all(words in wb.datasets.names.__doc__ for words in ("makemore", "MIT"))
+
+
+# -- what is shipped ------------------------------------------------------------------------------------------------
+
+
 @pytest.fixture(scope="module")
 def pyproject():
     if not PYPROJECT.exists():
@@ -97,7 +134,8 @@ def test_the_wheel_carries_the_data_and_the_licence(pyproject):
     wheel = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["packages"] == ["tinygrad_wb"], "the whole folder, data included"
     assert "exclude" not in wheel
-    assert "tinygrad_wb/datasets/digits.LICENSE.txt" in pyproject["project"]["license-files"]
+    listed = pyproject["project"]["license-files"]
+    assert {path.name for path in FOLDER.glob("*.LICENSE.txt")} == {Path(path).name for path in listed} - {"LICENSE"}
 
 
 def test_a_wheel_that_is_built_has_the_data_in_it(pyproject, tmp_path):
@@ -111,6 +149,8 @@ def test_a_wheel_that_is_built_has_the_data_in_it(pyproject, tmp_path):
     assert {
         "tinygrad_wb/datasets/digits.npz",
         "tinygrad_wb/datasets/digits.LICENSE.txt",
+        "tinygrad_wb/datasets/names.txt.gz",
+        "tinygrad_wb/datasets/names.LICENSE.txt",
         "tinygrad_wb/py.typed",
     } <= set(listed)
     assert {name.split("/")[0].split("-")[0] for name in listed} == {"tinygrad_wb"}, "tests and examples stay at home"

@@ -1,4 +1,4 @@
-"""Data to learn on: real handwritten digits that ship with the package, and two moons made on the spot."""
+"""Data to learn on: real handwritten digits and names that ship with the package, and two moons made on the spot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Split", "digits", "moons"]
+__all__ = ["Split", "digits", "moons", "names"]
 
 
 class Split(NamedTuple):
@@ -36,6 +36,24 @@ def digits() -> Split:
         y = data["labels"].astype(np.int64)
     test = np.arange(len(y)) % 5 == 4
     return Split(x[~test], y[~test], x[test], y[test])
+
+
+def names() -> list[str]:
+    """32,033 first names in lower case, letters a to z, in the order of their file.
+
+    That is girls' names and then boys', the most common first; a name that is both stands there twice.
+    Source: names.txt of makemore (Karpathy, 2022), MIT licence.
+
+    >>> import tinygrad_wb as wb
+    >>> names = wb.datasets.names()
+    >>> len(names), names[:3]
+    (32033, ['emma', 'olivia', 'ava'])
+    """
+    import gzip
+    from pathlib import Path
+
+    with gzip.open(Path(__file__).with_name("names.txt.gz"), "rt", encoding="ascii") as file:
+        return file.read().split()
 
 
 def moons(samples: int = 100, noise: float = 0.1, seed: int | None = None) -> tuple[Any, Any]:
