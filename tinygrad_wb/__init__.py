@@ -57,7 +57,21 @@ from tinygrad_wb.operations.sorting import *
 from tinygrad_wb.operations.trigonometry import *
 from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from tinygrad_wb.recording import no_grad, source_lines
-from tinygrad_wb.training import Callback, EarlyStopping, History, evaluate, fit
+from tinygrad_wb.training import (
+    EMA,
+    Callback,
+    EarlyStopping,
+    History,
+    LearningRates,
+    accuracy,
+    confusion_matrix,
+    evaluate,
+    f1,
+    find_learning_rate,
+    fit,
+    precision,
+    recall,
+)  # fmt: skip
 from tinygrad_wb.value import Value
 
 __version__ = "0.1.0"
