@@ -90,6 +90,15 @@ class MultiHeadAttention(Module):
         y = swapaxes(scaled_dot_product_attention(q, k, v, mask, self.causal), -2, -3)
         return self.out(reshape(y, shape_of(query)))
 
+    def weights(self, query: Any, key: Any = None, mask: Any = 0.0) -> Any:
+        """How much each query takes of each key's value: (…, heads, queries, keys), every row adding up to 1."""
+        key = query if key is None else key
+        self._check(query, key, key)
+        q, k, _ = map(self._in_heads, self._projected(query, key, key))
+        return scaled_dot_product_attention(
+            q, k, np.eye(shape_of(k)[-2]), mask, self.causal
+        )  # the mean of one-hot rows
+
     def _projected(self, query: Any, key: Any, value: Any) -> list[Any]:
         """What to ask, what to answer to, what to tell: each through its dense layer."""
         if key is query and value is query:  # one product does for all three
