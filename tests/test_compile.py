@@ -1677,6 +1677,25 @@ def test_memory_that_is_handed_on(name, dtype):
     check(lambda x: (f(x, w), wb.exp(x * 0.1)), calls, [w], rtol={"d": 1e-10, "f": 1e-4, "e": 0.1}[dtype])
 
 
+@pytest.mark.parametrize("keepdims", [False, True], ids=["", "keepdims"])
+@pytest.mark.parametrize(
+    "axis",
+    [None, 0, 1, -1, -2, (0, 1), (1, 2), (0, 2), (1, 2, 3), (0, 1, 2), (2, 0), (-1, 0), (3, 2), (0, 1, 2, 3)],
+    ids=str,
+)
+def test_reductions_over_first_and_last_axes(axis, keepdims):
+    w = wb.Value(normal(2, 3, 5, 4))
+
+    def f(x):
+        y = wb.tanh(x * w)  # in memory of the replay's own
+        o = {"axis": axis, "keepdims": keepdims}
+        return wb.sum(y, **o) + wb.mean(y * y, **o) + wb.max(y, **o) * wb.min(y, **o) + wb.sum(wb.transpose(y) * 2.0)
+
+    calls = [(wb.Value(normal(2, 3, 5, 4, seed=i)),) for i in range(CALLS + 2)]
+    check(f, calls, [w])
+    check(lambda x: wb.sum(wb.sum(x[:, ::2, :, :2] * w[:, :2, :, 2:], axis=axis) ** 2), calls, [w])
+
+
 @pytest.mark.parametrize("size", [255, 257, 300_000])
 def test_large_arrays(size):
     w, b = wb.Value(normal(size)), wb.Value(normal(1))

@@ -173,7 +173,11 @@ def test_a_new_layer_takes_a_row(monkeypatch):
 
 
 def test_every_row_is_of_an_array_that_its_layer_has():
-    made = {wb.Dense: wb.Dense(2, 3), wb.BatchNorm: wb.BatchNorm(3)}
+    made = {
+        wb.Dense: wb.Dense(2, 3), wb.BatchNorm: wb.BatchNorm(3), wb.Conv1d: wb.Conv1d(2, 4, 3), wb.Conv2d: wb.Conv2d(2, 3, (3, 5)),
+        wb.LayerNorm: wb.LayerNorm(3), wb.Embedding: wb.Embedding(3, 2), wb.RNN: wb.RNN(2, 3), wb.LSTM: wb.LSTM(2, 3),
+        wb.GRU: wb.GRU(2, 3), wb.MultiHeadAttention: wb.MultiHeadAttention(4, 2),
+    }  # fmt: skip
     assert tables.PYTORCH.keys() | tables.KERAS.keys() == made.keys(), "a new layer: make one here"
     for table in (tables.PYTORCH, tables.KERAS):
         for kind, rows in table.items():
@@ -290,6 +294,54 @@ def test_weights_to_keras(keras, tmp_path, dtype):
         theirs.load_weights(path)
         found = keras.ops.convert_to_numpy(theirs(X.astype("float32")))
         assert found == pytest.approx(ours.eval()(X).data, abs=1e-5), number
+
+
+def keras_windows(keras):
+    """Networks of pictures, signals and words: ours, Keras's, an input, and how ours lies there. Keras has channels last."""
+    layers, rng = keras.layers, np.random.default_rng(0)
+    pictures, signals = rng.normal(size=(4, 2, 8, 6)), rng.normal(size=(4, 2, 9))
+    yield (
+        wb.Sequential(
+            wb.Conv2d(2, 4, (3, 2), "relu", padding=0, groups=2, seed=0), wb.BatchNorm(4, epsilon=1e-3), wb.MaxPool(2),
+            wb.Conv2d(4, 3, 2, stride=2, bias=False, seed=1),
+        ),
+        [
+            layers.Conv2D(4, (3, 2), activation="relu", groups=2), layers.BatchNormalization(), layers.MaxPooling2D(2),
+            layers.Conv2D(3, 2, strides=2, use_bias=False),
+        ],
+        pictures, lambda x: np.moveaxis(x, 1, -1),
+    )  # fmt: skip
+    yield (
+        wb.Sequential(wb.Conv1d(2, 4, 3, dilation=2, seed=0), wb.tanh, wb.AveragePool(2), wb.BatchNorm(4, epsilon=1e-3)),
+        [layers.Conv1D(4, 3, dilation_rate=2), layers.Activation("tanh"), layers.AveragePooling1D(2), layers.BatchNormalization()],
+        signals, lambda x: np.moveaxis(x, 1, -1),
+    )  # fmt: skip
+    yield (
+        wb.Sequential(wb.Embedding(7, 4, seed=0), wb.LayerNorm(4, epsilon=1e-3), wb.Dense(4, 2, seed=1)),
+        [layers.Embedding(7, 4), layers.LayerNormalization(), layers.Dense(2)],
+        rng.integers(0, 7, (4, 3)), lambda x: x,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_windows_norms_and_words_from_and_to_keras(keras, tmp_path):
+    def result(twin, x):
+        return keras.ops.convert_to_numpy(twin(x))
+
+    for number, (ours, theirs, x, turned) in enumerate(keras_windows(keras)):
+        twin = keras.Sequential(theirs)
+        for layer in ours:
+            if isinstance(layer, wb.BatchNorm):
+                layer.running.mean.data, layer.running.var.data = np.arange(4.0), np.arange(1.0, 5.0)
+        result(twin, turned(x))  # which makes Keras's weights
+        twin.load_weights(wb.to_keras(ours, tmp_path / f"{number}.weights.h5"))
+        expected = ours.eval()(x).data
+        assert result(twin, turned(x)) == pytest.approx(turned(expected), abs=1e-5), number
+        for parameter in ours.parameters():
+            parameter.data = np.zeros(parameter.shape)
+        twin.save(tmp_path / f"{number}.keras")
+        wb.from_keras(ours, tmp_path / f"{number}.keras")
+        assert ours(x).data == pytest.approx(expected, abs=1e-5), number
 
 
 def test_through_a_keras_file_and_back(h5py, tmp_path):

@@ -161,17 +161,81 @@ def test_clip_norm_leaves_small_gradients_as_they_are():
 
 
 @pytest.mark.parametrize("optimizer", [wb.SGD, wb.Adam, wb.AdamW, wb.RMSprop, wb.Adagrad])
-def test_every_optimizer_clips(optimizer):
+@pytest.mark.parametrize("clip", ["clip_norm", "clip_value"])
+def test_every_optimizer_clips(optimizer, clip):
     moved = []
-    for clip_norm in (None, 1e-12):  # so small that epsilon stops even those that scale by the gradient
+    for limit in (None, 1e-12):  # so small that epsilon stops even those that scale by the gradient
         w = wb.Value(1.0)
         options = {wb.SGD: {}, wb.AdamW: {"epsilon": 1e-3, "weight_decay": 0.0}}.get(optimizer, {"epsilon": 1e-3})
-        steps = optimizer([w], learning_rate=0.1, clip_norm=clip_norm, **options)
+        steps = optimizer([w], learning_rate=0.1, **{clip: limit}, **options)
         w.grad = 5.0
         steps.step()
         moved.append(1.0 - w.data)
     assert moved[0] > 0.05
     assert 0.0 <= moved[1] < 1e-8
+
+
+@pytest.mark.parametrize("clip", ["clip_norm", "clip_value"])
+@pytest.mark.parametrize("limit", [1e-7, 0.3, 1.0, 5.0 - 5e-7, 5.0, 5.0 + 5e-7, 5.0 + 2e-6, 100.0])
+@pytest.mark.parametrize("large", [1.0, 1e200, math.inf, math.nan])
+def test_clipping_is_torchs(clip, limit, large):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; .ci/run installs it")
+    gradients = [3.0, np.array([0.0, -4.0 * large, 0.0])]  # the norm is 5 if large is 1
+    theirs = [torch.tensor(g, dtype=torch.float64) for g in gradients]
+    for t in theirs:
+        t.grad = t.clone()
+    getattr(torch.nn.utils, {"clip_norm": "clip_grad_norm_", "clip_value": "clip_grad_value_"}[clip])(theirs, limit)
+    parameters = [wb.Value(np.zeros(np.shape(g))) for g in gradients]
+    optimizer = wb.SGD(parameters, 1.0, **{clip: limit})
+    for p, g in zip(parameters, gradients, strict=True):
+        p.grad = g
+    optimizer.step()
+    for p, t in zip(parameters, theirs, strict=True):
+        np.testing.assert_allclose(p.data, -t.grad.numpy(), rtol=1e-15)
+
+
+@pytest.mark.parametrize("record", [False, True], ids=["arrays", "recorded gradients"])
+def test_clip_value_cuts_each_number_and_leaves_grad_true(record):
+    a, b = wb.Value(0.0), wb.Value(np.zeros(2, np.float32))
+    optimizer = wb.SGD([a, b], learning_rate=1.0, clip_value=2.0)
+    (a * 3.0 + (b * np.array([-0.5, -4.0], np.float32)).sum()).backward(record=record)
+    optimizer.step()
+    assert type(a.data) is float
+    assert a.data == -2.0
+    assert b.dtype == np.float32
+    np.testing.assert_array_equal(b.data, [0.5, 2.0])
+    assert float(a.grad) == 3.0
+    np.testing.assert_array_equal(b.grad.data if record else b.grad, [-0.5, -4.0])
+
+
+def test_clip_value_on_weights_that_stand_side_by_side():
+    def trained(wrapped):
+        model = wb.MLP(3, [4], 1, seed=0)
+        optimizer = wb.Adam(model.parameters(), 0.1, clip_value=0.01)
+        loss_of = wrapped(lambda x: wb.sum(model(x) ** 2))
+        for _ in range(6):
+            optimizer.zero_grad()
+            loss_of(np.arange(6.0).reshape(2, 3)).backward()
+            optimizer.step()
+        return [p.data.copy() for p in model.parameters()]
+
+    ends = trained(wb.compile), trained(lambda function: function)
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip_value": 0.0}, "SGD: clip_value must be positive, got 0.0"),
+        ({"clip_value": math.nan}, "SGD: clip_value must be positive, got nan"),
+        ({"clip_norm": -1}, "SGD: clip_norm must be positive, got -1"),
+        ({"clip_norm": 1.0, "clip_value": 1.0}, "by clip_norm or by clip_value, not by both"),
+    ],
+)
+def test_clipping_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        wb.SGD([wb.Value(1.0)], **options)
 
 
 # -- schedules ------------------------------------------------------------------------------------------------------

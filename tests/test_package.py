@@ -101,7 +101,9 @@ def test_a_room_imports_only_from_its_own_floor_and_those_below(module):
 @pytest.mark.parametrize("module", [m for m in MODULES if m != "__init__" and FLOORS[room(m)] < 5])
 def test_drawing_and_debugging_are_never_imported_from_below(module):
     above = {imported for imported in imports(MODULES[module], everywhere=True) if FLOORS.get(room(imported)) == 5}
-    assert above == ({"plot"} if module == "training.history" else set()), "History.plot alone, and on use"
+    assert above == ({"plot"} if module in ("training.history", "training.rates") else set()), (
+        "their plot() alone, on use"
+    )
 
 
 def circle(graph):
@@ -233,6 +235,15 @@ SIGNATURES = {
     "to_torch": "(model)",
     "from_keras": "(model, path)",
     "to_keras": "(model, path)",
+    "find_learning_rate": (
+        "(model, x, y, *, loss, optimizer, lowest=1e-6, highest=10.0, steps=100, batch_size=32, seed=None)"
+    ),
+    "EMA": "(model=None, decay=0.999)",
+    "accuracy": "(prediction, labels)",
+    "precision": "(prediction, labels)",
+    "recall": "(prediction, labels)",
+    "f1": "(prediction, labels)",
+    "confusion_matrix": "(prediction, labels)",
     "fit": (
         "(model, x, y, *, loss, optimizer, epochs=1, batch_size=32, validation=None, metrics=(), callbacks=(), "
         "seed=None, progress=True)"
@@ -288,7 +299,7 @@ cholesky det dot eigh einsum inner inv kron norm outer pinv slogdet solve svd te
 OTHERS = """
 Activation AveragePool BatchNorm Callback Checkpoint Conv1d Conv2d CosineDecay EarlyStopping Embedding Flatten
 GradientError History LayerNorm LoadError MaxPool Module Optimizer ShapeError StaleGraphError StepDecay WarmUp
-datasets detect_anomaly diagnose draw evaluate from_keras from_torch load plot save to_keras to_torch
+EMA LearningRates accuracy confusion_matrix datasets detect_anomaly diagnose draw evaluate f1 find_learning_rate precision recall from_keras from_torch load plot save to_keras to_torch
 """.split()
 
 

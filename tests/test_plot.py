@@ -48,6 +48,7 @@ def learnt(model=None, epochs=3, **options):
 
 
 MODEL, RECORD, HISTORY = learnt()
+RATES = wb.find_learning_rate(MODEL, X, Y, loss="cross_entropy", optimizer=wb.Adam(MODEL.parameters()), seed=0)
 
 # Every picture, as a function of the axes.
 PICTURES = {
@@ -59,6 +60,11 @@ PICTURES = {
     "distributions": lambda ax: wb.plot.distributions(RECORD, "0.weight", ax=ax),
     "distributions of gradients": lambda ax: wb.plot.distributions(RECORD, "2.bias", of="gradient", ax=ax),
     "activations": lambda ax: wb.plot.activations(MODEL, X, ax=ax),
+    "confusion": lambda ax: wb.plot.confusion([[9, 1, 0], [2, 7, 1], [0, 0, 0]], ax=ax),
+    "confusion of many classes": lambda ax: wb.plot.confusion(np.eye(60, dtype=int) * 1234, ax=ax),
+    "confusion of ten": lambda ax: wb.plot.confusion(np.eye(10, dtype=int) * 1234, ax=ax),
+    "confusion of names": lambda ax: wb.plot.confusion([[1, 0], [3, 4]], ax=ax, names=["no cat", "cat"]),
+    "learning_rates": lambda ax: wb.plot.learning_rates(RATES, ax=ax),
     "activations of many layers": lambda ax: wb.plot.activations(wb.MLP(2, [4] * 9, 1, seed=0), X, ax=ax),
     "activations of small outputs": lambda ax: wb.plot.activations(wb.MLP(2, [4], 1, seed=0), 1e-4 * X, ax=ax),
 }
@@ -185,6 +191,7 @@ def test_hostile_names(name):
         wb.plot.weights(model.weight),
         wb.plot.distributions(record, path, of="gradient"),
         wb.plot.activations(model, X),
+        wb.plot.confusion([[1, 2], [3, 4]], names=[name, 7]),
     ):
         ax.figure.canvas.draw()
         box = ax.figure.get_tightbbox()
@@ -201,6 +208,46 @@ def test_the_training_curve_is_history_plot():
         line.get_xydata().tolist() for line in its.get_lines()
     ]
     np.testing.assert_array_equal(ours.get_lines()[0].get_ydata(), HISTORY["loss"])
+
+
+# -- the confusion matrix -------------------------------------------------------------------------------------------------
+
+
+def test_counts_stand_where_their_classes_cross():
+    matrix = np.array([[5, 0, 1], [2, 3, 0], [0, 0, 0]])
+    ax = wb.plot.confusion(matrix, names=["a", "b", "c"])
+    written = {tuple(text.get_position()): text.get_text() for text in ax.texts}
+    assert written == {(j, i): str(count) for (i, j), count in np.ndenumerate(matrix)}
+    np.testing.assert_allclose(ax.images[0].get_array(), [[5 / 6, 0, 1 / 6], [0.4, 0.6, 0], [0, 0, 0]])
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("true", "predicted")
+    assert (
+        [t.get_text() for t in ax.get_xticklabels()] == [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
+    )
+    assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first class is the top row"
+
+
+def test_counts_are_legible_on_dark_and_pale():
+    ax = wb.plot.confusion([[9, 1], [0, 0]])
+    colors = [mpl.colors.to_hex(text.get_color()) for text in ax.texts]
+    assert colors[0] == "#ffffff"
+    assert "#ffffff" not in colors[1:]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "names", "error", "message"),
+    [
+        ([1, 2], None, wb.ShapeError, r"must be of shape \(classes, classes\), got \(2,\)"),
+        ([[1, 2]], None, wb.ShapeError, r"got \(1, 2\)"),
+        ([[1, 2], [3, 4]], ["a"], wb.ShapeError, "2 classes need as many names, got 1"),
+        ([[1, -2], [3, 4]], None, ValueError, "numbers from 0 up"),
+        ([["a"]], None, ValueError, "numbers from 0 up"),
+        (np.empty((0, 0)), None, wb.ShapeError, r"got \(0, 0\)"),
+    ],
+)
+def test_confusion_refuses(matrix, names, error, message):
+    with pytest.raises(error, match=message):
+        wb.plot.confusion(matrix, names=names)
+    assert not plt.get_fignums()
 
 
 # -- the decision boundary ------------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""Convolution, pooling, normalisation and embedding layers against PyTorch: the same weights in, the same numbers out."""
+"""Every layer but Dense against PyTorch's: the same weights in, the same numbers out."""
+
+import copy
 
 import numpy as np
 import pytest
@@ -22,6 +24,43 @@ def words(*shape):
 
 PICTURES, SIGNALS = pictures(6, 2, 8, 7), pictures(6, 2, 9)
 conv1d, conv2d, nn = torch.nn.Conv1d, torch.nn.Conv2d, torch.nn
+STEPS = pictures(6, 4, 3)  # sequences of 4 steps with 3 numbers each
+PLACES = pictures(6, 5, 8)
+
+
+def outputs_of(layer):
+    """PyTorch's recurrent layer that gives its outputs alone, and goes by (batch, steps, …)."""
+    return lambda *args, **options: type(
+        layer.__name__, (layer,), {"forward": lambda self, x: layer.forward(self, x)[0]}
+    )(*args, batch_first=True, **options)
+
+
+class SelfAttention(nn.MultiheadAttention):
+    def __init__(self, *args, causal=False, **options):
+        super().__init__(*args, batch_first=True, **options)
+        self.causal = causal
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=x.dtype) if self.causal else None
+        return super().forward(x, x, x, attn_mask=mask, is_causal=self.causal, need_weights=False)[0]
+
+
+class Block(nn.TransformerEncoderLayer):
+    def __init__(self, *args, causal=False, **options):
+        super().__init__(*args, dropout=0.0, batch_first=True, norm_first=True, **options)
+        self.causal = causal
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=x.dtype) if self.causal else None
+        return super().forward(x, src_mask=mask, is_causal=self.causal)
+
+
+class Around(nn.Sequential):
+    """A residual connection around layers, written out."""
+
+    def forward(self, x):
+        return x + super().forward(x)
+
 
 # Our layer, PyTorch's, and what goes in.
 LAYERS = {
@@ -57,6 +96,30 @@ LAYERS = {
         PICTURES,
     ),
     "Embedding": (lambda **o: wb.Embedding(7, 4, **o), lambda: nn.Embedding(7, 4), words(6, 3)),
+    "RNN": (lambda **o: wb.RNN(3, 5, **o), lambda: outputs_of(nn.RNN)(3, 5), STEPS),
+    "RNN relu": (lambda **o: wb.RNN(3, 4, "relu", **o), lambda: outputs_of(nn.RNN)(3, 4, nonlinearity="relu"), STEPS),
+    "LSTM": (lambda **o: wb.LSTM(3, 5, **o), lambda: outputs_of(nn.LSTM)(3, 5), STEPS),
+    "LSTM square": (lambda **o: wb.LSTM(3, 3, **o), lambda: outputs_of(nn.LSTM)(3, 3), STEPS),
+    "GRU": (lambda **o: wb.GRU(3, 5, **o), lambda: outputs_of(nn.GRU)(3, 5), STEPS),
+    "MultiHeadAttention": (lambda **o: wb.MultiHeadAttention(8, 2, **o), lambda: SelfAttention(8, 2), PLACES),
+    "MultiHeadAttention causal": (
+        lambda **o: wb.MultiHeadAttention(8, 4, causal=True, bias=False, **o),
+        lambda: SelfAttention(8, 4, causal=True, bias=False),
+        PLACES,
+    ),
+    "TransformerBlock": (
+        lambda **o: wb.TransformerBlock(8, 2, 6, "relu", **o), lambda: Block(8, 2, 6, activation="relu"), PLACES
+    ),
+    "TransformerBlock causal": (
+        lambda **o: wb.TransformerBlock(8, 4, causal=True, **o),
+        lambda: Block(8, 4, 32, activation="gelu", causal=True),
+        PLACES,
+    ),
+    "Residual": (
+        lambda **o: wb.Residual(wb.LayerNorm(8, dtype=o["dtype"]), wb.Dense(8, 8, "tanh", **o), wb.Dense(8, 8, **o)),
+        lambda: Around(nn.LayerNorm(8), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8)),
+        PLACES,
+    ),
 }  # fmt: skip
 
 
@@ -70,10 +133,23 @@ def twins(name, dtype="float64"):
 
 def copied(layer, twin):
     rng = np.random.default_rng(3)
-    for v, p in zip(layer.parameters(), twin.parameters(), strict=True):
-        v.data = rng.normal(size=v.shape).astype(v.dtype)
-        with torch.no_grad():
-            p.copy_(torch.tensor(v.data))
+    for v in layer.parameters():
+        v.data = rng.normal(size=v.shape, scale=0.3).astype(v.dtype)
+    twin.load_state_dict(wb.to_torch(layer), strict=not isinstance(layer, wb.BatchNorm))  # which counts its batches
+
+
+def gradients(layer):
+    """The layer's gradients as PyTorch's tensors, laid out and called as there."""
+    twin = copy.deepcopy(layer)
+    for v, original in zip(twin.parameters(), layer.parameters(), strict=True):
+        v.data = original.grad
+    return wb.to_torch(twin)
+
+
+def compare(ours, theirs, what, dtype="float64"):
+    """Two state dictionaries, of weights or gradients; ``theirs`` holds parameters."""
+    for name, parameter in theirs.named_parameters():
+        close(ours[name].numpy(), what(parameter), dtype)
 
 
 def close(ours, theirs, dtype="float64"):
@@ -99,8 +175,7 @@ def test_forward_and_gradients(name, dtype):
     z.backward(torch.tensor(g))
     if differentiable:
         close(v.grad, t.grad, dtype)
-    for ours, theirs in zip(layer.parameters(), twin.parameters(), strict=True):
-        close(ours.grad, theirs.grad, dtype)
+    compare(gradients(layer), twin, lambda p: p.grad, dtype)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["", "compiled"])
@@ -132,8 +207,7 @@ def test_ten_steps_go_the_same_way(name, compiled):
         expected.backward()
         reference.step()
         close(loss.data, expected)
-        for ours, theirs in zip(layer.parameters(), twin.parameters(), strict=True):
-            close(ours.data, theirs)
+        compare(wb.to_torch(layer), twin, lambda p: p)
         close(model[2].weight.data.T, dense.weight)
     assert not compiled or loss_of.replaying
     model.eval()

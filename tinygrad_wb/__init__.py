@@ -11,7 +11,10 @@ from tinygrad_wb.check_gradients import check_gradients
 from tinygrad_wb.derivatives import grad, hessian, hvp, jacobian, value_and_grad
 from tinygrad_wb.errors import GradientError, LoadError, ShapeError, StaleGraphError
 from tinygrad_wb.nn import (
+    GRU,
+    LSTM,
     MLP,
+    RNN,
     Activation,
     AveragePool,
     BatchNorm,
@@ -24,7 +27,10 @@ from tinygrad_wb.nn import (
     LayerNorm,
     MaxPool,
     Module,
+    MultiHeadAttention,
+    Residual,
     Sequential,
+    TransformerBlock,
 )  # fmt: skip
 from tinygrad_wb.operations.activations import *
 from tinygrad_wb.operations.arithmetic import *
@@ -51,8 +57,21 @@ from tinygrad_wb.operations.sorting import *
 from tinygrad_wb.operations.trigonometry import *
 from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from tinygrad_wb.recording import no_grad, source_lines
-from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
-from tinygrad_wb.training import Callback, EarlyStopping, History, evaluate, fit
+from tinygrad_wb.training import (
+    EMA,
+    Callback,
+    EarlyStopping,
+    History,
+    LearningRates,
+    accuracy,
+    confusion_matrix,
+    evaluate,
+    f1,
+    find_learning_rate,
+    fit,
+    precision,
+    recall,
+)  # fmt: skip
 from tinygrad_wb.value import Value
 
 __version__ = "0.1.0"
@@ -69,8 +88,9 @@ if TYPE_CHECKING:
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.program import Compiled, Program, compile
     from tinygrad_wb.saving import Checkpoint, from_keras, from_torch, load, save, to_keras, to_torch
+    from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
 
-# Programs, pictures, debugging, saving: loaded on use, so that `import tinygrad_wb` is little more than `import numpy`.
+# Loaded on use, so that `import tinygrad_wb` is little more than `import numpy`.
 _ON_USE = {
     "AnomalyError": "tinygrad_wb.debug.anomaly", "detect_anomaly": "tinygrad_wb.debug.anomaly",
     "diagnose": "tinygrad_wb.debug.diagnose", "Diagnosis": "tinygrad_wb.debug.diagnose",
@@ -83,6 +103,7 @@ _ON_USE = {
     "Checkpoint": "tinygrad_wb.saving", "load": "tinygrad_wb.saving", "save": "tinygrad_wb.saving",
     "from_torch": "tinygrad_wb.saving", "to_torch": "tinygrad_wb.saving",
     "from_keras": "tinygrad_wb.saving", "to_keras": "tinygrad_wb.saving",
+    "CosineDecay": "tinygrad_wb.schedules", "StepDecay": "tinygrad_wb.schedules", "WarmUp": "tinygrad_wb.schedules",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 

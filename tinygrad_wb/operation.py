@@ -43,10 +43,10 @@ class Operation:
     """One row: plain data that every reader of the graph understands.
 
     ``inputs`` and ``defaults`` are the names of the forward's parameters: those with a partial (``None`` for an input
-    that has no derivative, such as labels), and the options with their default values. ``arity`` is 1, 2 or 3 for
-    operations without options, which have a fast path in the engine, and 0 for all others. ``shared`` computes what
-    the forward and the partials both need, once. A ``variadic`` operation takes a sequence of inputs and has one
-    partial for all of them, which is told the input's ``position``.
+    that has no derivative, such as labels), and the options with their default values; ``signature`` is both, as users
+    give them. ``arity`` is 1, 2 or 3 for operations without options, which have a fast path in the engine, and 0 for
+    all others. ``shared`` computes what the forward and the partials both need, once. A ``variadic`` operation takes a
+    sequence of inputs and has one partial for all of them, which is told the input's ``position``.
 
     ``template`` prints a call as Python; ``numpy`` does so with NumPy alone (a text, or a function of the options that
     gives one), ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a
@@ -69,6 +69,7 @@ class Operation:
         "partials",
         "scalar",
         "shared",
+        "signature",
         "template",
         "variadic",
     )
@@ -86,7 +87,9 @@ class Operation:
         fused: bool = False,
         name: str | None = None,
     ) -> None:
-        parameters = [p for p in inspect.signature(forward).parameters.values() if p.name != "shared"]
+        signature = inspect.signature(forward)
+        parameters = [p for p in signature.parameters.values() if p.name != "shared"]
+        self.signature = signature.replace(parameters=parameters)
         self.name = name or forward.__name__
         self.forward = forward
         self.inputs = tuple(p.name for p in parameters[: len(partials)])
@@ -149,9 +152,7 @@ def operation(
         function.__name__ = function.__qualname__ = op.name
         function.__module__ = forward.__module__
         function.__doc__ = forward.__doc__
-        signature = inspect.signature(forward)
-        public = [p for p in signature.parameters.values() if p.name != "shared"]
-        function.__signature__ = signature.replace(parameters=public)  # type: ignore[attr-defined]
+        function.__signature__ = op.signature  # type: ignore[attr-defined]
         op.function = function
         REGISTRY[op.name] = op
         return function
@@ -221,7 +222,7 @@ def _general(op: Operation) -> Callable[..., Any]:
             return _apply(op, args, {**op.defaults, **given})
         if count < len(args) <= most and not given:
             return _apply(op, args[:count], {**op.defaults, **dict(zip(names, args[count:], strict=False))})
-        options = _bound(call, args, given)
+        options = _bound(op, args, given)
         return _apply(op, tuple([options.pop(name) for name in op.inputs]), options)
 
     return call
@@ -231,7 +232,7 @@ def _variadic(op: Operation) -> Callable[..., Any]:
     """A sequence of inputs, and options."""
 
     def call(*args: Any, **given: Any) -> Any:
-        options = _bound(call, args, given)
+        options = _bound(op, args, given)
         parts = options.pop(op.inputs[0])
         if not isinstance(parts, Iterable):
             raise TypeError(
@@ -242,9 +243,9 @@ def _variadic(op: Operation) -> Callable[..., Any]:
     return call
 
 
-def _bound(call: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
+def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
     """Arguments by name, as Python itself would bind them."""
-    bound = inspect.signature(call).bind(*args, **given)
+    bound = op.signature.bind(*args, **given)
     bound.apply_defaults()
     return bound.arguments
 

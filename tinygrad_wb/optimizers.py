@@ -26,11 +26,18 @@ class Optimizer:
     """What all optimizers share: the parameters, the learning rate, clipping, and the walk over the parameters.
 
     ``learning_rate`` is a number, or a schedule: a function from the number of steps taken to a number.
-    ``clip_norm`` scales all gradients down together when their common norm is larger (Pascanu et al., 2013); what
-    stands in ``.grad`` stays the true derivative.
+    ``clip_norm`` scales all gradients down together when their common norm is larger (Pascanu et al., 2013);
+    ``clip_value`` cuts each number of a gradient off at ± that value, which may turn the direction. Both are as in
+    PyTorch's ``clip_grad_norm_`` and ``clip_grad_value_``, but what stands in ``.grad`` stays the true derivative.
     """
 
-    def __init__(self, parameters: Iterable[Value], learning_rate: Any, clip_norm: float | None = None) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        learning_rate: Any,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
         if not isinstance(parameters, Iterable) or isinstance(parameters, Value):
             raise TypeError(
                 f"{type(self).__name__}: give model.parameters() or a list of Values, got {parameters!r:.80}"
@@ -38,6 +45,7 @@ class Optimizer:
         self.parameters = list(parameters)
         self.learning_rate = learning_rate
         self.clip_norm = None if clip_norm is None else float(clip_norm)
+        self.clip_value = None if clip_value is None else float(clip_value)
         self.steps = 0
         keep_freed_memory()
         self.memory: list[dict[str, Any]] = [defaultdict(float) for _ in self.parameters]
@@ -52,8 +60,11 @@ class Optimizer:
                 raise TypeError(f"{name}: {p!r:.80} was computed; only leaves can be updated")
         if len(set(self.parameters)) < len(self.parameters):
             raise ValueError(f"{name}: a parameter is listed twice and would be updated twice")
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"{name}: clip_norm must be positive, got {clip_norm!r}")
+        for word, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name}: {word} must be positive, got {limit!r}")
+        if clip_norm is not None and clip_value is not None:
+            raise ValueError(f"{name}: gradients are clipped by clip_norm or by clip_value, not by both")
         if not callable(learning_rate) and not learning_rate >= 0:
             raise ValueError(f"{name}: learning_rate must not be negative, got {learning_rate!r}")
 
@@ -88,8 +99,7 @@ class Optimizer:
             gradients = [whole]
         elif any(g is None for g in gradients):
             raise self._missing()
-        if self.clip_norm is not None:
-            gradients = clipped(gradients, self.clip_norm, each)
+        gradients = self.clipped(gradients, each)
         rate = self.rate
         change = self.change
         if whole is not None:
@@ -111,6 +121,20 @@ class Optimizer:
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         raise NotImplementedError
 
+    def clipped(self, gradients: list[Any], each: list[Any]) -> list[Any]:
+        """The gradients that a step follows.
+
+        The length of all of them, taken as one vector, is summed up from ``each`` parameter's, so that it is the same
+        number however they stand in memory.
+        """
+        if self.clip_value is not None:
+            return [np.clip(raw(g), -self.clip_value, self.clip_value) for g in gradients]
+        if self.clip_norm is None:
+            return gradients
+        norm = math.sqrt(sum(float(np.vdot(g, g)) for g in map(raw, each)))
+        factor = self.clip_norm / (norm + 1e-6)
+        return gradients if factor >= 1.0 else [raw(g) * factor for g in gradients]  # nan, too, makes all nan
+
     def separate(self) -> None:
         """Let ``memory`` have what is remembered of each parameter, though a compiled function put them together."""
         self._together.separate()
@@ -129,16 +153,6 @@ class Optimizer:
             f"{type(self).__name__}.step(): no gradient for {', '.join(names)}. Call loss.backward() first; "
             "a parameter that the loss does not use must be left out of the optimizer"
         )
-
-
-def clipped(gradients: list[Any], limit: float, each: list[Any]) -> list[Any]:
-    """All gradients, taken as one vector, scaled down together if it is longer than ``limit``.
-
-    Its length is summed up from ``each`` parameter's, so that it is the same number however they stand in memory.
-    """
-    gradients = list(map(raw, gradients))
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in map(raw, each)))
-    return [g * (limit / (norm + 1e-6)) for g in gradients] if norm > limit else gradients
 
 
 class SGD(Optimizer):
@@ -164,8 +178,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(parameters, learning_rate, clip_norm)
+        super().__init__(parameters, learning_rate, clip_norm, clip_value)
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov looks ahead along the momentum, so it needs momentum > 0")
         self.nesterov = nesterov
@@ -196,8 +211,9 @@ class Adam(Optimizer):
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(parameters, learning_rate, clip_norm)
+        super().__init__(parameters, learning_rate, clip_norm, clip_value)
         self.beta1, self.beta2 = self._setting("beta1", beta1, 1.0), self._setting("beta2", beta2, 1.0)
         self.epsilon = self._setting("epsilon", epsilon)
         self.weight_decay = self._setting("weight_decay", weight_decay)
@@ -237,8 +253,9 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(parameters, learning_rate, clip_norm)
+        super().__init__(parameters, learning_rate, clip_norm, clip_value)
         self.decay, self.epsilon = self._setting("decay", decay, 1.0), self._setting("epsilon", epsilon)
         self.momentum = self._setting("momentum", momentum)
         self.weight_decay = self._setting("weight_decay", weight_decay)
@@ -261,8 +278,9 @@ class Adagrad(Optimizer):
         epsilon: float = 1e-10,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(parameters, learning_rate, clip_norm)
+        super().__init__(parameters, learning_rate, clip_norm, clip_value)
         self.epsilon = self._setting("epsilon", epsilon)
         self.weight_decay = self._setting("weight_decay", weight_decay)
 

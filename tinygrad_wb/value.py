@@ -78,7 +78,7 @@ class Value:
     op: Operation | None  # None for a leaf
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
-    calls: tuple[Any, ...]  # of the Modules that returned it, if an operation made it (nn/calls.py)
+    calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
     _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
@@ -385,7 +385,6 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
     value._data = data
     value.grad = None
     value.name = None
-    value.calls = ()
     if paused and this_thread() in paused:
         if type(data) is np.ndarray and data.base is not None:
             value._data = data.copy()  # a leaf's array is its own, not a view into another's

@@ -41,7 +41,6 @@ from tinygrad_wb.debug.rules import finite, number, overflow, rule_of, where_bad
 from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY
-from tinygrad_wb.optimizers import clipped
 from tinygrad_wb.program.names import variables_in
 from tinygrad_wb.recording import recorder, recorders, source_lines, this_thread, watchers
 from tinygrad_wb.value import Value, raw, traced
@@ -347,8 +346,7 @@ class Watch:
         if any(g is None for g in gradients):
             return  # the step itself says what is missing
         optimizer._together.separate()
-        if optimizer.clip_norm is not None:
-            gradients = clipped(gradients, optimizer.clip_norm, gradients)
+        gradients = optimizer.clipped(gradients, gradients)
         rate = optimizer.rate
         trial = copy.copy(optimizer)  # one that counts for itself counts there
         for p, g, memory in zip(optimizer.parameters, gradients, optimizer.memory, strict=True):

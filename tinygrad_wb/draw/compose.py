@@ -11,7 +11,7 @@ from tinygrad_wb.draw.naming import Called, name_of
 from tinygrad_wb.draw.outline import Item, Layer, LeftOut, in_order, outline
 from tinygrad_wb.draw.selection import around, left_out, nearest, on_the_ways
 from tinygrad_wb.memory import without_collection
-from tinygrad_wb.nn.calls import Call, calls_around
+from tinygrad_wb.nn.calls import Call, calls_around, notes_on
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class _Composer:
         opened: set[int] = set()
         for value in self.made:
             if id(value) in self.wanted:
-                returned = {noted[2] for noted in value.calls}
+                returned = {noted[2] for noted in notes_on(value)}
                 opened.update(call.start for call in calls.get(value, ()) if call.start not in returned)
             for x in value.inputs:
                 if type(x) is Value and not x.inputs and id(x) in self.wanted:

@@ -28,6 +28,7 @@ from tinygrad_wb.draw.wording import (
     value_text,
 )  # fmt: skip
 from tinygrad_wb.errors import Failed
+from tinygrad_wb.nn.calls import notes_on
 from tinygrad_wb.nn.module import size_text
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.value import Value, raw
@@ -266,7 +267,7 @@ class Description:
     def _closed(self, call: Call, name: str) -> Node | None:
         """The node that an open layer is when it is closed."""
         values = [item.thing for item in self.items if type(item.thing) is Value and item.thing.inputs]
-        results = [x for x in values if any(noted[2] == call.start for noted in x.calls)]
+        results = [x for x in values if any(noted[2] == call.start for noted in notes_on(x))]
         if not results:
             return None
         what, facts = self._layer(Layer(call, results))

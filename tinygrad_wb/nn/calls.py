@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.nn.module import Module
 
-__all__ = ["Call", "calls_around", "note", "paths"]
+__all__ = ["Call", "calls_around", "note", "notes_on", "paths"]
 
 
 class Call(NamedTuple):
@@ -34,13 +34,18 @@ def note(result: Any, call: tuple[Any, ...]) -> None:
         if result.tick > call[2] and result.inputs:
             if any([isinstance(x, (list, dict)) for x in call[3]]):  # which could come to hold the result
                 call = (*call[:3], tuple(x for x in _parts(call[3]) if type(x) is not Value or x.tick < call[2]))
-            result.calls += (call,)
+            result.calls = (*notes_on(result), call)
     elif isinstance(result, (tuple, list)):
         for part in result:
             note(part, call)
     elif isinstance(result, dict):
         for part in result.values():
             note(part, call)
+
+
+def notes_on(value: Value) -> tuple[Any, ...]:
+    """The notes that calls left on it, each as the plain tuple of a `Call`."""
+    return getattr(value, "calls", ())
 
 
 def _parts(arguments: Iterable[Any]) -> Iterator[Any]:
@@ -58,7 +63,7 @@ def calls_around(made: Sequence[Value]) -> dict[Value, tuple[Call, ...]]:
     """
     ends: dict[int, tuple[int, Call]] = {}  # by the tick at which a call began, which no other has
     for value in made:
-        for noted in value.calls:
+        for noted in notes_on(value):
             ends[noted[2]] = (value.tick, Call._make(noted))  # the last counts, where a call returned several
     around: dict[Value, tuple[Call, ...]] = {}
     # Calls begin and end like brackets: of two that share an operation, one lies within the other.

@@ -49,10 +49,19 @@ def _normal(variance: Callable[[int, int], float]) -> Callable[..., Any]:
     return initialize
 
 
+def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+    """Columns, or where there are fewer, rows at right angles and of length 1 (Saxe et al., 2014)."""
+    rows = math.prod(shape[:-1])
+    q, r = np.linalg.qr(rng.normal(size=sorted((rows, shape[-1]), reverse=True)))
+    q = q * np.sign(np.diag(r))  # so that every direction is as likely
+    return (q if rows >= shape[-1] else q.T).reshape(shape)
+
+
 INITIALIZERS: dict[str, Callable[..., Any]] = {
     "zeros": lambda shape, rng: np.zeros(shape),
     "ones": lambda shape, rng: np.ones(shape),
     "normal": lambda shape, rng: rng.normal(size=shape),
+    "orthogonal": _orthogonal,
     **{f"{name}_uniform": _uniform(variance) for name, variance in VARIANCES.items()},
     **{f"{name}_normal": _normal(variance) for name, variance in VARIANCES.items()},
 }

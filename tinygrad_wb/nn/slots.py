@@ -31,12 +31,12 @@ class Slot(NamedTuple):
         return getattr(self.owner, self.name)
 
     def write(self, new: Any) -> None:
-        """Take over the numbers of ``new``, an array of the same shape.
+        """Take over the numbers of ``new``, an array of the same shape, or the number.
 
         An array stays where it is, so that parameters that stand side by side go on doing so. Assigning it tells a
         Value or a Module that it has changed.
         """
-        now = self.read()
+        now, new = self.read(), np.asarray(new)
         if type(now) is np.ndarray and now.flags.writeable:
             now[...] = new
         else:

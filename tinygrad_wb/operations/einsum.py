@@ -8,7 +8,6 @@ place.
 from __future__ import annotations
 
 import functools
-import string
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,8 @@ from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_
 from tinygrad_wb.value import raw
 
 __all__ = ["einsum", "tensordot"]
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # for the axes, as in NumPy
 
 
 def _contract_partial(g: Any, y: Any, *operands: Any, position: int, subscripts: str, optimize: Any) -> Any:
@@ -123,13 +124,13 @@ def _spelled_out(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[s
     unnamed = []
     for i, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
         letters = term.replace("...", "", 1)
-        if not set(letters) <= set(string.ascii_letters):
+        if not set(letters) <= set(LETTERS):
             raise wrong(f"{term!r} is not made of letters and one '...'")
         unnamed.append(len(shape) - len(letters))
         if unnamed[i] < 0 or (unnamed[i] and letters == term):
             raise wrong(f"{term!r} has {len(letters)} letters for the {len(shape)} axes of operand {i}")
     longest = max(unnamed)
-    spare = "".join(c for c in string.ascii_letters if c not in subscripts)[:longest]
+    spare = "".join(c for c in LETTERS if c not in subscripts)[:longest]
     once = sorted(c for c in set(inputs) - set(",.") if inputs.count(c) == 1)
     if not arrow:
         output = "..." + "".join(once)
@@ -172,7 +173,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
             f"tensordot(a, b, axes={axes}): a has shape {a_shape} and b {b_shape}; "
             "as many axes of the one as of the other must be named, and have the same lengths"
         )
-    letters = string.ascii_letters
+    letters = LETTERS
     a_term = letters[: len(a_shape)]
     b_term = list(letters[len(a_shape) : len(a_shape) + len(b_shape)])
     for i, j in zip(a_axes, b_axes, strict=True):

@@ -15,18 +15,19 @@ __all__ = ["training_curve"]
 def training_curve(history: History, ax: Any = None) -> Any:
     """The training curve: one line for each thing measured, losses on the left axis, metrics on the right.
 
-    What is measured on validation data is dashed. Returns the axes with the losses. `History.plot` is the same.
+    What is measured on validation data is dashed; a matrix is no curve (see `confusion`). Returns the axes with the
+    losses. `History.plot` is the same.
     """
     ax = axes_for(ax)
     from matplotlib.ticker import MaxNLocator
 
-    metrics = [name for name in history if not name.endswith("loss")]
+    curves = history.curves()
+    metrics = [name for name in curves if not name.endswith("loss")]
     right: Any = ax.twinx() if metrics else None
     lines = []
-    things = list(dict.fromkeys(name.removeprefix("val_") for name in history))
-    for name in history:
+    things = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
+    for name, numbers in curves.items():
         side = right if name in metrics else ax
-        numbers = history[name]
         color = COLORS[things.index(name.removeprefix("val_")) % len(COLORS)]
         style = "--" if name.startswith("val_") else "-"
         dot = "o" if len(numbers) == 1 else None

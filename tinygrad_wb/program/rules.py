@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad_wb.program.plan import Step, data_of
 from tinygrad_wb.program.windows import fold, unfold
@@ -89,19 +91,38 @@ def _matmul(form: FastForm, step: Step) -> bool:
 def _sum(form: FastForm, step: Step) -> bool:
     (a,) = step.inputs
     data, axis, keepdims = data_of(a), step.options["axis"], step.options["keepdims"]
-    if data.dtype.kind == "f" and data.dtype.itemsize >= 4 and data.ndim == 2 and axis in (0, 1, -1) and data.size:
-        # The product with a row of ones adds up too, and BLAS is quicker at it.
-        text = form._text(a)
-        ones = _ones(form, data.shape[0 if axis == 0 else 1], data.dtype)
-        place = form._place(step)
-        if keepdims:
-            place = _flat(form, step, place)
-        if not place:
-            return False
-        pair = (ones, text) if axis == 0 else (text, ones)
-        form.lines.append(f"{form._function('dot', np.dot)}({', '.join(pair)}, {place})")
-        return True
-    return _reduce(form, step, "add")
+    matrix = _as_matrix(form, a, axis) if data.dtype.kind == "f" and data.dtype.itemsize >= 4 and data.size else None
+    if matrix is None:
+        return _reduce(form, step, "add")
+    # The product with a row of ones adds up too, and BLAS is quicker at it.
+    text, shape, side = matrix
+    ones = _ones(form, shape[side], data.dtype)
+    place = form._place(step)
+    if keepdims or step.data.ndim > 1:
+        place = _flat(form, step, place)
+    pair = (ones, text) if side == 0 else (text, ones)
+    form.lines.append(f"{form._function('dot', np.dot)}({', '.join(pair)}, {place})")
+    return True
+
+
+def _as_matrix(form: FastForm, a: Any, axis: Any) -> tuple[str, tuple[int, int], int] | None:
+    """An array as a matrix, its shape, and which of the two is ``axis``, if that is the array's first axes or last."""
+    data, text = data_of(a), form._text(a)
+    axes = normalize_axis_tuple(axis if axis is not None else range(data.ndim), data.ndim)
+    many = len(axes)
+    side = 0 if sorted(axes) == list(range(many)) else 1
+    if many in (0, data.ndim) or (side == 1 and sorted(axes) != list(range(data.ndim - many, data.ndim))):
+        return None
+    split = many if side == 0 else data.ndim - many
+    shape = math.prod(data.shape[:split]), math.prod(data.shape[split:])
+    if data.ndim == 2:
+        return text, shape, side
+    memory = form.namespace.get(text)
+    if not isinstance(memory, np.ndarray) or not memory.flags.c_contiguous:
+        return None
+    name = form.names.numbered("view")
+    form.namespace[name] = memory.reshape(shape)
+    return name, shape, side
 
 
 def _flat(form: FastForm, step: Step, place: str) -> str:
@@ -126,15 +147,18 @@ def _reduce(form: FastForm, step: Step, ufunc: str) -> bool:
     (a,) = step.inputs
     axis, keepdims = step.options["axis"], step.options["keepdims"]
     name = form._function(f"{ufunc}_reduce", getattr(np, ufunc).reduce)
-    text = form._text(a)
-    data = data_of(a)
-    if ufunc != "add" and axis in (1, -1) and data.ndim == 2 and 1 < data.shape[1] <= NARROW and data.size <= SMALL:
+    data, text = data_of(a), form._text(a)
+    matrix = _as_matrix(form, a, axis) if ufunc != "add" and data.size <= SMALL else None
+    if matrix is not None and matrix[2] == 1 and 1 < matrix[1][1] <= NARROW:
+        whole, shape, _ = matrix
         columns, turned = form.names.numbered("t"), form.names.numbered("view")
-        form.namespace[columns] = np.empty(data.shape[::-1], data.dtype)
+        form.namespace[columns] = np.empty(shape[::-1], data.dtype)
         form.namespace[turned] = form.namespace[columns].T
         place = form._place(step)
-        form.lines.append(f"{form._function('copyto', np.copyto)}({turned}, {text})")
-        form.lines.append(f"{name}({columns}, 0, None, {_flat(form, step, place) if keepdims else place})")
+        if keepdims or step.data.ndim > 1:
+            place = _flat(form, step, place)
+        form.lines.append(f"{form._function('copyto', np.copyto)}({turned}, {whole})")
+        form.lines.append(f"{name}({columns}, 0, None, {place})")
         return True
     if axis == 2 and data.ndim == 4 and 1 < data.shape[2] <= FEW and data.shape[3] <= NARROW and not keepdims:
         # NumPy is slow along a short axis within, such as the window of a pooling

@@ -62,7 +62,11 @@ def resume(training: Training, path: str | os.PathLike[str]) -> None:
             return
         epochs: dict[str, Any] = {}
         for name in training.measures:
-            fitting.take(f"{TRAINING}history/{name}", Entry((epoch,), "float64"), _as_list(epochs, name))
+            found = fitting.entries.get(f"{TRAINING}history/{name}")
+            classes = found.shape[-1] if found is not None and found.shape else 0  # as many as there were
+            matrices, numbers = Entry((epoch, classes, classes), "int64"), Entry((epoch,), "float64")
+            wanted = matrices if training.is_matrix(name) else numbers
+            fitting.take(f"{TRAINING}history/{name}", wanted, _as_list(epochs, name))
         found = fitting.entries.get(f"{TRAINING}batch_losses")
         losses: dict[str, Any] = {}
         any_number = found.shape if found is not None and len(found.shape) == 1 else (0,)
@@ -81,7 +85,7 @@ def resume(training: Training, path: str | os.PathLike[str]) -> None:
 
 
 def _as_list(into: dict[str, Any], name: str) -> Any:
-    return lambda array: into.update({name: array.tolist()})
+    return lambda array: into.update({name: array.tolist() if array.ndim == 1 else list(array)})
 
 
 def _slots(training: Training) -> Iterator[tuple[str, Slot]]:

@@ -12,7 +12,7 @@ from tinygrad_wb.errors import LoadError
 from tinygrad_wb.nn.layers import Dense, Sequential
 from tinygrad_wb.saving.files import entry_of
 from tinygrad_wb.saving.fitting import Fitting
-from tinygrad_wb.saving.tables import PYTORCH, Place, places_in
+from tinygrad_wb.saving.tables import PYTORCH, PYTORCH_NAMES, Place, places_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,6 +100,9 @@ def _places(model: Module) -> dict[str, Place]:
             for i, layer in enumerate(module.layers):
                 there[_below(path, str(i))] = _below(name, str(number))
                 number += 2 if isinstance(layer, Dense) and layer.activation is not None else 1
+        for kind in type(module).__mro__:
+            for own, other in PYTORCH_NAMES.get(kind, {}).items():
+                there[_below(path, own)] = _below(name, other)
         found |= {_below(name, place.row.there): place for place in places_in(module, PYTORCH)}
     return found
 

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_wb.nn.attention import MultiHeadAttention, TransformerBlock
+from tinygrad_wb.nn.convolution import Conv1d, Conv2d
+from tinygrad_wb.nn.embedding import Embedding
 from tinygrad_wb.nn.layers import Activation, Dense, Dropout, Sequential
-from tinygrad_wb.nn.normalisation import BatchNorm
+from tinygrad_wb.nn.normalisation import BatchNorm, LayerNorm
+from tinygrad_wb.nn.recurrent import GRU, LSTM, RNN
 from tinygrad_wb.nn.slots import Slot
 
 if TYPE_CHECKING:
@@ -18,11 +22,21 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.nn.module import Module
 
-__all__ = ["KERAS", "KERAS_NAMES", "PYTORCH", "Place", "Row", "places_in"]
+__all__ = ["KERAS", "KERAS_NAMES", "PYTORCH", "PYTORCH_NAMES", "Place", "Row", "places_in"]
 
 
 def same(array: Any) -> Any:
     return array
+
+
+def channels_last(window: Any) -> Any:
+    """Weights of a convolution, (outputs, inputs, *window), as (*window, inputs, outputs)."""
+    return np.moveaxis(window, (0, 1), (-1, -2))
+
+
+def channels_first(window: Any) -> Any:
+    """And back."""
+    return np.moveaxis(window, (-1, -2), (0, 1))
 
 
 class Row(NamedTuple):
@@ -34,6 +48,14 @@ class Row(NamedTuple):
     back: Callable[[Any], Any] = same
 
 
+# The gates stand in PyTorch's order, so weights need no more than being transposed.
+RECURRENT = (
+    Row("weight", "weight_ih_l0", np.transpose, np.transpose),
+    Row("recurrent_weight", "weight_hh_l0", np.transpose, np.transpose),
+    Row("bias", "bias_ih_l0"),
+    Row("recurrent_bias", "bias_hh_l0"),
+)
+
 PYTORCH: dict[type[Module], tuple[Row, ...]] = {
     Dense: (Row("weight", "weight", np.transpose, np.transpose), Row("bias", "bias")),
     BatchNorm: (
@@ -42,16 +64,37 @@ PYTORCH: dict[type[Module], tuple[Row, ...]] = {
         Row("running.mean", "running_mean"),
         Row("running.var", "running_var"),
     ),
+    RNN: RECURRENT,
+    LSTM: RECURRENT,
+    GRU: RECURRENT,
+    MultiHeadAttention: (
+        Row("weight", "in_proj_weight", np.transpose, np.transpose),
+        Row("bias", "in_proj_bias"),
+    ),
 }
+
+# Layers inside a layer that PyTorch calls otherwise.
+PYTORCH_NAMES: dict[type[Module], dict[str, str]] = {
+    MultiHeadAttention: {"out": "out_proj"},
+    TransformerBlock: {"attention": "self_attn", "expand": "linear1", "contract": "linear2"},
+}
+
+CONVOLUTION = (Row("weight", "0", channels_last, channels_first), Row("bias", "1"))
 
 # Keras numbers a layer's arrays, in this order.
 KERAS: dict[type[Module], tuple[Row, ...]] = {
     Dense: (Row("weight", "0"), Row("bias", "1")),
+    Conv1d: CONVOLUTION,
+    Conv2d: CONVOLUTION,
+    BatchNorm: (Row("weight", "0"), Row("bias", "1"), Row("running.mean", "2"), Row("running.var", "3")),
+    LayerNorm: (Row("weight", "0"), Row("bias", "1")),
+    Embedding: (Row("weight", "0"),),
 }
 
 # Layers are called by these in Keras's files, with a number where there are several in one place.
 KERAS_NAMES: dict[type[Module], str] = {
     Activation: "activation", Dense: "dense", Dropout: "dropout", Sequential: "sequential",
+    Conv1d: "conv1d", Conv2d: "conv2d", BatchNorm: "batch_normalization", LayerNorm: "layer_normalization",
 }  # fmt: skip
 
 

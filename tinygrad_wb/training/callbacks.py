@@ -54,10 +54,14 @@ class AfterEpoch(Callback):
         self.function(training)
 
 
+UPWARDS = ("accuracy", "precision", "recall", "f1")
+
+
 class EarlyStopping(Callback):
     """Stop when ``monitor`` has not improved by more than ``min_delta`` for ``patience`` epochs.
 
-    Losses and errors improve downwards (``mode`` "min"), accuracy upwards ("max"); of a measure of your own, say which.
+    Losses and errors improve downwards (``mode`` "min"), accuracy, precision, recall and f1 upwards ("max"); of a
+    measure of your own, say which.
     With ``restore_best`` the parameters go back to what they were after the best epoch.
     """
 
@@ -70,7 +74,7 @@ class EarlyStopping(Callback):
         mode: str | None = None,
     ) -> None:
         if mode is None:
-            mode = "min" if monitor.endswith(("loss", "error")) else "max" if monitor.endswith("accuracy") else None
+            mode = "min" if monitor.endswith(("loss", "error")) else "max" if monitor.endswith(UPWARDS) else None
         if mode not in ("min", "max"):
             raise ValueError(f'EarlyStopping: does {monitor!r} improve downwards or upwards? Give mode="min" or "max"')
         if patience < 1:
@@ -83,6 +87,10 @@ class EarlyStopping(Callback):
             remedy = "; give fit validation=(x, y)" if self.monitor.startswith("val_") else ""
             raise ValueError(
                 f"EarlyStopping: {self.monitor!r} is not measured, there are {', '.join(training.measures)}{remedy}"
+            )
+        if training.is_matrix(self.monitor):
+            raise ValueError(
+                f"EarlyStopping: {self.monitor!r} is a matrix, and none is the best; monitor f1 or the like"
             )
         self.best = math.inf
         self.best_epoch = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,20 +15,21 @@ __all__ = ["History"]
 class History:
     """What `fit` measured: ``history["loss"]`` is a list with one number for each finished epoch.
 
-    The names are ``loss``, each metric, and with validation ``val_loss`` and ``val_`` each metric. ``batch_losses``
-    has the loss of every batch, also of an epoch that was broken off; ``interrupted`` says whether one was.
+    The names are ``loss``, each metric, and with validation ``val_loss`` and ``val_`` each metric. (The metric
+    ``confusion_matrix`` is an array for each epoch.) ``batch_losses`` has the loss of every batch, also of an epoch
+    that was broken off; ``interrupted`` says whether one was.
     """
 
     def __init__(self) -> None:
-        self.epochs: dict[str, list[float]] = {}
+        self.epochs: dict[str, list[Any]] = {}
         self.batch_losses: list[float] = []
         self.interrupted = False
 
-    def add(self, measured: dict[str, float]) -> None:
+    def add(self, measured: dict[str, Any]) -> None:
         for name, number in measured.items():
             self.epochs.setdefault(name, []).append(number)
 
-    def __getitem__(self, name: str) -> list[float]:
+    def __getitem__(self, name: str) -> list[Any]:
         if name not in self.epochs:
             raise KeyError(f"{name!r} was not measured; there are: {', '.join(self.epochs) or 'no finished epochs'}")
         return self.epochs[name]
@@ -34,6 +37,10 @@ class History:
     def keys(self) -> list[str]:
         """The names of what was measured; so ``dict(history)`` is a dictionary of the lists."""
         return list(self.epochs)
+
+    def curves(self) -> dict[str, list[float]]:
+        """The lists of numbers, without those of matrices."""
+        return {name: found for name, found in self.epochs.items() if not np.ndim(found[-1])}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.epochs)
@@ -45,7 +52,7 @@ class History:
         return len(next(iter(self.epochs.values()), []))
 
     def __repr__(self) -> str:
-        last = "".join(f", {name} {numbers[-1]:.4g}" for name, numbers in self.epochs.items())
+        last = "".join(f", {name} {numbers[-1]:.4g}" for name, numbers in self.curves().items())
         return f"<History of {len(self)} epochs{last}{', interrupted' if self.interrupted else ''}>"
 
     def plot(self, ax: Any = None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from tinygrad_wb.optimizers import Optimizer
 from tinygrad_wb.training.callbacks import AfterEpoch, Callback
 from tinygrad_wb.training.history import History
 from tinygrad_wb.training.measuring import Meter, check_targets, loss_named, measured, metrics_named
+from tinygrad_wb.training.metrics import confusion_matrix
 from tinygrad_wb.training.progress import Progress
 from tinygrad_wb.value import Value, raw
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Training", "fit"]
+__all__ = ["Training", "check_settings", "checked_data", "fit"]
 
 REHEARSALS = 8  # after so many calls, a compiled function replays, or never will
 
@@ -65,16 +65,25 @@ class Training:
         """Whether batches are replayed, not recorded each time."""
         return getattr(self.objective, "replaying", False)
 
+    def is_matrix(self, measure: str) -> bool:
+        """Whether what history has for each epoch is a matrix, not a number."""
+        return self.metrics.get(measure.removeprefix("val_")) is confusion_matrix
+
     def tell(self, moment: str) -> None:
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 
-    def step(self, x: Any, y: Any, meter: Meter) -> None:
-        """One batch: predict, measure the error, follow the gradient downhill."""
+    def descend(self, x: Any, y: Any) -> tuple[Value, Any]:
+        """One batch: predict, measure the error, follow the gradient downhill; the error and the prediction."""
         error, prediction = self.objective(x, y)
         self.optimizer.zero_grad()
         error.backward()
         self.optimizer.step()
+        return error, prediction
+
+    def step(self, x: Any, y: Any, meter: Meter) -> None:
+        """`descend`, and note what came of it."""
+        error, prediction = self.descend(x, y)
         if not math.isfinite(error.data) and all(map(math.isfinite, self.history.batch_losses)):
             warnings.warn(
                 f"a loss of {error.data} was encountered in epoch {self.epoch}: the weights may be lost; "
@@ -117,7 +126,7 @@ def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_predi
         prediction = model(x)
         error = loss(prediction, y)
         if type(error) is not Value:
-            raise TypeError(f"fit: the loss must return a Value computed from the prediction, got {error!r:.80}")
+            raise TypeError(f"the loss must return a Value computed from the prediction, got {error!r:.80}")
         return error, prediction if with_prediction else None
 
     return objective
@@ -145,14 +154,15 @@ def fit(
 
     ``loss`` is a function of (prediction, y) or the name of one: ``cross_entropy``, ``mean_squared_error``,
     ``binary_cross_entropy``, ``hinge_loss``, ``mean_absolute_error``, ``huber``, ``kl_divergence``,
-    ``negative_log_likelihood``. ``metrics`` are functions of the plain (prediction, y), or names:
-    ``accuracy`` (of scores, not of probabilities), ``mean_absolute_error``, ``mean_squared_error``. ``validation`` is
-    another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions called after each
-    epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless ``compile`` is
-    False or it can't be; the progress bar says "compiled" when it is. Ctrl-C ends training after the running batch; the
-    history and the weights are kept. Afterwards each layer is in the mode it was in before: call ``model.eval()``
-    before using one with Dropout. ``resume`` is a file that `Checkpoint` wrote: training goes on from the epoch after
-    that, up to ``epochs`` in all, to the same numbers as if it had never stopped.
+    ``negative_log_likelihood``. ``metrics`` are names: ``accuracy``, ``precision``, ``recall``, ``f1`` and
+    ``confusion_matrix`` (of scores, not of probabilities; each of all rows of the epoch), ``mean_absolute_error``,
+    ``mean_squared_error``; or functions of the plain (prediction, y), whose mean over the batches is taken.
+    ``validation`` is another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions
+    called after each epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless
+    ``compile`` is False or it can't be; the progress bar says "compiled" when it is. Ctrl-C ends training after the
+    running batch; the history and the weights are kept. Afterwards each layer is in the mode it was in before: call
+    ``model.eval()`` before using one with Dropout. ``resume`` is a file that `Checkpoint` wrote: training goes on from
+    the epoch after that, up to ``epochs`` in all, to the same numbers as if it had never stopped.
 
     Raises ``ValueError`` for empty or unequal x and y, and for nan or inf in the data unless ``allow_nan``.
 
@@ -165,21 +175,15 @@ def fit(
     >>> history["accuracy"][-1] > 0.95
     True
     """
-    x, y = _checked("x and y", x, y, allow_nan)
+    x, y = checked_data("fit", "x and y", x, y, allow_nan)
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
             raise TypeError("fit: validation is a pair (x, y) of data that training does not see")
-        validation = _checked("validation x and y", *validation, allow_nan)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(
-            f"fit: optimizer must be an optimizer such as wb.SGD(model.parameters()), got {optimizer!r:.80}"
-        )
-    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if not isinstance(number, (int, np.integer)) or number < 1:
-            raise ValueError(f"fit: {name} must be a positive whole number, got {number!r}")
+        validation = checked_data("fit", "validation x and y", *validation, allow_nan)
+    check_settings("fit", optimizer, epochs=epochs, batch_size=batch_size)
     training = Training(model, optimizer, loss, metrics, callbacks, epochs, compile, seed)
     training.measures += [f"val_{name}" for name in training.measures] if validation is not None else []
-    check_targets(training.loss, y)
+    check_targets("fit", training.loss, y)
     with in_mode(model, training=True), Progress(epochs, len(x), progress) as bar:
         training.tell("on_start")
         if resume is not None:
@@ -194,7 +198,7 @@ def fit(
                 meter = training.learn(x, y, batch_size, bar)
                 if meter.rows < len(x):  # broken off: an epoch that is not whole is not recorded
                     break
-                found = meter.means()
+                found = meter.found()
                 if validation is not None:
                     unseen = measured(model, *validation, training.loss, Meter(training.metrics))
                     found |= {f"val_{name}": number for name, number in unseen.items()}
@@ -213,21 +217,33 @@ def _callback(callback: Any) -> Callback:
     return AfterEpoch(callback)
 
 
-def _checked(what: str, x: Any, y: Any, allow_nan: bool) -> tuple[Any, Any]:
+def check_settings(call: str, optimizer: Any, **numbers: Any) -> None:
+    """Refuse what is no optimizer, and numbers that count nothing."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"{call}: optimizer must be an optimizer such as wb.SGD(model.parameters()), got {optimizer!r:.80}"
+        )
+    for name, number in numbers.items():
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise ValueError(f"{call}: {name} must be a positive whole number, got {number!r}")
+
+
+def checked_data(call: str, what: str, x: Any, y: Any, allow_nan: bool = False) -> tuple[Any, Any]:
+    """x and y as arrays of as many rows, with numbers in them."""
     x, y = np.asarray(x), np.asarray(y)
     if not x.ndim or not y.ndim or len(x) != len(y):
         raise ValueError(
-            f"fit: {what} need one row for each example, as many in both; got shapes {x.shape} and {y.shape}"
+            f"{call}: {what} need one row for each example, as many in both; got shapes {x.shape} and {y.shape}"
         )
     if not len(x):
-        raise ValueError(f"fit: {what} are empty, shapes {x.shape} and {y.shape}; there is nothing to learn from")
+        raise ValueError(f"{call}: {what} are empty, shapes {x.shape} and {y.shape}; there is nothing to learn from")
     for name, data in (("x", x), ("y", y)):
         if data.dtype.kind not in "fiub":
-            raise TypeError(f"fit: {name} of {what} must hold numbers, got {data.dtype}")
+            raise TypeError(f"{call}: {name} of {what} must hold numbers, got {data.dtype}")
         if not allow_nan and data.dtype.kind == "f" and not np.isfinite(data).all():
             row = int(np.argwhere(~np.isfinite(data))[0][0])
             raise ValueError(
-                f"fit: {name} of {what} has nan or inf, first in row {row}; one of them makes every weight nan. "
+                f"{call}: {name} of {what} has nan or inf, first in row {row}; one of them makes every weight nan. "
                 "Remove or fill those rows, or say allow_nan=True"
             )
     return x, y
@@ -236,6 +252,7 @@ def _checked(what: str, x: Any, y: Any, allow_nan: bool) -> tuple[Any, Any]:
 @contextlib.contextmanager
 def _stopped_by_ctrl_c(training: Training) -> Iterator[None]:
     """Let Ctrl-C end training after the running batch, when no weight is half changed; a second one, at once."""
+    import signal  # slow to import, and wanted only here
 
     def stop(signum: int, frame: Any) -> None:
         training.stop = training.history.interrupted = True

@@ -1,4 +1,4 @@
-"""Losses and metrics by name, and measuring a model on data."""
+"""Losses and metrics by name, and measuring a model on data, batch by batch."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.nn.module import in_mode
 from tinygrad_wb.nn.names import named
 from tinygrad_wb.operations import losses
 from tinygrad_wb.recording import no_grad
+from tinygrad_wb.training.metrics import METRICS, added, counts_of
 from tinygrad_wb.value import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["LOSSES", "METRICS", "Meter", "check_targets", "evaluate", "loss_named", "measured", "metrics_named"]
+__all__ = ["LOSSES", "Meter", "check_targets", "evaluate", "loss_named", "measured", "metrics_named"]
 
 LOSSES: dict[str, Callable[..., Any]] = {
     loss.__name__: loss
@@ -27,38 +27,12 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def accuracy(prediction: Any, y: Any) -> float:
-    """How many are right, from 0 to 1: the class with the largest score; of a single score, its sign.
-
-    ``prediction`` holds scores (logits), not probabilities: (n, classes) for labels (n,) or one-hot rows
-    (n, classes); or one score for each of ``y``, of which 1 means yes, 0 or -1 no.
-    """
-    prediction, y = np.asarray(prediction), np.asarray(y)
-    if y.dtype.kind == "f" and not np.equal(y, np.floor(y)).all():
-        raise ValueError("accuracy counts right classes, but y has fractions: for numbers, take mean_absolute_error")
-    classes = prediction.shape[-1] if prediction.ndim > 1 else 1
-    if classes > 1 and prediction.shape == y.shape:
-        y = np.argmax(y, axis=-1)
-    if classes > 1 and prediction.shape[:-1] == y.shape:
-        return float(np.mean(np.argmax(prediction, axis=-1) == y))
-    if prediction.size != y.size or classes > 1:
-        raise ShapeError(f"accuracy: scores of shape {prediction.shape} don't go with y of shape {y.shape}")
-    return float(np.mean((prediction.ravel() > 0.0) == (y.ravel() > 0.5)))
-
-
-METRICS: dict[str, Callable[[Any, Any], float]] = {
-    "accuracy": accuracy,
-    "mean_absolute_error": lambda prediction, y: float(np.mean(np.abs(prediction - y))),
-    "mean_squared_error": lambda prediction, y: float(np.mean(np.square(prediction - y))),
-}
-
-
-def check_targets(loss: Callable[..., Any], y: Any) -> None:
+def check_targets(call: str, loss: Callable[..., Any], y: Any) -> None:
     """``ValueError`` for targets that a loss would take without a word and make nonsense of."""
     if loss is losses.binary_cross_entropy and not ((y >= 0) & (y <= 1)).all():
-        raise ValueError(f"fit: binary_cross_entropy takes targets from 0 to 1, y goes from {y.min()} to {y.max()}")
+        raise ValueError(f"{call}: binary_cross_entropy takes targets from 0 to 1, y goes from {y.min()} to {y.max()}")
     if loss is losses.hinge_loss and not np.isin(y, (-1, 1)).all():
-        raise ValueError(f"fit: hinge_loss takes targets -1 and 1, y has {np.unique(y)[:5]}; 2 * y - 1 for 0 and 1?")
+        raise ValueError(f"{call}: hinge_loss takes targets -1 and 1, y has {np.unique(y)[:5]}; 2 * y - 1 for 0 and 1?")
 
 
 def loss_named(loss: Any) -> Callable[..., Any]:
@@ -66,10 +40,10 @@ def loss_named(loss: Any) -> Callable[..., Any]:
     return found
 
 
-def metrics_named(metrics: Iterable[Any]) -> dict[str, Callable[[Any, Any], float]]:
+def metrics_named(metrics: Iterable[Any]) -> dict[str, Callable[[Any, Any], Any]]:
     """The metrics by the names that history and progress show."""
     metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-    found: dict[str, Callable[[Any, Any], float]] = {}
+    found: dict[str, Callable[[Any, Any], Any]] = {}
     for metric in metrics:
         function = named("metric", metric, METRICS)
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
@@ -80,30 +54,37 @@ def metrics_named(metrics: Iterable[Any]) -> dict[str, Callable[[Any, Any], floa
 
 
 class Meter:
-    """Running means of the loss and the metrics, each batch counting by its size."""
+    """The mean loss, each batch counting by its size, and the metrics, of all batches so far.
 
-    def __init__(self, metrics: dict[str, Callable[[Any, Any], float]]) -> None:
-        self.metrics = metrics
+    What several metrics read from the same count is counted once.
+    """
+
+    def __init__(self, metrics: dict[str, Callable[[Any, Any], Any]]) -> None:
+        self.metrics = {name: counts_of(metric) for name, metric in metrics.items()}
         self.rows = 0
-        self.totals = dict.fromkeys(("loss", *metrics), 0.0)
+        self.loss = 0.0
+        self.counts: dict[Callable[[Any, Any], Any], Any] = {}
 
     def add(self, loss: float, prediction: Any, y: Any) -> None:
-        rows = len(y)
-        self.rows += rows
-        self.totals["loss"] += loss * rows
-        for name, metric in self.metrics.items():
-            self.totals[name] += float(metric(prediction, y)) * rows
+        self.rows += len(y)
+        self.loss += loss * len(y)
+        for count in {metric.count: None for metric in self.metrics.values()}:
+            new = count(prediction, y)
+            self.counts[count] = added(self.counts[count], new) if count in self.counts else new
 
-    def means(self) -> dict[str, float]:
-        return {name: total / max(self.rows, 1) for name, total in self.totals.items()}
+    def found(self) -> dict[str, Any]:
+        """Numbers by name, and the matrices among the metrics."""
+        loss = self.loss / max(self.rows, 1)
+        return {"loss": loss} | {name: metric.read(self.counts[metric.count]) for name, metric in self.metrics.items()}
 
 
 def evaluate(
     model: Callable[[Any], Any], x: Any, y: Any, *, loss: Any, metrics: Iterable[Any] = (), batch_size: int = 1024
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The loss and metrics of ``model`` on x and y, as it is in use (Dropout passes everything), recording nothing.
 
-    ``loss`` and ``metrics`` are names or functions as in `fit`; returns ``{"loss": …, "accuracy": …}``.
+    ``loss`` and ``metrics`` are names or functions as in `fit`; returns ``{"loss": …, "accuracy": …}``. Metrics of
+    classes are of all rows together, whatever the ``batch_size``.
     """
     x, y = np.asarray(x), np.asarray(y)
     if batch_size < 1:
@@ -115,11 +96,11 @@ def evaluate(
 
 def measured(
     model: Callable[[Any], Any], x: Any, y: Any, loss: Callable[..., Any], meter: Meter, batch_size: int = 1024
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """`evaluate` without the questions, for `fit`."""
     with no_grad(), in_mode(model, training=False):
         for start in range(0, len(x), batch_size):
             rows = slice(start, start + batch_size)
             prediction = model(x[rows])
             meter.add(float(loss(prediction, y[rows])), raw(prediction), y[rows])
-    return meter.means()
+    return meter.found()

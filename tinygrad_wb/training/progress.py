@@ -41,15 +41,16 @@ class Progress:
         self.compiled = compiled
         if self.bar is not None and time.perf_counter() >= self.next_look:
             self.next_look = time.perf_counter() + EVERY
-            self._show(epoch, meter.rows, meter.means())
+            self._show(epoch, meter.rows, meter.found())
 
-    def epoch(self, epoch: int, measured: dict[str, float]) -> None:
+    def epoch(self, epoch: int, measured: dict[str, Any]) -> None:
         """An epoch is done: show what it measured."""
         if self.bar is not None:
             self._show(epoch, self.rows, measured)
 
-    def _show(self, epoch: int, rows: int, measured: dict[str, float]) -> None:
-        self.shown |= measured  # what only a whole epoch measures stays until the next
+    def _show(self, epoch: int, rows: int, measured: dict[str, Any]) -> None:
+        # What only a whole epoch measures stays until the next; a matrix is no word.
+        self.shown |= {name: x for name, x in measured.items() if isinstance(x, float)}
         bar = self.bar
         bar.n = (epoch - 1) * self.rows + rows
         words = []
@@ -62,6 +63,9 @@ class Progress:
         line = f"{head} {', '.join([*words, f'{rows_per_second} rows/s'])}{how}"
         if len(line) > WIDTH:
             line = f"{head}{how} {', '.join(words)}"
+        while len(line) > WIDTH and len(words) > 2:  # the loss and the first metric have room, and the rest is history
+            del words[-1]
+            line = f"{head}{how} {', '.join(words)}, …"
         bar.set_description_str(line, refresh=False)
         bar.refresh()
 
