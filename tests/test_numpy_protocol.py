@@ -1,5 +1,7 @@
 """NumPy's own functions on Values: what has a row records, what has none is refused with a remedy."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,16 @@ RECORDED = {
     "linalg.svdvals": np.linalg.svdvals, "linalg.eigvalsh": lambda v: np.linalg.eigvalsh(S(v)), "linalg.trace": lambda v: np.linalg.trace(v[None], offset=1),
     "linalg.diagonal": lambda v: np.linalg.diagonal(v[None]), "linalg.matmul": lambda v: np.linalg.matmul(v, X.T), "linalg.tensordot": lambda v: np.linalg.tensordot(v, X.T, axes=1),
     "linalg.outer": lambda v: np.linalg.outer(v[0], X[1]), "svd values": lambda v: np.linalg.svd(v, compute_uv=False), "svd positional": lambda v: np.linalg.svd(v, False)[1],
+    # -- the same under other names
+    "fabs": np.fabs, "fliplr": np.fliplr, "flipud": np.flipud, "hsplit": lambda v: np.hsplit(v, 3)[1], "hsplit flat": lambda v: np.hsplit(v[0], [1])[1],
+    "vsplit": lambda v: np.vsplit(v, 2)[1], "dsplit": lambda v: np.dsplit(v[None], [1])[1], "matrix_transpose": lambda v: np.matrix_transpose(v[None]),
+    "linalg.matrix_transpose": np.linalg.matrix_transpose, "linalg.vector_norm": np.linalg.vector_norm,
+    **{
+        f"linalg.vector_norm {ord} {axis} {keepdims}": lambda v, how=(axis, keepdims, ord): np.linalg.vector_norm(v, axis=how[0], keepdims=how[1], ord=how[2])
+        for ord in (0, 1, 2, 3, -1, np.inf, -np.inf) for axis, keepdims in [(None, False), (1, True), ((0, 1), False), ((0, 1), True)]
+    },
+    **{f"linalg.matrix_norm {ord}": lambda v, how=ord: np.linalg.matrix_norm(v[None], ord=how) for ord in ("fro", "nuc", 1, -1, 2, -2, np.inf)},
+    "cumulative_sum": lambda v: np.cumulative_sum(v, axis=1), "cumulative_prod": lambda v: np.cumulative_prod(v[0]),
 }  # fmt: skip
 
 
@@ -90,6 +102,28 @@ def test_numpy_functions_record(call):
     assert y.shape == np.shape(expected)
     np.testing.assert_allclose(y.data, expected, rtol=1e-12)
     wb.check_gradients(call, X)
+
+
+OTHERWISE = {"put": "np.put writes into an array; ours makes a new one"}
+
+
+def test_whatever_numpy_has_a_name_for_is_reached_by_it():
+    """Every row and every public function of the tables, by NumPy's function of the same name."""
+    tables = {op.function.__module__ for op in REGISTRY.values()}
+    ours = {*REGISTRY, *(name for table in tables for name in getattr(sys.modules[table], "__all__", ()))}
+    assert len(ours) > 150
+    missing = []
+    for name in sorted(ours - OTHERWISE.keys()):
+        for place in (np, np.linalg):
+            theirs = getattr(place, name, None)
+            if callable(theirs) and theirs not in numpy_protocol.REACHED and theirs not in numpy_protocol.PLAIN:
+                missing.append(f"{place.__name__}.{name}")
+    assert missing == []
+
+
+def test_newer_scans_do_not_flatten():
+    with pytest.raises(wb.ShapeError, match=r"x has shape \(2, 3\); say along which axis"):
+        np.cumulative_sum(V(X))
 
 
 def test_every_ufunc_and_function_with_a_row_is_reached():

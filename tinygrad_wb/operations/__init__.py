@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.operations import (
     activations,
@@ -93,6 +94,18 @@ for _table in (
 ):  # fmt: skip
     numpy_protocol.reach(_table)
 
+
+def _cumulative(scan: Any) -> Any:
+    """A scan that does not flatten, as NumPy's newer names don't."""
+
+    def cumulative(x: Any, axis: Any = None) -> Any:
+        if axis is None and np.ndim(x) != 1:
+            raise ShapeError(f"np.cumulative_…(x): x has shape {np.shape(x)}; say along which axis, axis=0")
+        return scan(x, 0 if axis is None else axis)
+
+    return cumulative
+
+
 _OTHERS: dict[Any, Any] = {  # what has other defaults in NumPy, or another name
     np.amax: reductions.max, np.amin: reductions.min, np.around: rounding.round,
     np.linalg.svd: lambda a, full_matrices=True, compute_uv=True: decompositions.svd(a, full_matrices, compute_uv),
@@ -102,5 +115,14 @@ _OTHERS: dict[Any, Any] = {  # what has other defaults in NumPy, or another name
     np.linalg.trace: lambda a, offset=0: linear_algebra.trace(a, offset, -2, -1),
     np.linalg.matmul: linear_algebra.matmul, np.linalg.outer: linear_algebra.outer,
     np.linalg.tensordot: einsum.tensordot,
+    np.linalg.vector_norm: norms.vector_norm, np.linalg.matrix_norm: norms.matrix_norm,
+    np.matrix_transpose: lambda x: shaping.swapaxes(x, -1, -2),
+    np.linalg.matrix_transpose: lambda x: shaping.swapaxes(x, -1, -2),
+    np.fabs: arithmetic.absolute, np.fliplr: lambda m: arranging.flip(m, 1), np.flipud: lambda m: arranging.flip(m, 0),
+    np.vsplit: lambda ary, indices_or_sections: joining.split(ary, indices_or_sections, 0),
+    np.hsplit: lambda ary, indices_or_sections: joining.split(ary, indices_or_sections, min(np.ndim(ary) - 1, 1)),
+    np.dsplit: lambda ary, indices_or_sections: joining.split(ary, indices_or_sections, 2),
 }  # fmt: skip
+if hasattr(np, "cumulative_sum"):  # since NumPy 2.1
+    _OTHERS[np.cumulative_sum], _OTHERS[np.cumulative_prod] = map(_cumulative, (scans.cumsum, scans.cumprod))
 numpy_protocol.REACHED.update(_OTHERS)

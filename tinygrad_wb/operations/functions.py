@@ -1,4 +1,7 @@
-"""The table of exponentials, logarithms, roots, powers: name, on floats, on arrays, partial, what it is."""
+"""The table of exponentials, logarithms, roots and powers: what grows, and how it is undone.
+
+A row in one line is: name, on floats, on arrays, partial, what it is.
+"""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         return p_norm(a, 2.0, axis, keepdims)
     axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
     if len(axes) == 1:
-        return _of_vectors(a, ord, axes, keepdims)
+        return vector_norm(a, axes[0], keepdims, ord)
     if len(axes) == 2:
         return _of_matrices(a, ord, axes, keepdims)
     raise ValueError(f"norm(a, ord={ord!r}): a has shape {shape_of(a)}; give one or two of its axes as axis=")
@@ -58,14 +58,20 @@ def _unknown(ord: Any, known: str) -> ValueError:
     return ValueError(f"norm(a, ord={ord!r}): there is no such norm; {known}")
 
 
-def _of_vectors(a: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    """`norm` of vectors, each of which may lie along several axes; along all if ``axis`` is None."""
     if isinstance(ord, str):
         raise _unknown(ord, "of a vector it is a number, inf or -inf")
     if math.isinf(ord):
-        return (max if ord > 0 else min)(absolute(a), axes, keepdims)
+        return (max if ord > 0 else min)(absolute(x), axis, keepdims)
     if ord == 0:
-        return sum(absolute(sign(a)), axes, keepdims)
-    return sum(absolute(a), axes, keepdims) if ord == 1 else p_norm(a, float(ord), axes[0], keepdims)
+        return sum(absolute(sign(x)), axis, keepdims)
+    return sum(absolute(x), axis, keepdims) if ord == 1 else p_norm(x, float(ord), axis, keepdims)
+
+
+def matrix_norm(x: Any, keepdims: bool = False, ord: Any = "fro") -> Any:
+    """`norm` of the matrices on the last two axes."""
+    return norm(x, ord, (-2, -1), keepdims)
 
 
 def _of_matrices(a: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:

@@ -1,4 +1,7 @@
-"""The table of angles and hyperbolic functions: name, on floats, on arrays, partial, what it is."""
+"""The table of angles and hyperbolic functions: sine, cosine and their relatives, with their inverses.
+
+A row in one line is: name, on floats, on arrays, partial, what it is.
+"""
 
 from __future__ import annotations
 
