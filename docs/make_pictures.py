@@ -19,6 +19,7 @@ DOCS = Path(__file__).parent
 GALLERY = DOCS / "gallery.md"
 CONCEPTS = DOCS / "concepts.md"
 EXAMPLES = ("cake", "best_fit_line", "decision_boundary", "exploding_weights", "recommender", "convolution")
+LONG = ("tiny_gpt",)  # of which only pictures are shown, for the tests don't wait for it
 PRINTED = re.compile(
     r"(?P<begin><!-- begin: (?P<name>\w+)\.py, part (?P<part>\d) -->\n)(?P<shown>.*?)(?P<end><!-- end -->)", re.DOTALL
 )
@@ -82,6 +83,8 @@ def main():
         )
     GALLERY.write_text(page, encoding="utf-8")
     printed = {name: run_example(name, pictures) for name in EXAMPLES}
+    for name in LONG:
+        run_example(name, pictures)
     page = PRINTED.sub(
         lambda m: f"{m['begin']}\n```text\n{printed[m['name']][int(m['part']) - 1]}\n```\n\n{m['end']}",
         CONCEPTS.read_text(encoding="utf-8"),

@@ -112,5 +112,5 @@ for i, block in enumerate(model.blocks):
 figure.supxlabel("looks at")
 figure.supylabel("the place after")
 figure.savefig(folder / "attention.png", dpi=150)
-history.plot().figure.savefig(folder / "learning.png", dpi=150)
-print(f"Pictures in {folder.resolve()}: attention.png, learning.png")
+history.plot().figure.savefig(folder / "attention_learning.png", dpi=150)
+print(f"Pictures in {folder.resolve()}: attention.png, attention_learning.png")
