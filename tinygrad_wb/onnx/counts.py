@@ -8,7 +8,8 @@ what is the same in all of them stays; what is each · batch + more in all of th
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ class DiffersError(ValueError):
     """Records of several batches differ in something that does not follow the batch."""
 
 
-class Count(NamedTuple):
+@dataclass(frozen=True)
+class Count:
     """``each`` · batch + ``more``."""
 
     each: Any
@@ -32,7 +34,8 @@ class Count(NamedTuple):
         return Count(self.each * factor, self.more * factor)
 
 
-class Stretched(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Stretched:
     """An array of equal parts, as many as the batch has: one ``part``, of length 1 there, and the whole ``shape``."""
 
     part: Any

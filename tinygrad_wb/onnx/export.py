@@ -13,8 +13,9 @@ from tinygrad_wb.onnx.graph import Graph, Tensor, onnx
 from tinygrad_wb.onnx.record import Leaf, Record, Statement
 from tinygrad_wb.onnx.rows import ROWS
 from tinygrad_wb.onnx.rows.shaping import expanded
-from tinygrad_wb.onnx.table import LACKING
+from tinygrad_wb.onnx.table import LACKING, UNKNOWN
 from tinygrad_wb.program.arguments import is_nested, others
+from tinygrad_wb.program.compiled import Compiled
 from tinygrad_wb.saving.files import replaced
 from tinygrad_wb.value import Value, constant, raw
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export_onnx"]
 
-OPSET, IR_VERSION = 21, 10  # what onnxruntime has read since 1.18, of 2024
+OPSET, IR_VERSION = 21, 10  # those of ONNX 1.16, of 2024; later ones have nothing that is needed here
 LARGEST = 2**31 - 1  # bytes in a file, by the format that ONNX stands on
 MORE = (0, 1, 3)  # batches of so many more are recorded: three tell what is in proportion, and what only seems to be
 
@@ -33,26 +34,21 @@ MORE = (0, 1, 3)  # batches of so many more are recorded: three tell what is in 
 def export_onnx(model: Callable[..., Any], path: str | os.PathLike[str], example: Any, *, batch: bool = True) -> Path:
     """Write a model, as it is in use, to an ONNX file that onnxruntime and others run, and return the path.
 
-    ``model`` is a Module or a function of arrays; ``example`` is an input, or a tuple of several, whose numbers do not
-    matter, only shapes and dtypes. The model is run on it, in use (`Dropout` off, `BatchNorm` with what it has kept),
-    and each statement that it records becomes what ONNX calls it. Inputs have the names of the function's parameters;
-    parameters of the model their paths; a result is called ``output``, several ``output_0`` … or by their keys.
+    ``model`` is a Module or a function of arrays; ``example`` is an input, or a tuple of several: an array, a list or a
+    number, of which shape and dtype count. The model is run on it, in use (`Dropout` off, `BatchNorm` with what it has
+    kept), and each statement that it records becomes what ONNX calls it. Inputs are called as the function's
+    parameters, parameters of the model by their paths, the result ``output``, several ``output_0`` … or by their keys.
 
-    With ``batch`` the first axis of the first input is the batch, and of every input that is as long: the file takes
-    batches of any size. Other lengths stay the example's. To find out what follows the batch, the model is run with
-    three sizes of it; what it does otherwise for each of them is refused, and so is a branch on numbers, and noise.
-    ``batch=False`` writes a file for the example's own shape. Which way Python went because of a *length* is not seen.
+    With ``batch`` the first axis of the first input is the batch, and that of every input as long: the file takes any
+    number of items. Other lengths stay the example's. To see what follows the batch, the model is run with three sizes
+    of it; what does not is refused, as are noise and branches on numbers. Which way Python went because of a *length*
+    is not seen. ``batch=False`` is for the example's own shapes.
 
-    Results are ours to 1e-6; with float32, to what float32 can tell. ``TypeError`` names an operation that ONNX lacks,
-    and where it stands. Needs ``[onnx]``.
-
-    >>> import tempfile, pathlib, numpy as np, tinygrad_wb as wb
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.onnx"
-    >>> wb.export_onnx(wb.MLP(2, [16], 1), path, np.zeros((1, 2))) == path
-    True
+    Results are ours to 1e-6, in float32 to what that can tell. ``TypeError`` lists what can't be exported, and where it
+    stands. ONNX lacks cholesky, det (of float64), eigh, inv, pinv, slogdet, solve and svd. Needs ``[onnx]``.
     """
     onnx()  # which says what to install
-    model = inspect.unwrap(model)  # a compiled model is one
+    model = model.function if isinstance(model, Compiled) else model
     if not callable(model):
         raise TypeError(f"export_onnx: a model or a function is wanted, got {model!r:.80}")
     inputs = [_native(constant(raw(x))) for x in (example if isinstance(example, tuple) else (example,))]
@@ -92,6 +88,7 @@ class _Export:
         self.graph = Graph(_widest(record))
         self.called = _names_of_parameters(model)
         self.tensors: dict[Any, Tensor] = {}
+        self.lacking: list[str] = []  # what can't be exported, and where it stands
         self.inputs = [
             self._input(leaf, name)
             for leaf, name in zip(record.arguments, _names_of_inputs(model, len(record.arguments)), strict=True)
@@ -102,6 +99,8 @@ class _Export:
         names = [self.graph.named(name) for name in _names_of_results(self.record)]
         for statement in self.record.statements:
             self._statement(statement, statement)
+        if self.lacking:
+            raise TypeError("ONNX has no words for\n  " + "\n  ".join(dict.fromkeys(self.lacking)))
         return self._file(self._outputs(names))
 
     # -- what there is ------------------------------------------------------------------------------------------------
@@ -166,9 +165,10 @@ class _Export:
         """By the simpler operations that it is made of."""
         opened = self.record.opened(statement)
         if opened is None:
-            name = statement.op.name
-            remedy = LACKING.get(name, "give it a forward of operations that take Values, or compute it outside")
-            raise TypeError(f"ONNX has no {name}: {self.record.place(told)}; {remedy}")
+            name, place = statement.op.name, self.record.place(told)
+            within = "" if statement is told else f"{name}, in "
+            self.lacking.append(f"{within}{place}: {LACKING.get(name, UNKNOWN)}")
+            return Tensor(self.graph, "", statement.dtype or self.graph.wide, statement.shape)  # to look on
         parts, result = opened
         for part in parts:
             self._statement(part, told)

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Leaf", "Record", "Statement"]
 
+ANY_SIZE = (
+    "Take lengths from the arrays themselves (x.shape[0], -1), or export for batches of the example's size alone, with "
+    "batch=False"
+)
+
 
 @dataclass(eq=False)
 class Leaf:
@@ -71,14 +76,14 @@ class Recording:
     def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
         self.arguments = [traced(x) for x in inputs]
         self.recorder = Recorder()
-        start = next_tick()
+        self.start = next_tick()
         with self.recorder.running():
             result = function(*self.arguments)
         if self.recorder.refused:  # and the function caught the error
             raise TypeError(self.recorder.refused)
         self.results: list[Any] = []
         self.layout = pattern(result, self.results)
-        self.made = _made(start, self.results)
+        self.made = _made(self.start, self.results)
         self._refuse()
 
     def _refuse(self) -> None:
@@ -110,6 +115,7 @@ class Record:
         self.sizes, self.own = sizes, own
         self._known: dict[Value, Any] = {}
         recordings = [self._recorded(function, given, size) for given, size in zip(inputs, sizes, strict=True)]
+        self._start = recordings[0].start
         self.arguments = [
             self._leaf(values, position)
             for position, values in enumerate(zip(*(r.arguments for r in recordings), strict=True))
@@ -118,7 +124,7 @@ class Record:
         self.statements = self._aligned([r.made for r in recordings])
         self.layout = recordings[0].layout
         if any(r.layout != self.layout for r in recordings):
-            raise self._differs(None, "it returns other things")
+            raise self._differs(None, "what it returns")
         self.results = [self._operand(found, None) for found in zip(*(r.results for r in recordings), strict=True)]
 
     def _recorded(self, function: Callable[..., Any], inputs: Sequence[Any], size: int) -> Recording:
@@ -127,7 +133,7 @@ class Record:
         except (ValueError, IndexError) as error:
             if size == self.own:
                 raise
-            raise self._differs(None, f"it takes no batch of {size} ({error!s:.300})") from error
+            raise TypeError(f"it takes no batch of {size} ({error!s:.300}). {ANY_SIZE}") from error
 
     def opened(self, statement: Statement) -> tuple[list[Statement], Any] | None:
         """The simpler operations that a statement is made of, and its result among them; None where nobody knows."""
@@ -142,7 +148,7 @@ class Record:
     def _aligned(self, made: Sequence[Sequence[Value]], within: Statement | None = None) -> list[Statement]:
         """A statement for each operation, the same in all records."""
         if len({tuple(node.op for node in nodes) for nodes in made}) > 1:
-            raise self._differs(within, "it does other work")
+            raise self._differs(within, "its work")
         return [self._statement(nodes, within) for nodes in zip(*made, strict=True)]
 
     def _statement(self, nodes: tuple[Value, ...], within: Statement | None) -> Statement:
@@ -150,7 +156,7 @@ class Record:
         try:
             statement = Statement(nodes, (), merged(options, self.sizes), self._shape(nodes))
         except DiffersError as error:
-            raise self._differs(within, str(error), nodes[0]) from None
+            raise self._differs(within or nodes[0], "an option", error) from None
         statement.inputs = tuple(
             self._operand(found, within or statement) for found in zip(*(n.inputs for n in nodes), strict=True)
         )
@@ -164,20 +170,23 @@ class Record:
                 return merged(found, self.sizes)
             except DiffersError as error:
                 what = "an array" if isinstance(found[0], np.ndarray) else "a number"
-                raise self._differs(at, f"{what} of its own does not follow the batch: {error}") from None
+                raise self._differs(at, f"{what} of its own", error) from None
         known = [self._known.get(x) if type(x) is Value else None for x in found]
         if known[0] is not None:
             if any(x is not known[0] for x in known):
-                raise self._differs(at, "it computes with other Values")
+                raise self._differs(at, "what it computes with")
             return known[0]
         try:
             return self._leaf(found)
         except DiffersError as error:
-            raise self._differs(at, f"an array of its own does not follow the batch: {error}") from None
+            raise self._differs(at, "an array of its own", error) from None
 
     def _leaf(self, values: tuple[Any, ...], position: int | None = None) -> Leaf:
-        data = values[0]._data if position is not None else merged([x._data for x in values], self.sizes)
-        leaf = Leaf(values[0], data, self._shape(values), position)
+        first = values[0]
+        if first.tick > self._start and hasattr(first, "calls"):  # which only operations give
+            raise TypeError("what no_grad() computed would be frozen; leave no_grad away, a file has no gradients")
+        data = first._data if position is not None else merged([x._data for x in values], self.sizes)
+        leaf = Leaf(first, data, self._shape(values), position)
         self._known |= dict.fromkeys(values, leaf)
         return leaf
 
@@ -193,15 +202,13 @@ class Record:
         node = statement.nodes[0] if isinstance(statement, Statement) else statement
         return _told(node, self.calls.get(node, ()))
 
-    def _differs(self, at: Statement | None, what: str, node: Value | None = None) -> TypeError:
-        place = self.place(at) + ": " if at else f"{self.place(node)}: " if node is not None else ""
+    def _differs(self, at: Statement | Value | None, what: str, error: DiffersError | None = None) -> TypeError:
+        place = f"{self.place(at)}: " if at is not None else ""
+        found = f" ({error})" if error is not None else ""
         if len(set(self.sizes)) == 1:
-            return TypeError(f"{place}{what}, from one run to the next")
+            return TypeError(f"{place}{what} is not the same from one run to the next{found}")
         sizes = ", ".join(map(str, self.sizes))
-        return TypeError(
-            f"{place}{what}, for batches of {sizes}. Take lengths from the arrays themselves (x.shape[0], -1), or "
-            "export for batches of one size with batch=False"
-        )
+        return TypeError(f"{place}{what} does not follow the batch, of {sizes} items{found}. {ANY_SIZE}")
 
 
 def _told(node: Value, calls: tuple[Call, ...] = ()) -> str:

@@ -24,11 +24,12 @@ from tinygrad_wb.onnx.graph import Tensor, make
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LACKING", "ROWS", "enter", "exact", "row", "word"]
+__all__ = ["LACKING", "ROWS", "UNKNOWN", "enter", "exact", "row", "word"]
 
 Row = TypeVar("Row", bound="Callable[..., Tensor | None]")
 ROWS: dict[str, Callable[..., Tensor | None]] = {}
 
+UNKNOWN = "it has no row, and its forward takes no Values; write it with operations that are exported"
 OUTSIDE = "compute it outside of the model and pass it as an input"
 
 # What ONNX has no word for, and no formula of its words gives either; and what to do.

@@ -10,7 +10,6 @@ from tinygrad_wb.onnx.counts import Count, DiffersError, size_of
 from tinygrad_wb.onnx.graph import Tensor, make
 from tinygrad_wb.onnx.rows.shaping import as_shape, flat, reshaped
 from tinygrad_wb.onnx.table import row
-from tinygrad_wb.operations.arranging import _widths
 
 __all__: list[str] = []
 
@@ -77,17 +76,27 @@ def pad(a: Tensor, pad_width: Any, mode: str, constant_values: Any) -> Tensor:
         fills = np.broadcast_to(constant_values, (ndim, 2))
         for axis in range(ndim):
             for side in (0, 1):
-                if n := widths[axis][side]:
-                    a = _padded(a, n, axis, side, float(fills[axis][side]))
+                if widths[axis][side]:
+                    a = _padded(a, widths[axis][side], axis, side, float(fills[axis][side]))
         return a
     for axis, (n, width) in enumerate(zip(a.axes, widths, strict=True)):
         if any(width):
-            if not isinstance(n, int):
-                raise DiffersError(f"copies of numbers of the batch, at the mode {mode!r}")
-            a = taken(a, np.pad(np.arange(n), width, mode=mode), axis)  # type: ignore[call-overload]
+            if any(isinstance(x, Count) for x in (n, *width)):
+                raise DiffersError(f"copies of numbers of the batch, by the mode {mode!r}")
+            a = taken(a, np.pad(np.arange(n), [*map(int, width)], mode=mode), axis)  # type: ignore[call-overload]
     return a
 
 
-def _padded(a: Tensor, n: int, axis: int, side: int, fill: float) -> Tensor:
+def _widths(pad_width: Any, ndim: int) -> Any:
+    """Before and after, for each axis, from all that NumPy takes."""
+    if isinstance(pad_width, dict):
+        pairs: list[Any] = [(0, 0)] * ndim
+        for axis, pair in pad_width.items():
+            pairs[axis] = pair
+        return np.concatenate([_widths(pair, 1) for pair in pairs])
+    return np.broadcast_to(np.array(pad_width, object), (ndim, 2))
+
+
+def _padded(a: Tensor, n: Any, axis: int, side: int, fill: float) -> Tensor:
     before_and_after = [n if side == 0 else 0, n if side == 1 else 0]
     return make("Pad", a, before_and_after, a.graph.number(fill, a.dtype), [axis])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.onnx.counts import size_of
-from tinygrad_wb.onnx.graph import Tensor, make, make_all
+from tinygrad_wb.onnx.graph import Tensor, choose, make, make_all
 from tinygrad_wb.onnx.rows.arithmetic import maximum
 from tinygrad_wb.onnx.rows.functions import sqrt
 from tinygrad_wb.onnx.rows.shaping import flat, moved_to_front, reshaped, transposed
@@ -117,6 +117,6 @@ def median(a: Tensor, axis: Any, keepdims: bool) -> Tensor:
     stay = front.axes[len(axes) :]
     rows, _ = _sorted(reshaped(front, (n, *stay)), 0)
     count = a.graph.number(n, np.int64)
-    low, high = (make("Gather", rows, place / 2, axis=0) for place in (count - 1, count))
-    middle = (low + high) * 0.5
+    low, high, last = (make("Gather", rows, place, axis=0) for place in ((count - 1) / 2, count / 2, count - 1))
+    middle = choose(make("IsNaN", last, dtype=np.bool_), last, (low + high) * 0.5)  # nan stands last
     return transposed(reshaped(middle, (*[1] * len(axes), *stay)), back) if keepdims else middle
