@@ -315,6 +315,7 @@ def test_words_that_onnx_has_are_used(path):
 
 X = RNG.normal(size=(3, 2))
 W = wb.Value(RNG.normal(size=(2, 2)), name="w")
+V = wb.Value(RNG.normal(size=(2, 2)), name="v")
 COMPILED_HALF, NORM = wb.compile(lambda x: wb.tanh(x @ W)), wb.BatchNorm(2)
 
 FUNCTIONS = {
@@ -326,6 +327,8 @@ FUNCTIONS = {
     "zeros for all": lambda x: wb.concatenate([np.zeros((len(x), 3)), x], 1) + np.full((len(x), 1), 7.0),
     "the last": lambda x: x[len(x) - 1] * x[-1] + x[:, -1].sum(),
     "every second": lambda x: x[::2] @ W,
+    "by lists": lambda x: x[:, [1, 0, 1]] + x[[0]][..., [0, 0, 1]] + x[[-1], [0]] + x[None, [0, 1], :][0, 1, [0, 0, 1]],
+    "clipped": lambda x: wb.clip(x, -1.0, len(x)),
     "replaced": lambda x: wb.set_at(x, (slice(None), 0), wb.sum(x, 1)),
     "where": lambda x: np.where((x > 0.0) & (x < 1.0), x, -x),
     "scaled": lambda x: (x - x.mean(0)) / x.std(0, ddof=1),
@@ -380,6 +383,9 @@ def test_inputs_of_all_kinds(path):
     compared(lambda x, n: x * n, path, [X.astype(np.float32), 3.0])
     compared(lambda x, unused: x * 2.0, path, [X, X])
     compared(lambda x: x @ W, path, [X.astype(int)])
+    i, j = np.array([7, -7, 6, -6]), np.array([2, 2, -3, -4])
+    compared(lambda i, j: i // j, path, [i, j])
+    compared(lambda i, j: i % j + i, path, [i, j])
     wb.export_onnx(wb.Dense(2, 1, seed=0), path, [[0.0, 1.0]])  # a list
     same(ran(path, [X])[0], wb.Dense(2, 1, seed=0)(X), 1e-6)
     wb.export_onnx(wb.tanh, path, wb.Value(X))
@@ -413,6 +419,13 @@ def drawn_outside(x):
     return x + float(np.random.default_rng().random())
 
 
+def caught(x):
+    try:
+        return x * x.item()
+    except TypeError:
+        return x * 2.0
+
+
 def unseen(x):
     with wb.no_grad():
         y = x * 2.0
@@ -426,6 +439,7 @@ REFUSED = {
     "noise of its own": (drawn_outside, r"add \(test_onnx.py:\d+\): a number of its own"),
     "no_grad": (unseen, "leave no_grad away"),
     "numbers": (lambda x: x * x.item(), "item"),
+    "numbers, the error caught": (caught, "item"),
     "data": (lambda x: x * x.data, "v.data"),
     "a mask": (lambda x: x[x > 0.0], "how many a mask picks"),
     "a backward": (lambda x: wb.sum(x @ W).backward(), "backward"),
@@ -441,6 +455,12 @@ OF_A_BATCH = {
     "a fixed length": (lambda x: x.reshape(6), "it takes no batch of 4.*batch=False"),
     "other results": (lambda x: (*x,), "what it returns|its work"),
     "a square": (lambda x: wb.reshape(x @ x.T, (len(x) ** 2,)), r"reshape .*: an option"),
+    "a shift": (lambda x: wb.roll(x, len(x) - 1, 0), r"roll \(.*where only a fixed one can stand"),
+    "a place beside an array": (lambda x: x[len(x) - 1, [0, 1]], "a place that follows the batch, beside an index array"),
+    "an index": (lambda x: x[np.full(len(x), 1)], "an index array that follows the batch"),
+    "the same place again": (lambda x: wb.set_at(x, ([0, 0],), 1.0), "named several times"),
+    "a place far off": (lambda x: wb.set_at(wb.concatenate([x] * 200), ([500],), 1.0), "a place beyond 256 in a batch"),
+    "other parameters": (lambda x: x @ W + x @ V + x @ (W if len(x) % 2 else V), r"matmul .*: what it computes with"),
     "a diagonal": (lambda x: wb.diag(x @ x.T), r"diag \(test_onnx.py:\d+\): a diagonal through the batch.*batch=False"),
     "copies": (lambda x: wb.pad(x, ((1, 1), (0, 0)), mode="edge"), "copies of numbers of the batch"),
 }  # fmt: skip
@@ -649,7 +669,7 @@ def test_numbers_that_follow_the_batch():
     assert merged((12, 15, 21), sizes) == Count(3, 0)
     assert merged((3, 4, 6), sizes) == Count(1, -1)
     assert merged((0.4, 0.5, 0.7), sizes) == Count(pytest.approx(0.1), pytest.approx(0.0))
-    assert merged(([4, 2], [5, 2], [7, 2]), sizes) == (Count(1, 0), 2)
+    assert merged(([4, 2], [5, 2], [7, 2]), sizes) == [Count(1, 0), 2]
     assert merged((slice(0, 4), slice(0, 5), slice(0, 7)), sizes) == slice(0, Count(1, 0))
     assert merged((np.nan, np.nan, np.nan), sizes) is not None
     stretched = merged([np.full((n, 2), 3.0) for n in sizes], sizes)

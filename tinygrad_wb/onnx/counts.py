@@ -33,6 +33,11 @@ class Count:
     def times(self, factor: int) -> Count:
         return Count(self.each * factor, self.more * factor)
 
+    def __index__(self) -> int:
+        raise DiffersError("a number that follows the batch, where only a fixed one can stand")
+
+    __float__ = __index__
+
 
 @dataclass(frozen=True, eq=False)
 class Stretched:
@@ -56,7 +61,7 @@ def merged(found: Sequence[Any], sizes: Sequence[int]) -> Any:
     if isinstance(first, slice):
         return slice(*(merged([getattr(x, end) for x in found], sizes) for end in ("start", "stop", "step")))
     if isinstance(first, (tuple, list)) and len(set(map(len, found))) == 1:
-        return tuple(merged(items, sizes) for items in zip(*found, strict=True))
+        return type(first)(merged(items, sizes) for items in zip(*found, strict=True))  # a list indexes otherwise
     if isinstance(first, (int, float, np.integer, np.floating)) and type(first) is not bool:
         return _number(found, sizes)
     if all(x == first for x in found):

@@ -214,9 +214,9 @@ class Record:
 def _told(node: Value, calls: tuple[Call, ...] = ()) -> str:
     name = node.op.name if node.op is not None else repr(node.name or "an input")
     module = calls[-1].module() if calls else None
-    return (
-        name + (f" in {module.label}" if module is not None else "") + (f" ({where(node)[2:]})" if where(node) else "")
-    )
+    layer = f" in {module.label}" if module is not None else ""
+    line = where(node).removeprefix(": ")
+    return f"{name}{layer} ({line})" if line else f"{name}{layer}"
 
 
 def _made(start: int, results: Sequence[Any]) -> list[Value]:

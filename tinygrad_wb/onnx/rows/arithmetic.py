@@ -94,5 +94,6 @@ def mod(a: Tensor, b: Tensor) -> Tensor:
 def floor_divide(a: Tensor, b: Tensor) -> Tensor:
     # by the remainder, as in NumPy: a / b might round up to a whole number, and so one too many
     left, other_sign = _remainder(a, b)
-    times = rint((a - left) / b)
+    times = (a - left) / b
+    times = rint(times) if times.dtype.kind == "f" else times
     return choose(b.equals(0.0), a / b, choose(other_sign, times - 1.0, times))

@@ -97,13 +97,10 @@ def _by_arrays(a: Tensor, parts: Sequence[Any]) -> Tensor:
     given = [f"array {i}" for i in range(arrays[0].ndim)]
     wanted: list[Any] = [] if together else list(given)
     for i, part in enumerate(parts):
-        wanted += (
-            [part if part is None else f"own {i}"]
-            if part is None or isinstance(part, slice)
-            else given
-            if together and i == at[0]
-            else []
-        )
+        if part is None or isinstance(part, slice):
+            wanted.append(part if part is None else f"own {i}")
+        elif together and i == at[0]:
+            wanted += given
     now = [name for name in wanted if name is not None]
     if len(axes) > 1:
         there = [*given, *(name for name in now if name not in given)]
@@ -133,11 +130,12 @@ def put(a: Tensor, index: Any, shape: Any) -> Tensor:
 
 @row
 def set_at(a: Tensor, b: Tensor, index: Any) -> Tensor:
-    if not names_each_once(index) and _repeats(index, a.axes):
-        places, last = _repeats(index, a.axes)
-        b = taken(flat(expanded(b, places.shape)), last, 0)
-        return _replaced(flat(a), b, a.graph.whole(places.ravel()[last]), a.axes, "none")
-    return _replaced(flat(a), b, _places(a, index, a.axes), a.axes, "none")
+    repeats = None if names_each_once(index) else _repeats(index, a.axes)
+    if repeats is None:
+        return _replaced(flat(a), b, _places(a, index, a.axes), a.axes, "none")
+    places, last = repeats
+    b = taken(flat(expanded(b, places.shape)), last, 0)
+    return _replaced(flat(a), b, a.graph.whole(places.ravel()[last]), a.axes, "none")
 
 
 def _replaced(a: Tensor, b: Tensor, places: Tensor, shape: tuple[Any, ...], how: str) -> Tensor:
