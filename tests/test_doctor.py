@@ -329,6 +329,7 @@ def test_missing_parts_are_named_with_the_command_that_brings_them():
         "matplotlib": 'python -m pip install "tinygrad_wb[plot]"',
         "safetensors": 'python -m pip install "tinygrad_wb[save]"',
         "h5py": 'python -m pip install "tinygrad_wb[keras]"',
+        "onnx": 'python -m pip install "tinygrad_wb[onnx]"',
         "tqdm": "python -m pip install tqdm",
         "debugpy": "python -m pip install debugpy",
     }

@@ -25,7 +25,7 @@ FLOORS = {
     "on_gradient": 2, "backprop": 2, "derivatives": 2, "check_gradients": 2,
     "nn": 3, "flat": 3, "optimizers": 3, "schedules": 3, "training": 3, "datasets": 3,
     "program": 4, "saving": 4,
-    "draw": 5, "plot": 5, "debug": 5,
+    "draw": 5, "plot": 5, "debug": 5, "onnx": 5,
     "doctor": 6, "__main__": 6,
 }  # fmt: skip
 
@@ -140,6 +140,7 @@ def test_no_circles():
 HEAVY = [
     "safetensors",
     "h5py",
+    "onnx",
     "joblib",
     "matplotlib",
     "graphviz",
@@ -174,7 +175,7 @@ def test_import_loads_nothing_heavier_than_numpy():
 def test_import_loads_no_floor_above_the_third():
     code = (
         "import sys; import tinygrad_wb; "
-        "print([n for n in sys.modules if n.startswith(('tinygrad_wb.draw', 'tinygrad_wb.plot', 'tinygrad_wb.debug', 'tinygrad_wb.saving', 'tinygrad_wb.__main__'))])"
+        "print([n for n in sys.modules if n.startswith(('tinygrad_wb.draw', 'tinygrad_wb.plot', 'tinygrad_wb.debug', 'tinygrad_wb.saving', 'tinygrad_wb.onnx', 'tinygrad_wb.__main__'))])"
     )
     assert run_python(code) == "[]\n"
 
@@ -244,6 +245,7 @@ SIGNATURES = {
     "recall": "(prediction, labels)",
     "f1": "(prediction, labels)",
     "confusion_matrix": "(prediction, labels)",
+    "export_onnx": "(model, path, example, *, batch=True)",
     "fit": (
         "(model, x, y, *, loss, optimizer, epochs=1, batch_size=32, validation=None, metrics=(), callbacks=(), "
         "seed=None, progress=True)"
@@ -299,7 +301,7 @@ cholesky det dot eigh einsum inner inv kron norm outer pinv slogdet solve svd te
 OTHERS = """
 Activation AveragePool BatchNorm Callback Checkpoint Conv1d Conv2d CosineDecay EarlyStopping Embedding Flatten
 GradientError History LayerNorm LoadError MaxPool Module Optimizer ShapeError StaleGraphError StepDecay WarmUp
-EMA LearningRates accuracy confusion_matrix datasets detect_anomaly diagnose draw evaluate f1 find_learning_rate precision recall from_keras from_torch load plot save to_keras to_torch
+EMA LearningRates accuracy confusion_matrix datasets detect_anomaly diagnose draw evaluate export_onnx f1 find_learning_rate precision recall from_keras from_torch load plot save to_keras to_torch
 """.split()
 
 

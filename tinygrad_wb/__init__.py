@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.debug.stepper import Stepper
     from tinygrad_wb.debug.terminal import step
     from tinygrad_wb.draw import Drawing, draw
+    from tinygrad_wb.onnx import export_onnx
     from tinygrad_wb.program import Compiled, Program, compile
     from tinygrad_wb.saving import Checkpoint, from_keras, from_torch, load, save, to_keras, to_torch
     from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
@@ -104,6 +105,7 @@ _ON_USE = {
     "from_torch": "tinygrad_wb.saving", "to_torch": "tinygrad_wb.saving",
     "from_keras": "tinygrad_wb.saving", "to_keras": "tinygrad_wb.saving",
     "CosineDecay": "tinygrad_wb.schedules", "StepDecay": "tinygrad_wb.schedules", "WarmUp": "tinygrad_wb.schedules",
+    "export_onnx": "tinygrad_wb.onnx",
     "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 

@@ -320,6 +320,7 @@ PARTS = (
     Part("matplotlib", "draws pictures of learning", "plot"),
     Part("safetensors", "saves and loads models and training", "save"),
     Part("h5py", "reads and writes Keras's files", "keras"),
+    Part("onnx", "writes models for onnxruntime and others", "onnx"),
     Part("tqdm", "shows the progress of training"),
     Part("debugpy", "lets an editor step through programs"),
 )

@@ -213,7 +213,7 @@ def recorder() -> Recorder | None:
 def replayable(what: str, instead: str) -> None:
     """Raise `ReplayError` if this thread records a program: ``what`` would be frozen in it."""
     if (current := recorder()) is not None:
-        current.refused = f"{what} would be frozen at its present value in a compiled function; {instead}"
+        current.refused = f"{what} would be frozen at its present value in a program; {instead}"
         raise ReplayError(current.refused)
 
 

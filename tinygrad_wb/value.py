@@ -386,6 +386,8 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
     value.grad = None
     value.name = None
     if paused and this_thread() in paused:
+        if recorders:
+            replayable(f"{op.name} under no_grad()", "leave no_grad away")
         if type(data) is np.ndarray and data.base is not None:
             value._data = data.copy()  # a leaf's array is its own, not a view into another's
         value.op = None

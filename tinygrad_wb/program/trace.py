@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.operation import Operation
 
-__all__ = ["Trace", "Unit", "is_scalar", "on_numbers", "text_of"]
+__all__ = ["Trace", "Unit", "is_scalar", "made_since", "on_numbers", "text_of"]
 
 _by_tick = attrgetter("tick")
 
@@ -152,7 +152,7 @@ class Trace:
             result = op.forward(inputs, **options) if op.variadic else op.forward(*inputs, **options)
         except (TypeError, ValueError, AttributeError, RecursionError):
             result = None  # written for plain data alone
-        if type(result) is not Value or any(part.op is op for part in _made_since(start, result)):
+        if type(result) is not Value or any(part.op is op for part in made_since(start, result)):
             self.opaque.add(node)
             self._shared.pop(node, None)
             return False
@@ -202,10 +202,10 @@ class Trace:
 
 def _history(result: Value) -> list[Value]:
     """`history`, also of a record that is older than the numbers in its leaves: only shapes count here."""
-    return sorted(_made_since(-1, result), key=_by_tick, reverse=True)
+    return sorted(made_since(-1, result), key=_by_tick, reverse=True)
 
 
-def _made_since(tick: int, result: Value) -> list[Value]:
+def made_since(tick: int, result: Value) -> list[Value]:
     """``result`` and the operations behind it that were recorded after ``tick``."""
     found = [result] if result.tick > tick and result.inputs else []
     met = set(found)
