@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import machine
 import moons
+from layered import Layered
 from peers import COMPILED, OURS, PEERS
 from targets import IMPORTING, TARGETS
 from turns import ratio
@@ -13,6 +14,7 @@ from work import (
     CHAIN,
     CHAIN_MEMORY,
     CHECKED,
+    CURVATURE,
     FIT,
     MOONS,
     ROW,
@@ -112,6 +114,28 @@ Forward, backward and SGD update in float32, on {THREADS} threads, relu between 
 output, cross-entropy for ten. Median time in µs, and the least and most of the rounds:
 
 {table(["", *names], rows)}
+"""
+
+
+def layered(results: Results) -> str:
+    parts = [
+        f"{work.description}; batch {work.batch}:\n\n{of_each(work, results)}\n"
+        for work in WORK
+        if isinstance(work, Layered) and work.name in results
+    ]
+    head = "## Other layers\n\nOne training step as above, of networks with other layers than dense ones.\n"
+    return "\n".join([head, *parts]) if parts else ""
+
+
+def curvature(results: Results) -> str:
+    if CURVATURE.name not in results:
+        return ""
+    return f"""## Second derivatives
+
+The Hessian of the loss of {CURVATURE.net.name}, by all its {CURVATURE.point().size:,} weights as one flat array, times a direction: `wb.hvp`,
+`autograd.hessian_vector_product`, `torch.autograd.functional.vhp`, and JAX's `jvp` of `grad`, jitted:
+
+{of_each(CURVATURE, results)}
 """
 
 
@@ -294,6 +318,8 @@ SECTIONS = (
     summary,
     goals,
     nets,
+    layered,
+    curvature,
     memory,
     fitting,
     one_row,

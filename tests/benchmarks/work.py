@@ -20,52 +20,14 @@ import tracemalloc
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import moons
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from layered import Convolution, Letters, cross_entropy
+from timing import CHECKED, QUICK, Measured, distance, median_time, timed
 
 THREADS = 2
-CHECKED = 8  # first steps, whose losses are held against the reference: what compiles has compiled long before
-QUICK = 4  # a short run times this fraction of the steps
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one turn of one framework gave."""
-
-    value: float
-    losses: list[float]
-
-
-def timed(step: Callable[[], Any], steps: int, seconds: float = 0.0) -> Measured:
-    """The median time of one of ``steps`` steps, after the checked ones and a warm-up, which are not counted.
-
-    Of more steps, if they don't fill so many ``seconds``.
-    """
-    losses = [float(step()) for _ in range(CHECKED)]
-    return Measured(median_time(step, steps, seconds), losses)
-
-
-def median_time(step: Callable[[], Any], steps: int, seconds: float = 0.0) -> float:
-    for _ in range(steps // 5):
-        step()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < steps or time.perf_counter() < end:
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def distance(y: Any) -> float:
-    """One number for a whole array: the root mean square distance from 1. A wrong element shows, and a wrong sign."""
-    return float(np.sqrt(np.mean(np.square(np.asarray(y, np.float64) - 1.0))))
-
 
 # -- networks of arrays -----------------------------------------------------------------------------------------
 
@@ -113,6 +75,10 @@ class Net:
             for inputs, outputs in pairwise(self.sizes)
         ]
 
+    def weights(self) -> list[Any]:
+        """The same one after another."""
+        return [p for layer in self.layers() for p in layer]
+
     def run(self, peer: Any, quick: bool) -> Measured:
         return timed(peer.make_step(self), max(3, self.steps // QUICK) if quick else self.steps)
 
@@ -126,7 +92,6 @@ class Net:
     def reference(self, count: int) -> list[float]:
         x, targets = (a.astype(np.float64) if a.dtype.kind == "f" else a for a in self.data())
         layers = [(w.astype(np.float64), b.astype(np.float64)) for w, b in self.layers()]
-        rows = np.arange(self.batch)
         losses = []
         for _ in range(count):
             inputs = [x]
@@ -137,15 +102,75 @@ class Net:
                 losses.append(np.mean(np.logaddexp(0.0, z) - z * targets))
                 g = (1.0 / (1.0 + np.exp(-z)) - targets) / self.batch
             else:
-                log_p = z - z.max(1, keepdims=True)
-                log_p -= np.log(np.exp(log_p).sum(1, keepdims=True))
-                losses.append(-np.mean(log_p[rows, targets]))
-                g = (np.exp(log_p) - np.eye(self.sizes[-1])[targets]) / self.batch
+                loss, g = cross_entropy(z, targets)
+                losses.append(loss)
             for i in reversed(range(len(layers))):
                 (w, b), a = layers[i], inputs[i]
                 layers[i] = w - self.learning_rate * a.T @ g, b - self.learning_rate * g.sum(0)
                 g = g @ w.T * (a > 0.0)
         return [float(loss) for loss in losses]
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """The Hessian of a net's loss by all its weights, times a direction; nothing is kept from one product to the next."""
+
+    net: Net
+    steps: int
+
+    unit = "µs"
+    scale = 1e6
+    rounds = 5
+
+    @property
+    def name(self) -> str:
+        return f"Hessian times vector, {self.net.name}"
+
+    def layers(self, flat: Any) -> list[tuple[Any, Any]]:
+        """Weights (inputs, outputs) and biases (outputs), cut out of one flat array of any framework."""
+        found, start = [], 0
+        for inputs, outputs in pairwise(self.net.sizes):
+            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
+            found.append((flat[start:middle].reshape(inputs, outputs), flat[middle:end]))
+            start = end
+        return found
+
+    def point(self) -> Any:
+        """All weights and biases, flat."""
+        return np.concatenate([p.ravel() for p in self.net.weights()])
+
+    def directions(self, count: int) -> list[Any]:
+        return list(np.random.default_rng(3).standard_normal((count, self.point().size)).astype(np.float32))
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        product = peer.make_product(self)
+        directions = [peer.array(v) for v in self.directions(CHECKED)]
+        seen = [distance(product(v)) for v in directions]
+        steps = self.steps // QUICK if quick else self.steps
+        return Measured(median_time(lambda: product(directions[-1]), steps), seen)
+
+    def reference(self, count: int) -> list[float]:
+        """How loss and gradient change along the direction: each number on the way (a) beside its change (da)."""
+        x, targets = self.net.data()
+        layers = self.layers(self.point().astype(np.float64))
+        seen = []
+        for direction in self.directions(count):
+            changes = self.layers(direction.astype(np.float64))
+            a, da, inputs = x.astype(np.float64), np.zeros(x.shape), []
+            for i, ((w, b), (dw, db)) in enumerate(zip(layers, changes)):
+                inputs.append((a, da))
+                a, da = a @ w + b, da @ w + a @ dw + db
+                if i < len(layers) - 1:
+                    a, da = np.maximum(a, 0.0), da * (a > 0.0)
+            _, g = cross_entropy(a, targets)
+            p = g + np.eye(self.net.sizes[-1])[targets] / self.net.batch  # softmax, divided by the batch
+            dg = p * (da - self.net.batch * (p * da).sum(1, keepdims=True))
+            products: list[Any] = []
+            for (w, _), (dw, _), (a, da) in zip(layers[::-1], changes[::-1], inputs[::-1]):
+                products = [(da.T @ g + a.T @ dg).ravel(), dg.sum(0), *products]
+                g, dg = g @ w.T * (a > 0.0), (dg @ w.T + g @ dw.T) * (a > 0.0)
+            seen.append(distance(np.concatenate(products)))
+        return seen
 
 
 @dataclass(frozen=True)
@@ -470,6 +495,8 @@ COMPILING = Compiling()
 CHAIN = Chain(steps=200)
 CHAIN_MEMORY = ChainMemory(CHAIN)
 FIT = Fit(SMALL, batches=50, epochs=60)
+CONVOLUTION, LETTERS = Convolution(steps=300), Letters(steps=1500)
+CURVATURE = Curvature(LABELS, steps=1000)
 ROW = Row(LABELS, steps=4000)
 STEP_MEMORY = StepMemory(WIDE)
 LINES, SCALAR_LINES = Lines(SMALL, steps=200), Lines(MOONS, steps=3)
@@ -479,6 +506,9 @@ WORK = (
     LABELS,
     DIGITS,
     WIDE,
+    CONVOLUTION,
+    LETTERS,
+    CURVATURE,
     STEP_MEMORY,
     FIT,
     ROW,

@@ -2,7 +2,9 @@
 
 What a file has depends on the work it is asked to do (see ``work.py``):
 
-- ``make_step(net)`` gives a function that does one training step and returns its loss;
+- ``make_step(net)`` gives a function that does one training step and returns its loss; whoever takes part in work on
+  further layers says in ``MODELS`` how each is built;
+- ``make_product(work)`` gives a function from a direction to the Hessian's product with it;
 - for graphs of scalars: ``Value``, ``row`` (how a sample's numbers are given to it), ``NO_GRADIENT`` (what resets
   ``.grad``), and, if it compiles functions, ``compile`` and ``replays`` (whether what that gave is compiled by now);
 - for work without gradients: ``array`` (how a NumPy array is given to it), ``inference`` (the context in which nothing is
@@ -45,15 +47,21 @@ class Peer:
 
 OURS, COMPILED = "tinygrad_wb", "tinygrad_wb compiled"
 ARRAYS = ("Net", "Chain", "Row")
+LAYERED = ("Convolution", "Letters")
 SCALARS = ("Moons", "Compiling")
 PEERS = (
-    Peer("ours", OURS, "tinygrad_wb", (*ARRAYS, *SCALARS, "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Lines")),
-    Peer("ours_compiled", COMPILED, "tinygrad_wb", (*ARRAYS, *SCALARS, "ChainMemory", "StepMemory", "Fit")),
+    Peer(
+        "ours",
+        OURS,
+        "tinygrad_wb",
+        (*ARRAYS, *LAYERED, *SCALARS, "Curvature", "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Lines"),
+    ),
+    Peer("ours_compiled", COMPILED, "tinygrad_wb", (*ARRAYS, *LAYERED, *SCALARS, "ChainMemory", "StepMemory", "Fit")),
     Peer("by_hand", "NumPy by hand", "numpy", (*ARRAYS, "ChainMemory", "StepMemory")),
-    Peer("pytorch", "PyTorch", "torch", (*ARRAYS, "StepMemory")),
-    Peer("pytorch_compiled", "torch.compile", "torch", ARRAYS),
-    Peer("jax_jit", "jax.jit", "jax", ARRAYS),
-    Peer("hips", "HIPS autograd", "autograd"),
+    Peer("pytorch", "PyTorch", "torch", (*ARRAYS, *LAYERED, "Curvature", "StepMemory")),
+    Peer("pytorch_compiled", "torch.compile", "torch", (*ARRAYS, *LAYERED)),
+    Peer("jax_jit", "jax.jit", "jax", (*ARRAYS, "Curvature")),
+    Peer("hips", "HIPS autograd", "autograd", ("Net", "Curvature")),
     Peer("my_grad", "MyGrad", "mygrad"),
     Peer("micro", "micrograd", "micrograd", (*SCALARS, "ScalarMemory")),
 )

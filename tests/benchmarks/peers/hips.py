@@ -3,10 +3,11 @@
 import autograd
 import autograd.numpy as np
 
+array = np.asarray
 
-def make_step(net):
+
+def loss_of_layers(net):
     x, targets = net.data()
-    layers = net.layers()
     rows = np.arange(net.batch)
 
     def loss_of(layers):
@@ -20,7 +21,12 @@ def make_step(net):
         h = h - np.max(h, axis=1, keepdims=True)
         return np.mean(np.log(np.sum(np.exp(h), axis=1)) - h[rows, targets])
 
-    slope = autograd.value_and_grad(loss_of)
+    return loss_of
+
+
+def make_step(net):
+    layers = net.layers()
+    slope = autograd.value_and_grad(loss_of_layers(net))
 
     def step():
         loss, gradients = slope(layers)
@@ -30,3 +36,9 @@ def make_step(net):
         return loss
 
     return step
+
+
+def make_product(work):
+    point, loss_of = work.point(), loss_of_layers(work.net)
+    product = autograd.hessian_vector_product(lambda flat: loss_of(work.layers(flat)))
+    return lambda v: product(point, v)

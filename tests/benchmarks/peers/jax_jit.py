@@ -32,19 +32,28 @@ def make_predict(net):
     return lambda x: jax.block_until_ready(predict(parameters, x))
 
 
+def loss_of(parameters, x, targets, binary=False):
+    z = scores(parameters, x)
+    if binary:
+        return jnp.mean(jax.nn.softplus(z) - z * targets)
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), targets[:, None], 1))
+
+
+def make_product(work):
+    x, targets = map(jnp.asarray, work.net.data())
+    point = jnp.asarray(work.point())
+    slope = jax.grad(lambda flat: loss_of(work.layers(flat), x, targets))
+    product = jax.jit(lambda point, v: jax.jvp(slope, (point,), (v,))[1])
+    return lambda v: jax.block_until_ready(product(point, v))
+
+
 def make_step(net):
     x, targets = map(jnp.asarray, net.data())
     parameters = [(jnp.asarray(w), jnp.asarray(b)) for w, b in net.layers()]
 
-    def loss_of(parameters, x, targets):
-        z = scores(parameters, x)
-        if net.binary:
-            return jnp.mean(jax.nn.softplus(z) - z * targets)
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), targets[:, None], 1))
-
     @functools.partial(jax.jit, donate_argnums=0)
     def update(parameters, x, targets):
-        loss, gradients = jax.value_and_grad(loss_of)(parameters, x, targets)
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, x, targets, net.binary)
         return jax.tree.map(lambda p, g: p - net.learning_rate * g, parameters, gradients), loss
 
     def step():

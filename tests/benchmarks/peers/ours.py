@@ -12,13 +12,40 @@ def row(numbers):
     return numbers
 
 
+def net(work):
+    return wb.MLP(work.sizes[0], work.sizes[1:-1], work.sizes[-1], dtype="float32")
+
+
+def convolution(work):
+    kind = {"padding": "same", "activation": "relu", "dtype": "float32"}
+    return wb.Sequential(
+        wb.Conv2d(1, 16, 3, **kind),
+        wb.Conv2d(16, 32, 3, **kind),
+        wb.MaxPool(2),
+        wb.Flatten(),
+        wb.Dense(512, 10, dtype="float32"),
+    )
+
+
+def letters(work):
+    kind = {"dtype": "float32"}
+    return wb.Sequential(
+        wb.Embedding(27, 10, **kind),
+        wb.Flatten(),
+        wb.Dense(30, 200, bias=False, **kind),
+        wb.BatchNorm(200, **kind),
+        wb.Activation("tanh"),
+        wb.Dense(200, 27, **kind),
+    )
+
+
+MODELS = {"Net": net, "Convolution": convolution, "Letters": letters}
+
+
 def build(net):
-    layers = []
-    for w, b in net.layers():
-        layer = wb.Dense(*w.shape, activation="relu" if len(layers) < len(net.sizes) - 2 else None)
-        layer.weight.data, layer.bias.data = w, b
-        layers.append(layer)
-    model = wb.Sequential(*layers)
+    model = MODELS[type(net).__name__](net)
+    for p, w in zip(model.parameters(), net.weights(), strict=True):
+        p.data = w
     optimizer = wb.SGD(model.parameters(), learning_rate=net.learning_rate)
     return model, wb.binary_cross_entropy if net.binary else wb.cross_entropy, optimizer
 
@@ -36,6 +63,21 @@ def make_step(net, wrap=lambda loss_of: loss_of):
         return loss
 
     return step
+
+
+def make_product(work):
+    x, targets = work.net.data()
+    point = work.point()
+
+    def loss_of(flat):
+        *hidden, (w_out, b_out) = work.layers(flat)
+        h = x
+        for w, b in hidden:
+            h = wb.relu(h @ w + b)
+        return wb.cross_entropy(h @ w_out + b_out, targets)
+
+    product = wb.hvp(loss_of)
+    return lambda v: product(point, v.data)  # of a Value, the derivative by it would be wanted too
 
 
 def fit(net, x, y, epochs, on_epoch=lambda: None, compile=False):

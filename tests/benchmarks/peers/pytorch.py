@@ -1,8 +1,10 @@
 """PyTorch, eager: nn.Sequential, the losses of nn.functional, torch.optim.SGD."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import torch
+from torch import nn
 from torch.nn import functional
 from work import THREADS
 
@@ -16,16 +18,45 @@ def kernels():
     return f"{library}, {torch.backends.cpu.get_cpu_capability()}"
 
 
+def net(work):
+    modules = [m for sizes in pairwise(work.sizes) for m in (nn.Linear(*sizes), nn.ReLU())]
+    return nn.Sequential(*modules[:-1])
+
+
+def convolution(work):
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding="same"),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding="same"),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(512, 10),
+    )
+
+
+def letters(work):
+    return nn.Sequential(
+        nn.Embedding(27, 10),
+        nn.Flatten(),
+        nn.Linear(30, 200, bias=False),
+        nn.BatchNorm1d(200),
+        nn.Tanh(),
+        nn.Linear(200, 27),
+    )
+
+
+MODELS = {"Net": net, "Convolution": convolution, "Letters": letters}
+
+
 def build(net):
     torch.set_num_threads(THREADS)
-    modules = []
-    for w, b in net.layers():
-        layer = torch.nn.Linear(*w.shape)
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(w.T))
-            layer.bias.copy_(torch.from_numpy(b))
-        modules += [layer, torch.nn.ReLU()]
-    model = torch.nn.Sequential(*modules[:-1])
+    model = MODELS[type(net).__name__](net)
+    weights = map(torch.from_numpy, net.weights())
+    with torch.no_grad():
+        for module in model:
+            for p in module.parameters():  # a Linear has its weight the other way round
+                p.copy_(next(weights).T if isinstance(module, nn.Linear) and p.ndim == 2 else next(weights))
     score = functional.binary_cross_entropy_with_logits if net.binary else functional.cross_entropy
     x, targets = map(torch.from_numpy, net.data())
     return model, lambda x, targets: score(model(x), targets), x, targets
@@ -44,6 +75,21 @@ def make_step(net, wrap=lambda loss_of: loss_of):
         return loss
 
     return step
+
+
+def make_product(work):
+    torch.set_num_threads(THREADS)
+    x, targets, point = map(torch.from_numpy, (*work.net.data(), work.point()))
+
+    def loss_of(flat):
+        *hidden, (w_out, b_out) = work.layers(flat)
+        h = x
+        for w, b in hidden:
+            h = torch.relu(torch.addmm(b, h, w))
+        return functional.cross_entropy(torch.addmm(b_out, h, w_out), targets)
+
+    # Of a symmetric matrix the product from the left is the same, and what PyTorch's documentation advises for speed.
+    return lambda v: torch.autograd.functional.vhp(loss_of, point, v)[1]
 
 
 def make_chain(chain, wrap=lambda function: function):
