@@ -25,6 +25,7 @@ from work import (
     SCALAR_MEMORY,
     SMALL,
     STEP_MEMORY,
+    TRANSFORMER,
     WIDE,
 )
 
@@ -95,6 +96,7 @@ TARGETS = (
     Target(LABELS.name, COMPILED, "PyTorch", at_most=0.35),
     Target(CONVOLUTION.name, COMPILED, "PyTorch", at_most=1.0),
     Target(LETTERS.name, COMPILED, "PyTorch", at_most=1.0),
+    Target(TRANSFORMER.name, COMPILED, "PyTorch", at_most=1.0),
     Target(CURVATURE.name, OURS, "HIPS autograd", at_most=0.5),
     Target(STEP_MEMORY.name, COMPILED, "PyTorch", at_most=1.0),
     Target(FIT.name, COMPILED, at_most=15.0, unit=FIT.unit),

@@ -26,6 +26,7 @@ import moons
 import numpy as np
 from layered import Convolution, Letters, cross_entropy
 from timing import CHECKED, QUICK, Measured, distance, median_time, timed
+from transformer import Transformer
 
 THREADS = 2
 
@@ -495,7 +496,7 @@ COMPILING = Compiling()
 CHAIN = Chain(steps=200)
 CHAIN_MEMORY = ChainMemory(CHAIN)
 FIT = Fit(SMALL, batches=50, epochs=60)
-CONVOLUTION, LETTERS = Convolution(steps=300), Letters(steps=1500)
+CONVOLUTION, LETTERS, TRANSFORMER = Convolution(steps=300), Letters(steps=1500), Transformer(steps=200)
 CURVATURE = Curvature(LABELS, steps=1000)
 ROW = Row(LABELS, steps=4000)
 STEP_MEMORY = StepMemory(WIDE)
@@ -508,6 +509,7 @@ WORK = (
     WIDE,
     CONVOLUTION,
     LETTERS,
+    TRANSFORMER,
     CURVATURE,
     STEP_MEMORY,
     FIT,

@@ -47,7 +47,7 @@ class Peer:
 
 OURS, COMPILED = "tinygrad_wb", "tinygrad_wb compiled"
 ARRAYS = ("Net", "Chain", "Row")
-LAYERED = ("Convolution", "Letters")
+LAYERED = ("Convolution", "Letters", "Transformer")
 SCALARS = ("Moons", "Compiling")
 PEERS = (
     Peer(

@@ -1,5 +1,7 @@
 """This package, eager."""
 
+import numpy as np
+
 import tinygrad_wb as wb
 
 Value = array = wb.Value
@@ -39,7 +41,25 @@ def letters(work):
     )
 
 
-MODELS = {"Net": net, "Convolution": convolution, "Letters": letters}
+class GPT(wb.Module):
+    def __init__(self):
+        kind = {"dtype": "float32"}
+        self.letters, self.places = wb.Embedding(27, 32, **kind), wb.Embedding(16, 32, **kind)
+        self.blocks = [wb.TransformerBlock(32, 4, activation="relu", causal=True, **kind) for _ in range(2)]
+        self.norm, self.scores = wb.LayerNorm(32, **kind), wb.Dense(32, 27, **kind)
+
+    def forward(self, x):
+        h = self.letters(x) + self.places(np.arange(16))
+        for block in self.blocks:
+            h = block(h)
+        return self.scores(self.norm(h)).reshape(-1, 27)
+
+
+def transformer(work):
+    return GPT()
+
+
+MODELS = {"Net": net, "Convolution": convolution, "Letters": letters, "Transformer": transformer}
 
 
 def build(net):

@@ -46,7 +46,38 @@ def letters(work):
     )
 
 
-MODELS = {"Net": net, "Convolution": convolution, "Letters": letters}
+class Block(nn.Module):
+    """Written out, as is usual for a GPT, and quicker than nn.TransformerEncoderLayer."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.attend, self.out = nn.LayerNorm(32), nn.Linear(32, 96), nn.Linear(32, 32)
+        self.norm2, self.expand, self.contract = nn.LayerNorm(32), nn.Linear(32, 128), nn.Linear(128, 32)
+
+    def forward(self, x):
+        parts = self.attend(self.norm1(x)).view(*x.shape[:2], 3, 4, 8).permute(2, 0, 3, 1, 4)
+        found = functional.scaled_dot_product_attention(*parts, is_causal=True)
+        x = x + self.out(found.transpose(1, 2).reshape(x.shape))
+        return x + self.contract(torch.relu(self.expand(self.norm2(x))))
+
+
+class GPT(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.letters, self.places = nn.Embedding(27, 32), nn.Embedding(16, 32)
+        self.blocks = nn.Sequential(Block(), Block())
+        self.norm, self.scores = nn.LayerNorm(32), nn.Linear(32, 27)
+        self.register_buffer("order", torch.arange(16))
+
+    def forward(self, x):
+        return self.scores(self.norm(self.blocks(self.letters(x) + self.places(self.order)))).flatten(0, 1)
+
+
+def transformer(work):
+    return GPT()
+
+
+MODELS = {"Net": net, "Convolution": convolution, "Letters": letters, "Transformer": transformer}
 
 
 def build(net):
@@ -54,8 +85,8 @@ def build(net):
     model = MODELS[type(net).__name__](net)
     weights = map(torch.from_numpy, net.weights())
     with torch.no_grad():
-        for module in model:
-            for p in module.parameters():  # a Linear has its weight the other way round
+        for module in model.modules():
+            for p in module.parameters(recurse=False):  # a Linear has its weight the other way round
                 p.copy_(next(weights).T if isinstance(module, nn.Linear) and p.ndim == 2 else next(weights))
     score = functional.binary_cross_entropy_with_logits if net.binary else functional.cross_entropy
     x, targets = map(torch.from_numpy, net.data())
