@@ -4,9 +4,9 @@ Laid out as in PyTorch, and like there not flipped:
 
     y[o, i] = Σ w[o, c, k] · x[c, i · stride + k · dilation - padding], over channels c and places k in the window
 
-With the windows as rows this is one matrix product ("im2col"; Chellapilla et al., 2006), and ∂Loss/∂w is one of the same
-rows. ∂Loss/∂x, the transposed convolution, is for windows one after another (stride 1) a convolution itself: each x
-was told by every place whose window saw it, by the first with its last weight, so that w is turned around. For other
+With the windows as rows this is one matrix product ("im2col"; Chellapilla et al., 2006), and ∂Loss/∂w is one of the
+same rows. ∂Loss/∂x, the transposed convolution, is for windows one after another (stride 1) a convolution itself: each
+x was told by every place whose window saw it, by the first with its last weight, so that w is turned around. For other
 strides the products of g and w, one row for each window, are added up again.
 """
 
@@ -26,9 +26,10 @@ __all__ = ["conv1d", "conv2d"]
 
 LAYOUT = {1: "length", 2: "height, width"}
 
-# Of the ways to lay windows out (one matrix product for each item of the batch, or one for all; as columns or rows), one
-# product for all of rows with the channels last is the quickest on small pictures of float32: windows are copied in long
-# runs, and BLAS gets large matrices. einsum and tensordot, given the windows as they are, take five to ten times as long.
+# Of the ways to lay windows out (one matrix product for each item of the batch, or one for all; as columns or rows),
+# one product for all of rows with the channels last is the quickest on small pictures of float32: windows are copied in
+# long runs, and BLAS gets large matrices. einsum and tensordot, given the windows as they are, take five to ten times
+# as long.
 
 
 def _check(axes: int, x: Any, w: Any, groups: Any) -> None:

@@ -39,7 +39,7 @@ def widened(sizes: Any, padding: Any) -> tuple[int, ...]:
 
 
 def middle(a: Any, sizes: Any, padding: Any) -> Any:
-    """What stands inside of the padding of an array with its channels last: (batch, channels, *sizes), without a copy."""
+    """What stands inside of the padding of (batch, *sizes, channels): (batch, channels, *sizes), without a copy."""
     inside = a[(slice(None), *[slice(before, before + n) for n, (before, _) in zip(sizes, padding)])]
     return np.moveaxis(inside, -1, 1)
 
