@@ -207,18 +207,18 @@ def convolved(x, w, stride=1, padding=0, dilation=1, groups=1):
 
 def unfolded(a, window, stride, padding, dilation, fill=0.0):
     places = list(each_window(a.shape, window, stride, padding, dilation))
-    y = np.full((*a.shape[:2], int(np.prod(window)), len(places)), fill, float)
+    y = np.full((len(a), len(places), int(np.prod(window)), a.shape[1]), fill, float)
     for i, (_, _, inside) in enumerate(places):
         for k, _, index in inside:
-            y[:, :, k, i] = a[(..., *index)]
+            y[:, i, k] = a[(..., *index)]
     return y
 
 
 def folded(a, sizes, window, stride, padding, dilation):
-    y = np.zeros((*a.shape[:2], *sizes))
+    y = np.zeros((len(a), a.shape[3], *sizes))
     for i, (_, _, inside) in enumerate(each_window(y.shape, window, stride, padding, dilation)):
         for k, _, index in inside:
-            y[(..., *index)] += a[:, :, k, i]
+            y[(..., *index)] += a[:, i, k]
     return y
 
 
@@ -642,10 +642,10 @@ ROWS = {
     ),
     "fold": general(
         folded,
-        sample((2, 3, 2, 4), sizes=(5,), window=(2,), stride=(1,), padding=((0, 0),), dilation=(1,)),
-        sample((1, 2, 3, 3), sizes=(5,), window=(3,), stride=(2,), padding=((1, 2),), dilation=(1,)),
-        sample((2, 1, 6, 6), sizes=(4, 5), window=(2, 3), stride=(1, 2), padding=((1, 0), (0, 1)), dilation=(2, 1)),
-        sample((0, 2, 2, 4), sizes=(3,), window=(2,), stride=(1,), padding=((1, 1),), dilation=(1,)),
+        sample((2, 4, 2, 3), sizes=(5,), window=(2,), stride=(1,), padding=((0, 0),), dilation=(1,)),
+        sample((1, 3, 3, 2), sizes=(5,), window=(3,), stride=(2,), padding=((1, 2),), dilation=(1,)),
+        sample((2, 6, 6, 1), sizes=(4, 5), window=(2, 3), stride=(1, 2), padding=((1, 0), (0, 1)), dilation=(2, 1)),
+        sample((0, 4, 2, 2), sizes=(3,), window=(2,), stride=(1,), padding=((1, 1),), dilation=(1,)),
     ),
     "conv1d": general(
         convolved,
@@ -1259,11 +1259,11 @@ NASTY = {
     ],
     # -- neural operations -------------------------------------------------------------------------------------------
     "unfold": passes_on(
-        [[[inf, nan, -0.0]]], gives=[[[[inf, nan], [nan, -0.0]]]], slopes=([[[1.0, 5.0, 4.0]]],), window=(2,), stride=(1,), padding=((0, 0),), dilation=(1,)
+        [[[inf, nan, -0.0]]], gives=[[[[inf], [nan]], [[nan], [-0.0]]]], slopes=([[[1.0, 5.0, 4.0]]],), window=(2,), stride=(1,), padding=((0, 0),), dilation=(1,)
     )
-    + passes_on([[[1.0]]], gives=[[[[nan, 1.0], [1.0, nan]]]], slopes=([[[5.0]]],), window=(2,), stride=(1,), padding=((1, 1),), dilation=(1,), fill=nan),
+    + passes_on([[[1.0]]], gives=[[[[nan], [1.0]], [[1.0], [nan]]]], slopes=([[[5.0]]],), window=(2,), stride=(1,), padding=((1, 1),), dilation=(1,), fill=nan),
     "fold": passes_on(
-        [[[[inf, 1.0], [-inf, nan]]]], gives=[[[inf, -inf, nan]]], slopes=([[[[1.0, 2.0], [2.0, 3.0]]]],), sizes=(3,), window=(2,), stride=(1,),
+        [[[[inf], [1.0]], [[-inf], [nan]]]], gives=[[[inf, -inf, nan]]], slopes=([[[[1.0], [2.0]], [[2.0], [3.0]]]],), sizes=(3,), window=(2,), stride=(1,),
         padding=((0, 0),), dilation=(1,),
     ),
     "conv1d": [

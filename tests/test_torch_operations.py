@@ -258,19 +258,20 @@ def as_picture(a):
 def unfold(a, window, stride, padding, dilation, fill=0.0):
     pair = lambda x: (1,) * (2 - len(x)) + x
     if 0 in a.shape:
-        return a.new_zeros(0, a.shape[1], math.prod(window), 4) + a.sum()
+        return a.new_zeros(0, 4, math.prod(window), a.shape[1]) + a.sum()
     picture = as_picture(widened(a, padding, fill))
     columns = F.unfold(picture, pair(window), pair(dilation), 0, pair(stride))
-    return columns.reshape(*a.shape[:2], math.prod(window), -1)
+    return columns.reshape(*a.shape[:2], math.prod(window), -1).permute(0, 3, 2, 1)
 
 
 def fold(a, sizes, window, stride, padding, dilation):
     pair = lambda x: (1,) * (2 - len(x)) + x
     if 0 in a.shape:
-        return torch.zeros(*a.shape[:2], *sizes, dtype=a.dtype) + a.sum()
+        return torch.zeros(0, a.shape[3], *sizes, dtype=a.dtype) + a.sum()
+    columns = a.permute(0, 3, 2, 1)
     whole = tuple(n + b + e for n, (b, e) in zip(sizes, padding, strict=True))
-    y = F.fold(a.reshape(len(a), -1, a.shape[3]), pair(whole), pair(window), pair(dilation), 0, pair(stride))
-    y = y.reshape(*a.shape[:2], *whole)
+    y = F.fold(columns.reshape(len(a), -1, a.shape[1]), pair(whole), pair(window), pair(dilation), 0, pair(stride))
+    y = y.reshape(len(a), a.shape[3], *whole)
     return y[(..., *(slice(b, b + n) for n, (b, _) in zip(sizes, padding, strict=True)))]
 
 

@@ -4,8 +4,10 @@ Laid out as in PyTorch, and like there not flipped:
 
     y[o, i] = Σ w[o, c, k] · x[c, i · stride + k · dilation - padding], over channels c and places k in the window
 
-With the windows as columns this is one matrix product ("im2col"; Chellapilla et al., 2006), and its partials are matrix
-products as well: ∂Loss/∂w with the same columns, and ∂Loss/∂x, the transposed convolution, adds columns up again.
+With the windows as rows this is one matrix product ("im2col"; Chellapilla et al., 2006), and ∂Loss/∂w is one of the
+same rows. ∂Loss/∂x, the transposed convolution, is for windows one after another (stride 1) a convolution itself: each
+x was told by every place whose window saw it, by the first with its last weight, so that w is turned around. For other
+strides the products of g and w, one row for each window, are added up again.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.operation import operation
-from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import shape_of
 from tinygrad_wb.operations.windows import fold, framed, hashable, positions, unfold
 
@@ -25,9 +26,10 @@ __all__ = ["conv1d", "conv2d"]
 
 LAYOUT = {1: "length", 2: "height, width"}
 
-# Of the ways to lay out columns (one matrix product for each item of the batch, or one for all, with columns or rows),
-# this is the quickest on small pictures of float32: the columns are copied in longer runs, and the result stands in
-# place. einsum and tensordot, given the windows as they are, take five to ten times as long.
+# Of the ways to lay windows out (one matrix product for each item of the batch, or one for all; as columns or rows),
+# one product for all of rows with the channels last is the quickest on small pictures of float32: windows are copied in
+# long runs, and BLAS gets large matrices. einsum and tensordot, given the windows as they are, take five to ten times
+# as long.
 
 
 def _check(axes: int, x: Any, w: Any, groups: Any) -> None:
@@ -55,44 +57,75 @@ def _frame(x: Any, w: Any, stride: Any, padding: Any, dilation: Any) -> dict[str
     return framed(shape_of(x)[2:], shape_of(w)[2:], hashable(stride), hashable(padding), hashable(dilation))
 
 
-def _columns(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
-    """The windows of x, of each group's channels one below the other: (batch, groups, channels · window, positions)."""
+def _windows(axes: int, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
+    """The windows of x, after a look at the shapes."""
     _check(axes, x, w, groups)
-    columns = unfold(x, **_frame(x, w, stride, padding, dilation))
-    batch, channels, window, places = columns.shape
-    return columns.reshape(batch, groups, channels // groups * window, places)
+    return _rows(x, groups, _frame(x, w, stride, padding, dilation))
 
 
-def _rows(w: Any, groups: int) -> Any:
-    """The weights of each output in a row: (groups, outputs, channels · window)."""
-    out, *rest = shape_of(w)
-    return w.reshape(groups, out // groups, math.prod(rest))
+def _rows(x: Any, groups: int, frame: dict[str, Any]) -> Any:
+    """The windows of x, each a row of its group's channels: (groups, batch · positions, window · channels)."""
+    rows = unfold(x, **frame)
+    batch, places, window, channels = shape_of(rows)
+    rows = rows.reshape(batch * places, window, groups, channels // groups)
+    return rows.transpose(2, 0, 1, 3).reshape(groups, batch * places, window * (channels // groups))
 
 
-def _in_rows(g: Any, groups: int) -> Any:
-    """A result or its gradient as the matrix product gives it: (batch, groups, outputs, positions)."""
+def _columns(w: Any, groups: int) -> Any:
+    """The weights of each output in a column, to go with `_rows`: (groups, window · channels, outputs)."""
+    out, channels, *window = shape_of(w)
+    w = w.reshape(groups, out // groups, channels, math.prod(window))
+    return w.transpose(0, 3, 2, 1).reshape(groups, math.prod(window) * channels, out // groups)
+
+
+def _told(g: Any, groups: int) -> Any:
+    """What each window is told, in rows as the matrix product gives them: (groups, batch · positions, outputs)."""
     batch, out, *places = shape_of(g)
-    return g.reshape(batch, groups, out // groups, math.prod(places))
+    g = g.reshape(batch, groups, out // groups, math.prod(places))
+    return g.transpose(1, 0, 3, 2).reshape(groups, batch * math.prod(places), out // groups)
+
+
+def _as_pictures(y: Any, batch: int, places: tuple[int, ...]) -> Any:
+    """The product's rows as (batch, outputs, *places)."""
+    groups, _, out = shape_of(y)
+    y = y.reshape(groups, batch, math.prod(places), out)
+    return y.transpose(1, 0, 3, 2).reshape(batch, groups * out, *places)
+
+
+def _turned(w: Any, groups: int) -> Any:
+    """The weights by which each number of x reached the outputs: turned around, outputs and channels exchanged."""
+    out, channels, *window = shape_of(w)
+    w = w[(..., *[slice(None, None, -1)] * len(window))].reshape(groups, out // groups, channels, *window)
+    return w.swapaxes(1, 2).reshape(groups * channels, out // groups, *window)
 
 
 def _dx(g: Any, y: Any, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, shared: Any) -> Any:
     frame = _frame(x, w, stride, padding, dilation)
-    columns = _rows(w, groups).transpose(0, 2, 1) @ _in_rows(g, groups)
     batch, channels, *sizes = shape_of(x)
-    columns = columns.reshape(batch, channels, math.prod(frame["window"]), columns.shape[-1])
-    return fold(columns, tuple(sizes), **frame)
+    beyond = [d * (k - 1) for k, d in zip(frame["window"], frame["dilation"], strict=True)]
+    back = tuple((n - before, n - after) for n, (before, after) in zip(beyond, frame["padding"], strict=True))
+    if all(s == 1 for s in frame["stride"]) and min(map(min, back)) >= 0:
+        product = _rows(g, groups, frame | {"padding": back}) @ _columns(_turned(w, groups), groups)
+        return _as_pictures(product, batch, tuple(sizes))
+    rows = _told(g, groups) @ _columns(w, groups).transpose(0, 2, 1)
+    places, window = math.prod(shape_of(y)[2:]), math.prod(frame["window"])
+    rows = rows.reshape(groups, batch * places, window, channels // groups).transpose(1, 2, 0, 3)
+    return fold(rows.reshape(batch, places, window, channels), tuple(sizes), **frame)
 
 
 def _dw(g: Any, y: Any, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, shared: Any) -> Any:
-    return sum(_in_rows(g, groups) @ shared.transpose(0, 1, 3, 2), 0).reshape(*shape_of(w))
+    out, channels, *window = shape_of(w)
+    columns = shared.transpose(0, 2, 1) @ _told(g, groups)
+    columns = columns.reshape(groups, math.prod(window), channels, out // groups)
+    return columns.transpose(0, 3, 2, 1).reshape(out, channels, *window)
 
 
-def _convolved(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, columns: Any) -> Any:
+def _convolved(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int, rows: Any) -> Any:
     places = positions(shape_of(x)[2:], **_frame(x, w, stride, padding, dilation))
-    return (_rows(w, groups) @ columns).reshape(shape_of(x)[0], shape_of(w)[0], *places)
+    return _as_pictures(rows @ _columns(w, groups), shape_of(x)[0], places)
 
 
-@operation(shared=functools.partial(_columns, 1), dx=_dx, dw=_dw)
+@operation(shared=functools.partial(_windows, 1), dx=_dx, dw=_dw)
 def conv1d(
     x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, *, shared: Any
 ) -> Any:
@@ -110,7 +143,7 @@ def conv1d(
     return _convolved(x, w, stride, padding, dilation, groups, shared)
 
 
-@operation(shared=functools.partial(_columns, 2), dx=_dx, dw=_dw)
+@operation(shared=functools.partial(_windows, 2), dx=_dx, dw=_dw)
 def conv2d(
     x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, *, shared: Any
 ) -> Any:

@@ -34,33 +34,35 @@ def _frame(a: Any, window: Any, stride: Any, padding: Any) -> dict[str, Any]:
 
 
 def _pooled(y: Any, a: Any, frame: dict[str, Any]) -> Any:
-    """One number for each window, as a picture."""
+    """One number for each window and channel, (batch, positions, channels), as a picture."""
     batch, channels, *sizes = shape_of(a)
-    return y.reshape(batch, channels, *positions(tuple(sizes), **frame))
+    return y.transpose(0, 2, 1).reshape(batch, channels, *positions(tuple(sizes), **frame))
 
 
 def _to_windows(g: Any, y: Any) -> Any:
-    """What is told to each window, as `unfold` has them: (batch, channels, 1, positions)."""
+    """What is told to each window, as `unfold` has them: (batch, positions, 1, channels)."""
     batch, channels, *places = shape_of(y)
-    return g.reshape(batch, channels, 1, math.prod(places))
+    return g.reshape(batch, channels, 1, math.prod(places)).transpose(0, 3, 2, 1)
 
 
 def first_equals(a: Any, b: Any, axis: int) -> Any:
-    """Whether a equals b, or is nan, for the first time along an axis."""
-    same = np.asarray((a == b) | (a != a))
+    """Whether a equals b, or both are nan, for the first time along an axis."""
+    same = np.asarray(a == b)
+    if np.any(b != b):
+        same = same | (a != a)
     if not same.ndim:
         return bool(same)
-    before = np.zeros((), np.bool_)
-    for k in range(same.shape[axis]):
-        part = same[(slice(None),) * axis + (slice(k, k + 1),)]
-        np.greater(part, before, out=part)  # here, and not before
-        before = before | part
+    parts = np.moveaxis(same, axis, 0)
+    unfound = ~parts[:1]
+    for k in range(1, len(parts)):
+        parts[k : k + 1] &= unfound  # here, and not before
+        unfound ^= parts[k : k + 1]
     return same
 
 
 @operation(numpy="first_equals({a}, {b}, {axis})", helper=first_equals, da=None, db=None)
 def first_equal(a: Any, b: Any, axis: int = 0) -> Any:
-    """Whether a equals b, or is nan, for the first time along an axis."""
+    """Whether a equals b, or both are nan, for the first time along an axis."""
     return first_equals(a, b, axis)
 
 

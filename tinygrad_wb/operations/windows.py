@@ -1,11 +1,13 @@
 """The table of sliding windows: all that a convolution or a pooling looks at, side by side, and added up again.
 
-`unfold` copies every window of an array into a column, and `fold`, its transpose, adds every column up where it came
-from: each is the partial of the other. A convolution is the matrix product of its weights and the windows, a pooling
-their largest or their mean, so all of them have derivatives of every order.
+`unfold` copies every window of an array into a row, and `fold`, its transpose, adds every row up where it came from:
+each is the partial of the other. A convolution is the matrix product of the windows and its weights, a pooling their
+largest or their mean, so all of them have derivatives of every order.
 
     a        (batch, channels, *sizes)                         sizes: (length,) or (height, width)
-    unfold   (batch, channels, window, positions)              window and positions: how many numbers, how many places
+    unfold   (batch, positions, window, channels)              window and positions: how many numbers, how many places
+
+The channels stand last there, so that what is side by side in a window is copied in long runs.
 
 On each axis a window has ``window`` numbers, ``dilation`` apart, and one starts ``stride`` after the other. ``padding``
 is how many are put before and after, each of them ``fill``. All of these are tuples here, with one entry for each axis.
@@ -36,41 +38,43 @@ def widened(sizes: Any, padding: Any) -> tuple[int, ...]:
     return tuple([n + before + after for n, (before, after) in zip(sizes, padding)])
 
 
-def middle(sizes: Any, padding: Any) -> Any:
-    """Where in all that the numbers stand."""
-    return (..., *[slice(before, before + n) for n, (before, _) in zip(sizes, padding)])
+def middle(a: Any, sizes: Any, padding: Any) -> Any:
+    """What stands inside of the padding of (batch, *sizes, channels): (batch, channels, *sizes), without a copy."""
+    inside = a[(slice(None), *[slice(before, before + n) for n, (before, _) in zip(sizes, padding)])]
+    return np.moveaxis(inside, -1, 1)
 
 
 def all_windows(a: Any, window: Any, stride: Any, dilation: Any, places: Any) -> Any:
-    """All windows, seen without a copy: (batch, channels, *window, *places), as sliding_window_view gives them."""
-    within = [d * n for d, n in zip(dilation, a.strides[2:])]
-    between = [s * n for s, n in zip(stride, a.strides[2:])]
-    return np.ndarray((*a.shape[:2], *window, *places), a.dtype, a, 0, (*a.strides[:2], *within, *between))
+    """All windows of (batch, *sizes, channels), seen without a copy: (batch, *places, *window, channels)."""
+    batch, *steps, channel = a.strides
+    within = [d * n for d, n in zip(dilation, steps)]
+    between = [s * n for s, n in zip(stride, steps)]
+    shape = (a.shape[0], *places, *window, a.shape[-1])
+    return np.ndarray(shape, a.dtype, a, 0, (batch, *between, *within, channel))
 
 
 def unfolded(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: Any = 0.0) -> Any:
-    """Every window as a column: (batch, channels, *sizes) to (batch, channels, window, positions)."""
-    head, sizes = a.shape[:2], a.shape[2:]
+    """Every window as a row: (batch, channels, *sizes) to (batch, positions, window, channels)."""
+    batch, channels, *sizes = a.shape
     places = positions(sizes, window, stride, padding, dilation)
-    if any(map(any, padding)):
-        inner, a = a, np.full((*head, *widened(sizes, padding)), fill, np.result_type(a, fill))
-        a[middle(sizes, padding)] = inner
-    view = all_windows(np.ascontiguousarray(a), window, stride, dilation, places)
-    return view.reshape(*head, math.prod(window), math.prod(places))
+    padded = np.full((batch, *widened(sizes, padding), channels), fill, np.result_type(a, fill))
+    middle(padded, sizes, padding)[...] = a
+    view = all_windows(padded, window, stride, dilation, places)
+    return view.reshape(batch, math.prod(places), math.prod(window), channels)
 
 
 def folded(a: Any, sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
-    """Zeros of the sizes, with every column added where its window stands."""
-    head = a.shape[:2]
+    """Zeros of (batch, channels, *sizes), with every row added where its window stands."""
+    batch, channels = a.shape[0], a.shape[3]
     places = positions(sizes, window, stride, padding, dilation)
-    y = np.zeros((*head, *widened(sizes, padding)), a.dtype)
-    view, a = all_windows(y, window, stride, dilation, places), a.reshape(*head, *window, *places)
+    y = np.zeros((batch, *widened(sizes, padding), channels), a.dtype)
+    view, a = all_windows(y, window, stride, dilation, places), a.reshape(batch, *places, *window, channels)
     if side_by_side(window, stride, dilation):
         view[...] = a
     else:
         for at in np.ndindex(*window):
-            view[(slice(None), slice(None), *at)] += a[(slice(None), slice(None), *at)]
-    return y[middle(sizes, padding)]
+            view[(..., *at, slice(None))] += a[(..., *at, slice(None))]
+    return np.ascontiguousarray(middle(y, sizes, padding))
 
 
 def side_by_side(window: Any, stride: Any, dilation: Any) -> bool:
@@ -86,7 +90,7 @@ def side_by_side(window: Any, stride: Any, dilation: Any) -> bool:
     ),
 )
 def unfold(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: float = 0.0) -> Any:
-    """Every window of a as a column: (batch, channels, …) to (batch, channels, window, positions)."""
+    """Every window of a as a row: (batch, channels, …) to (batch, positions, window, channels)."""
     return unfolded(a, window, stride, padding, dilation, fill)
 
 
@@ -96,7 +100,7 @@ def unfold(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: 
     da=lambda g, y, a, sizes, window, stride, padding, dilation: unfold(g, window, stride, padding, dilation),
 )
 def fold(a: Any, sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
-    """Zeros of (batch, channels, …), with every column of a added where its window stands."""
+    """Zeros of (batch, channels, …), with every row of a added where its window stands."""
     return folded(a, sizes, window, stride, padding, dilation)
 
 

@@ -31,8 +31,8 @@ def unfold(form: FastForm, step: Step) -> bool:
     _, view, inside = _windows(form, data.shape[:2], data.shape[2:], data.dtype, how, fill)
     copyto = form._function("copyto", np.copyto)
     form.lines.append(f"{copyto}({inside}, {form._text(a)})")
-    columns = _seen_as(form, form._place(step), view.shape)
-    form.lines.append(f"{copyto}({columns}, {_named(form, view)})")
+    rows = _seen_as(form, form._place(step), view.shape)
+    form.lines.append(f"{copyto}({rows}, {_named(form, view)})")
     return True
 
 
@@ -44,27 +44,28 @@ def fold(form: FastForm, step: Step) -> bool:
     if math.prod(window) > MOST or data_of(a).dtype != step.data.dtype:
         return False
     padded, view, inside = _windows(form, step.data.shape[:2], sizes, step.data.dtype, how, 0.0)
-    columns = _seen_as(form, form._text(a), view.shape)
+    rows = _seen_as(form, form._text(a), view.shape)
     copyto = form._function("copyto", np.copyto)
     if side_by_side(window, how["stride"], how["dilation"]):
-        form.lines.append(f"{copyto}({_named(form, view)}, {columns})")
+        form.lines.append(f"{copyto}({_named(form, view)}, {rows})")
     else:
         add = form._function("add", np.add)
         form.lines.append(f"{_named(form, padded)}.fill(0.0)")
         for at in np.ndindex(*window):
-            y, column = _named(form, view[:, :, *at]), f"{columns}[:, :, {', '.join(map(str, at))}]"
-            if columns in form.namespace:
-                column = _named(form, form.namespace[columns][:, :, *at])
-            form.lines.append(f"{add}({y}, {column}, {y})")
+            y, row = _named(form, view[..., *at, :]), f"{rows}[..., {', '.join(map(str, at))}, :]"
+            if rows in form.namespace:
+                row = _named(form, form.namespace[rows][..., *at, :])
+            form.lines.append(f"{add}({y}, {row}, {y})")
     form.lines.append(f"{copyto}({form._place(step)}, {inside})")
     return True
 
 
 def _windows(form: FastForm, head: Any, sizes: Any, dtype: Any, how: Any, fill: float) -> tuple[Any, Any, str]:
     """Memory for an array and its padding, all windows of it, and the name of what is inside the padding."""
-    padded = np.full((*head, *widened(sizes, how["padding"])), fill, dtype)
+    batch, channels = head
+    padded = np.full((batch, *widened(sizes, how["padding"]), channels), fill, dtype)
     view = all_windows(padded, how["window"], how["stride"], how["dilation"], positions(sizes, **how))
-    return padded, view, _named(form, padded[middle(sizes, how["padding"])])
+    return padded, view, _named(form, middle(padded, sizes, how["padding"]))
 
 
 def _named(form: FastForm, array: Any) -> str:
