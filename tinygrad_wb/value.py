@@ -386,6 +386,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
     value.grad = None
     value.name = None
     value.calls = ()
+    value.tick = next_tick()
     if paused and this_thread() in paused:
         if type(data) is np.ndarray and data.base is not None:
             value._data = data.copy()  # a leaf's array is its own, not a view into another's
@@ -399,10 +400,9 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.inputs = inputs
         value.options = options
         if placing and this_thread() in placing:
-            value._place = this_place()
+            value._place = this_place(value.tick)
             if watchers and (watch := watcher()) is not None:
                 watch.computed(value, op, inputs, options)
-    value.tick = next_tick()
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pdb  # noqa: T100 - one of the commands opens it
+from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinygrad_wb.debug.condition import condition
@@ -10,11 +11,11 @@ from tinygrad_wb.debug.explain import explained_by
 from tinygrad_wb.debug.step import block, in_words
 from tinygrad_wb.debug.trace import Line
 from tinygrad_wb.draw import draw
+from tinygrad_wb.program.names import line_of
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from tinygrad_wb.debug.terminal import Session
 
@@ -204,25 +205,34 @@ def edit(session: Session, argument: str) -> None:
     session.show()
 
 
+class _Pdb(pdb.Pdb):
+    """pdb, which writes down what it reads from a pipe, as a session does."""
+
+    echoing = False
+
+    def precmd(self, line: str) -> str:
+        if self.echoing:
+            self.message(line)
+        return super().precmd(line)
+
+
 def pdb_(session: Session, _: str) -> None:
-    """Drop into your own code with pdb, locals and all."""
-    frame = _forward_frame(session) or session.frame
-    session.say(f"pdb, in {frame.f_code.co_name}, which is still running; q comes back here")
-    debugger = pdb.Pdb(nosigint=True)
+    """Drop into the code of yours that computed this step, with pdb, locals and all."""
+    here, node = session.here, session.computed
+    name = here.f_code.co_name
+    debugger = _Pdb(nosigint=True)
+    debugger.echoing = session.echoing
     debugger.reset()
-    debugger.interaction(frame, None)
-
-
-def _forward_frame(session: Session) -> FrameType | None:
-    """The frame that asked for the step's operation, if it is still running."""
-    step = session.stepper.current
-    place = None if step is None else getattr(step.node, "place", None)
-    frame: FrameType | None = session.frame
-    while frame is not None and place is not None:
-        if frame.f_code is place.code:
-            return frame
-        frame = frame.f_back
-    return None
+    if node is None or here in session.running:
+        gone = ""
+        if node is not None and session.forward_frame is None:
+            gone = f"; {node.place.code.co_name}, which computed this step, has returned"
+        session.say(f"pdb, in {name}, which is still running{gone}; q comes back here")
+        debugger.interaction(here, None)
+    else:
+        session.say(f"pdb, in {name}, which has returned: its variables are as they were then; q comes back here")
+        at = TracebackType(None, here, node.place.instruction, line_of(node.place))
+        debugger.interaction(here.f_back, at)
 
 
 def help_(session: Session, argument: str) -> None:
