@@ -976,7 +976,17 @@ def test_ending_the_script(debug, stopped, how):
     status, out, errors = client.finish()
     assert (status, out) == (130, "")
     assert errors.endswith("KeyboardInterrupt\n")
-    assert "debug" not in errors, "none of our frames"
+    assert f"{os.sep}debug{os.sep}" not in errors, "none of our frames"
+
+
+def test_a_client_that_leaves_in_the_moment_of_going_on_is_let_go():
+    """Its request comes when the script is about to run: it ends, and the connection too."""
+    client = Scripted([("configurationDone", {}), go("continue"), ("disconnect", {"terminateDebuggee": True})])
+    w = wb.Value(2.0)
+    with pytest.raises(KeyboardInterrupt):
+        client.run(lambda: [(w * w).backward() for _ in range(3)])
+    assert client.session.left.is_set()
+    assert w.grad is None
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ class Session:
             self._ending = True
             if not self.ready.is_set():
                 self.ready.set()
-            elif not self.stopped:
+            elif not self.stopped and threading.current_thread() is not threading.main_thread():
                 _interrupt()
 
     @property
@@ -175,18 +175,17 @@ class Session:
             self.stop, self.move, self._references = stop, None, []
         self._tell(stop)
         try:
-            while self.move is None and not self.free:
-                message = self._waiting.get()
-                if message:
+            while self.move is None and not self.free and not self._ending:
+                if message := self._waiting.get():
                     self._answer(message)
-                if self._ending:
-                    raise KeyboardInterrupt
         finally:
             with self._lock:
                 self.stopped = False
                 while not self._waiting.empty():  # what came too late
                     if message := self._waiting.get():
                         self._answer(message)
+        if self._ending:
+            raise KeyboardInterrupt
         return None if self.free else self.move
 
     def _tell(self, stop: Stop) -> None:
