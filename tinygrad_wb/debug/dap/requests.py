@@ -259,6 +259,8 @@ MOVES: dict[str, Callable[[Walk], Stop | None]] = {
 def _moves(command: str) -> Request:
     def move(session: Session, _: Body) -> Body | None:
         session.move = MOVES[command]
+        if command == "restart":  # of the others an editor knows by itself that they go on
+            session.after_response.append(lambda: session.event("continued", threadId=THREAD, allThreadsContinued=True))
         return {"allThreadsContinued": True} if command == "continue" else None
 
     return Request(move, {} if command == "restart" else IN_THREAD, stopped=True)

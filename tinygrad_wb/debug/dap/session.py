@@ -79,9 +79,9 @@ class Session:
         try:
             body = self._fulfilled(message)
         except RefusedError as error:
-            self.send(response | {"success": False, **_refusal(str(error))})
+            self.send(response | {"success": False, **_refusal(command, str(error))})
         except Exception as error:  # noqa: BLE001 - whatever was asked, the script is not to hear of it
-            self.send(response | {"success": False, **_refusal(f"{type(error).__name__}: {error}")})
+            self.send(response | {"success": False, **_refusal(command, f"{type(error).__name__}: {error}")})
         else:
             self.send(response | {"success": True} | ({} if body is None else {"body": body}))
         after, self.after_response = self.after_response, []
@@ -244,10 +244,8 @@ NOT_STOPPED = "notStopped"  # the protocol's own word
 TEXTS = {NOT_STOPPED: "the script is running; this can be asked where it has stopped in a backward()"}
 
 
-def _refusal(text: str) -> Message:
+def _refusal(command: Any, text: str) -> Message:
     """The members of a response that says no: for programs, and for people."""
-    shown = TEXTS.get(text, text)
-    return {
-        "message": text,
-        "body": {"error": {"id": 1, "format": "{text}", "variables": {"text": shown}, "showUser": True}},
-    }
+    aloud = command != "evaluate" and text != NOT_STOPPED  # editors evaluate what the mouse is over, and ask too late
+    error = {"id": 1, "format": "{text}", "variables": {"text": TEXTS.get(text, text)}, "showUser": aloud}
+    return {"message": text, "body": {"error": error}}

@@ -80,7 +80,7 @@ def shown(thing: Any, walk: Walk) -> str:
     if isinstance(thing, np.ndarray) and thing.dtype.kind in "biuf":
         return in_words(thing)
     try:
-        return _repr.repr(thing)
+        return _repr.repr(thing.item() if isinstance(thing, np.generic) else thing)
     except Exception as error:  # noqa: BLE001 - the user's own __repr__
         return f"<{kind_of(thing)}: its repr raises {type(error).__name__}>"
 
