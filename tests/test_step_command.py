@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import weakref
@@ -377,6 +378,26 @@ def test_a_picture_in_a_file(folder):
     done = step(folder, "train.py", stdin="n\ngraph here.dot\nc\n")
     assert "written to here.dot" in said(done)["graph here.dot"]
     assert (folder / "here.dot").read_text(encoding="utf-8").startswith("digraph")
+
+
+def test_a_picture_opens_where_there_is_a_display(folder):
+    """As the desktop's browser stands a script that notes what it was given."""
+    browser = folder / "browser.py"
+    browser.write_text("import pathlib, sys\npathlib.Path('given.txt').write_text(sys.argv[1])\n")
+    env = {**ENV, "DISPLAY": ":0", "WAYLAND_DISPLAY": "", "BROWSER": f"{sys.executable} {browser} %s"}
+    words = [sys.executable, "-m", "tinygrad_wb", "step", "train.py"]
+    how = {"input": "n\ngraph open\nc\n", "capture_output": True, "text": True, "encoding": "utf-8", "cwd": folder}
+    done = subprocess.run(words, env=env, check=True, **how)
+    page = Path(re.search(r"^opened: (.*)$", said(done)["graph open"], re.MULTILINE)[1])
+    assert (folder / "given.txt").read_text() == page.as_uri()
+    assert "∂" in page.read_text(encoding="utf-8")
+    shutil.rmtree(page.parent)
+    if sys.platform == "linux":
+        done = subprocess.run(words, env=env | {"DISPLAY": ""}, check=True, **how)
+        assert "gradient not computed" in said(done)["graph open"]
+        assert said(done)["graph open"].endswith(
+            "there is no display here, so this is text; graph FILE writes a picture\n"
+        )
 
 
 def test_pdb_has_the_users_variables_and_comes_back(folder):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pdb  # noqa: T100 - one of the commands opens it
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -178,12 +183,24 @@ def why(session: Session, argument: str) -> None:
 
 
 def graph(session: Session, argument: str) -> None:
-    """The graph around here, as text, or as a picture in FILE (.svg, .png …)."""
+    """The graph around here as text; as a picture that opens (`graph open`), or in FILE (.svg, .png …)."""
     step = session.stepper.current
     around = session.stepper.loss if step is None else step.input
     with session.stepper.lent():
         drawing = draw(session.stepper.loss, around=around, highlight=[around], depth=DEEPEST, max_nodes=60)
-        session.say(f"written to {drawing.save(argument)}" if argument else str(drawing))
+        if argument == "open" and _has_display():
+            page = drawing.save(Path(tempfile.mkdtemp(prefix="backprop_")) / "graph.html")
+            opened = webbrowser.open(page.as_uri())
+            session.say(f"{'opened' if opened else 'nothing here opens it, but it is there'}: {page}")
+        elif argument == "open":
+            session.say(f"{drawing}\nthere is no display here, so this is text; graph FILE writes a picture")
+        else:
+            session.say(f"written to {drawing.save(argument)}" if argument else str(drawing))
+
+
+def _has_display() -> bool:
+    """Whether a picture can be shown; without one, some browsers would take the terminal."""
+    return sys.platform in {"win32", "darwin"} or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def source(session: Session, _: str) -> None:
@@ -261,7 +278,7 @@ COMMANDS = [
     Command(("list", "l"), "list", list_),
     Command(("where", "w", "bt"), "where", where),
     Command(("why",), "why [NAME]", why),
-    Command(("graph", "g"), "graph [FILE]", graph),
+    Command(("graph", "g"), "graph [open | FILE]", graph),
     Command(("check", "ch"), "check", check),
     Command(("edit", "e"), "edit EXPR", edit),
     Command(("source",), "source", source),
