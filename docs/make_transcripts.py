@@ -74,6 +74,23 @@ except wb.ShapeError as error:
     print(wb.draw(error))
 """
 
+RETURNED = """\
+import tinygrad_wb as wb
+
+w = wb.Value(0.5, name="w")
+
+
+def score(x):
+    scale = 3.0
+    scaled = w * x * scale
+    scale = 0.1
+    return wb.tanh(scaled) + scale
+
+
+loss = (score(2.0) - 1.0) ** 2
+loss.backward()
+"""
+
 HOMEWARD = """\
 import tinygrad_wb as wb
 
@@ -249,7 +266,7 @@ def stepped(folder, name, text, options, commands):
         [sys.executable, *words], input=typed, capture_output=True, encoding="utf-8", cwd=folder, env=env, check=True
     )
     lines = [f"$ python {' '.join(words)}", *done.stdout.splitlines()]
-    return "\n".join(line.rstrip() for line in lines)
+    return _anywhere("\n".join(line.rstrip() for line in lines), folder)
 
 
 def run_plainly(folder, name, text):
@@ -318,6 +335,11 @@ STEPPING = {
     "why and what if": ("text", partial(
         stepped, name="train.py", text=STEPPED, options=["--at", "2"],
         commands=["until w", "why w", "until z", "check", "source", "edit 0", "until w", "continue"],
+    )),
+    "returned script": ("python", lambda folder: RETURNED),
+    "returned": ("text", partial(
+        stepped, name="score.py", text=RETURNED, options=[],
+        commands=["until w", "print scaled", "print scale", "pdb", "p x, scale", "l 8, 10", "q", "quit"],
     )),
     "misfit script": ("python", lambda folder: MISFIT),
     "misfit": ("text", partial(run_plainly, name="misfit.py", text=MISFIT)),

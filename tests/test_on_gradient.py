@@ -5,6 +5,7 @@ import functools
 import gc
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -376,8 +377,8 @@ print("done", w.grad)
 """
 
 
-def run_script(stdin="", **env):
-    script = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
+def run_script(stdin="", script=SCRIPT, **env):
+    script = [sys.executable, "-c", textwrap.dedent(script)]
     done = subprocess.run(
         script, input=stdin, capture_output=True, text=True, encoding="utf-8", check=False, timeout=60,
         env={**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": os.pathsep.join(sys.path), **env},
@@ -399,6 +400,32 @@ def test_it_stops_in_the_stepper_where_the_gradient_is_complete():
     out = run_script("where\ncontinue\n")
     assert out.count("2 of 4 steps are done") == 1
     assert "done [ 6.2 12.4]" in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "gradients"),
+    [
+        ("edit 0", "[0.2 0.4]"),
+        ("edit [1.0, -1.0]", "[ 2.2 -3.6]"),
+        ("next\nback\nedit 0\nnext\nprint w", "[0.2 0.4]"),
+        ("edit 0\nback\nnext", "[ 6.2 12.4]"),  # which takes the edit back
+        ("next 2\nedit 0", "[ 6.2 12.4]"),  # of another gradient
+        ("reset", "[ 6.2 12.4]"),
+    ],
+)
+def test_an_edit_at_the_breakpoint_is_what_backward_goes_on_with(typed, gradients):
+    out = run_script(f"{typed}\ncontinue\n")
+    assert out.splitlines()[-1].endswith(f"done {gradients}")
+    assert ("not with what was edited elsewhere" in out) == (typed == "next 2\nedit 0")
+
+
+def test_the_stepper_begins_with_what_on_gradient_made_of_it():
+    script = SCRIPT.replace("for scale", "h.on_gradient(lambda g: g * 10.0)\nh.breakpoint()\nfor scale")
+    out = run_script("continue\n" * 5, script=script)
+    assert re.findall(r"total .*→ (.*), norm \S+ +\(contribution 1 of 1(.*)\)", out) == [
+        ("1", ", edited"), ("3", ""), ("30", ", edited"),
+    ]  # fmt: skip
+    assert "done [ 62. 124.]" in out
 
 
 @pytest.mark.parametrize(("setting", "stops"), [("0", 0), ("builtins.print", 0)])

@@ -4,8 +4,10 @@ import importlib.util
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from debuggers.pdb_session import PdbSession
 from docs_scripts import DOCS, docs_script
 
 import tinygrad_wb as wb
+from tinygrad_wb import recording
 from tinygrad_wb.__main__ import COMMANDS
 from tinygrad_wb.debug import commands
 from tinygrad_wb.debug.terminal import Kept, Session
@@ -377,9 +380,29 @@ def test_a_picture_in_a_file(folder):
     assert (folder / "here.dot").read_text(encoding="utf-8").startswith("digraph")
 
 
+def test_a_picture_opens_where_there_is_a_display(folder):
+    """As the desktop's browser stands a script that notes what it was given."""
+    browser = folder / "browser.py"
+    browser.write_text("import pathlib, sys\npathlib.Path('given.txt').write_text(sys.argv[1])\n")
+    env = {**ENV, "DISPLAY": ":0", "WAYLAND_DISPLAY": "", "BROWSER": f"{sys.executable} {browser} %s"}
+    words = [sys.executable, "-m", "tinygrad_wb", "step", "train.py"]
+    how = {"input": "n\ngraph open\nc\n", "capture_output": True, "text": True, "encoding": "utf-8", "cwd": folder}
+    done = subprocess.run(words, env=env, check=True, **how)
+    page = Path(re.search(r"^opened: (.*)$", said(done)["graph open"], re.MULTILINE)[1])
+    assert (folder / "given.txt").read_text() == page.as_uri()
+    assert "∂" in page.read_text(encoding="utf-8")
+    shutil.rmtree(page.parent)
+    if sys.platform == "linux":
+        done = subprocess.run(words, env=env | {"DISPLAY": ""}, check=True, **how)
+        assert "gradient not computed" in said(done)["graph open"]
+        assert said(done)["graph open"].endswith(
+            "there is no display here, so this is text; graph FILE writes a picture\n"
+        )
+
+
 def test_pdb_has_the_users_variables_and_comes_back(folder):
     done = step(folder, "train.py", stdin="n\npdb\np epoch, error\nw\nq\nn\nc\n")
-    assert "(Pdb) (0, Value(-1.75, op=subtract))" in done.stdout
+    assert "(Pdb) p epoch, error\n(0, Value(-1.75, op=subtract))\n" in done.stdout
     assert "step 2/5" in done.stdout
     assert len(results(done.stdout)) == 4
 
@@ -390,7 +413,136 @@ def test_pdb_goes_to_the_forward_frame_if_it_still_runs(folder):
     )
     done = step(folder, "nested.py", stdin="n\npdb\np mine\nq\nc\n")
     assert "pdb, in up, which is still running" in done.stdout
-    assert "(Pdb) 42" in done.stdout
+    assert "(Pdb) p mine\n42\n" in done.stdout
+
+
+MODEL = """\
+import tinygrad_wb as wb
+
+scale = "the model's"
+
+def halves(x, times):
+    if times:
+        x = halves(x, times - 1)
+    half = x / 2.0
+    return half * 1.0
+
+def forward(w):
+    factor = 3.0
+    scaled = w * factor
+    factor = "overwritten"
+    return scaled + 1.0
+"""
+RETURNED = """\
+import tinygrad_wb as wb
+from model import forward, halves
+
+scale = factor = "the script's"
+w = wb.Value(0.5, name="w")
+for epoch in range(3):
+    (halves(forward(w), 2) * (epoch + 1.0)).backward()
+    print("epoch", epoch, w.grad)
+"""
+
+
+@pytest.fixture
+def returned(tmp_path):
+    """A script whose forward pass is in functions that have returned when it calls backward()."""
+    (tmp_path / "model.py").write_text(MODEL, encoding="utf-8")
+    (tmp_path / "train.py").write_text(RETURNED, encoding="utf-8")
+    return tmp_path
+
+
+def test_pdb_in_a_function_that_has_returned_has_its_variables(returned):
+    asked = "u w\npdb\np (factor, scaled, w, scale)\nlist\nup\np epoch\ndown\nwhere\nq\nback\nc\n"
+    done = step(returned, "--at", "2", "train.py", stdin=asked)
+    assert "pdb, in forward, which has returned: its variables are as they were then; q comes back here" in done.stdout
+    shown = "('overwritten', Value(1.5, op=multiply), Value(0.5, name='w'), \"the model's\")"
+    assert (
+        f"model.py(13)forward()\n-> scaled = w * factor\n(Pdb) p (factor, scaled, w, scale)\n{shown}\n" in done.stdout
+    )
+    assert " 13  >>\t    scaled = w * factor\n" in done.stdout
+    assert " 15  ->\t    return scaled + 1.0\n" in done.stdout
+    assert re.search(
+        r"train.py\(7\)<module>\(\)\n-> .*backward\(\)\n\(Pdb\) p epoch\n1\n\(Pdb\) down\n> .*model.py\(13\)",
+        done.stdout,
+    )
+    assert re.search(r"^  .*train.py\(7\)<module>\(\)\n-> .*\n> .*model.py\(13\)forward", done.stdout, re.MULTILINE)
+    assert results(done.stdout) == results(python(returned, "train.py").stdout)
+
+
+def test_pdb_tells_the_calls_of_a_function_apart(returned):
+    done = step(returned, "train.py", stdin="u divide\npdb\np times\nq\nu divide\npdb\np times\nq\nc\n")
+    assert re.findall(r"p times\n(\d)\n", done.stdout) == ["2", "1"]
+
+
+def test_print_knows_the_function_of_the_step_first_and_then_where_backward_was_called(returned):
+    asked = ["p factor", "u w", "p factor", "p scale", "p epoch", "p scaled", "edit len(factor)", "b scale == 'x'", "watch scale"]  # fmt: skip
+    told = said(step(returned, "train.py", stdin="\n".join(asked) + "\nc\n"))
+    first, then = (part for name, part in told.items() if name in {"p factor", "p scale"})
+    assert (first, then) == ("'overwritten'\n", '"the model\'s"\n')
+    assert told["p epoch"] == "0\n"
+    assert told["p scaled"].startswith("scaled = w * 3 is 1.5\n")
+    assert "→ 11 " in told["edit len(factor)"]
+    assert told["watch scale"] == 'watch scale: "the script\'s"\n', "what is watched means the same at every step"
+
+
+@needs_pty
+def test_pdb_in_a_function_that_has_returned_at_a_terminal(returned):
+    words = ["tinygrad_wb", "step", "train.py"]
+    env = {"PYTHONPATH": ENV["PYTHONPATH"]}
+    with PdbSession("-m", words, under_pdb=False, cwd=returned, env=env) as terminal:
+        assert "step 9/9" in terminal.send("until w")
+        assert "pdb, in forward, which has returned" in terminal.send("pdb")
+        assert terminal.send("p factor") == "'overwritten'\n"
+        assert "(13)forward()" in terminal.send("w")
+        assert "step" not in terminal.send("q")
+        assert terminal.send("p epoch") == "0\n"
+        assert "step 8/9" in terminal.send("back")
+        terminal.send("c")
+        assert terminal.exit_code == 0
+
+
+def test_variables_are_kept_for_one_forward_pass_and_make_no_cycles(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import gc, weakref\nimport tinygrad_wb as wb\ngc.disable()\nalive = weakref.WeakSet()\nw = wb.Value(2.0)\n"
+        "class Witness: ...\n"
+        "def forward():\n    witness = Witness()\n    alive.add(witness)\n    h = w * w\n    return h * 2.0\n\n"
+        "for epoch in range(4):\n    loss = forward()\n    print('epoch', len(alive))\n    loss.backward()\n    loss.backward()\n"
+    )
+    assert results(python(tmp_path, "train.py").stdout) == ["epoch 0"] * 4
+    done = step(tmp_path, "--at", "8", "train.py", stdin="n\npdb\np witness\nq\nc\n")
+    assert results(done.stdout) == ["epoch 1"] * 4
+    assert "<__main__.Witness" in done.stdout, "a second backward() of the same pass finds them still"
+
+
+def test_of_a_forward_pass_without_end_the_latest_variables_are_kept(monkeypatch):
+    class Witness: ...
+
+    def forward():
+        witness = Witness()
+        alive.add(witness)
+        return w * 2.0
+
+    monkeypatch.setattr(recording.Frames, "MOST", 3)
+    alive, w = weakref.WeakSet(), wb.Value(1.0)
+    with recording.frames_kept():
+        for _ in range(10):
+            last = forward()
+        assert len(alive) == 3
+        assert recording.kept_frames().of(last).f_code is forward.__code__
+    assert len(alive) == 0
+    assert recording.kept_frames() is None
+
+
+def test_pdb_says_what_it_has_not(tmp_path):
+    """Within a script of one's own, lines are recorded, but no variables are kept."""
+    (tmp_path / "own.py").write_text(
+        "import tinygrad_wb as wb\ndef forward(w):\n    return w * 2.0\n\nwith wb.source_lines():\n"
+        "    loss = forward(wb.Value(1.0))\nwb.step(loss)\n"
+    )
+    done = python(tmp_path, "own.py", stdin="n\npdb\nq\nc\n")
+    assert "pdb, in <module>, which is still running; forward, which computed this step, has returned" in done.stdout
 
 
 def test_arrays_have_shape_norm_range_and_a_cropped_block(folder):
@@ -515,6 +667,8 @@ BLOCKS = [
     "stepped script",
     "there and back",
     "why and what if",
+    "returned script",
+    "returned",
     "misfit script",
     "misfit",
     "homeward script",

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 __all__ = [
-    "Place", "Recorder", "ReplayError", "Watcher", "drawn", "inside", "is_recording", "no_grad", "observed", "outside",
-    "paused", "placing", "recorder", "recorders", "recording", "replayable", "source_lines", "this_place",
-    "this_thread", "tracing", "tracing_threads", "watcher", "watchers",
+    "Frames", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
+    "kept_frames", "no_grad", "observed", "outside", "paused", "placing", "recorder", "recorders", "recording",
+    "replayable", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads", "watcher", "watchers",
 ]  # fmt: skip
 
 this_thread = threading.get_ident
@@ -127,8 +128,8 @@ def outside(frame: FrameType) -> FrameType:
     return frame
 
 
-def this_place(frame_at: Callable[[int], Any] = sys._getframe) -> tuple[CodeType, int]:
-    """The place outside this package that the running operation was called from.
+def this_place(tick: int, frame_at: Callable[[int], Any] = sys._getframe) -> tuple[CodeType, int]:
+    """The place outside this package that the running operation, of ``tick``, was called from.
 
     It is called for every operation, so it is `outside` written out, and makes a plain tuple.
     """
@@ -136,7 +137,70 @@ def this_place(frame_at: Callable[[int], Any] = sys._getframe) -> tuple[CodeType
     code = frame.f_code
     while inside[code.co_filename] and (caller := frame.f_back) is not None:
         frame, code = caller, caller.f_code
+    if keeping and (frames := kept_frames()) is not None:
+        frames.keep(tick, frame)
     return code, frame.f_lasti
+
+
+# -- with source lines, and the variables there -----------------------------------------------------------------------
+
+
+class Frames:
+    """The frames that operations were asked for in, held beyond their return: those since the last ``backward()``.
+
+    A frame that is held keeps its variables. It is this table that holds them and not the Values, as a frame's
+    variables are Values, and a graph is to have no cycles. Of a forward pass that no ``backward()`` ends, the oldest
+    give way.
+    """
+
+    MOST = 10_000
+
+    def __init__(self) -> None:
+        self._from: deque[tuple[int, FrameType]] = deque(maxlen=self.MOST)  # with the tick of the first operation in it
+        self._going_back = self._over = False
+
+    def keep(self, tick: int, frame: FrameType) -> None:
+        if self._going_back:
+            return
+        if self._over:
+            self._from.clear()
+            self._over = False
+        if not self._from or self._from[-1][1] is not frame:
+            self._from.append((tick, frame))
+
+    def of(self, value: Any) -> FrameType | None:
+        """The frame that the operation of ``value`` was asked for in, if it is held still."""
+        frame = next((frame for begin, frame in reversed(self._from) if begin <= value.tick), None)
+        return frame if frame is not None and frame.f_code is value.place.code else None
+
+    @contextlib.contextmanager
+    def going_back(self) -> Iterator[None]:
+        """A ``backward()``: what is recorded in it is no part of the pass, and what comes next begins another."""
+        before, self._going_back = self._going_back, True
+        try:
+            yield
+        finally:
+            self._going_back, self._over = before, True
+
+
+keeping: dict[int, Frames] = {}
+
+
+def kept_frames() -> Frames | None:
+    """The frames that are kept of this thread, if they are."""
+    return keeping.get(this_thread())
+
+
+@contextlib.contextmanager
+def frames_kept() -> Iterator[None]:
+    """Inside the block, this thread's operations remember their lines, and the frames are kept."""
+    thread = this_thread()
+    keeping[thread] = Frames()
+    try:
+        with source_lines():
+            yield
+    finally:
+        del keeping[thread]
 
 
 # -- watched ----------------------------------------------------------------------------------------------------

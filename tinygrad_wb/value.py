@@ -385,6 +385,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
     value._data = data
     value.grad = None
     value.name = None
+    value.tick = next_tick()
     if paused and this_thread() in paused:
         if recorders:
             replayable(f"{op.name} under no_grad()", "leave no_grad away")
@@ -400,10 +401,9 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.inputs = inputs
         value.options = options
         if placing and this_thread() in placing:
-            value._place = this_place()
+            value._place = this_place(value.tick)
             if watchers and (watch := watcher()) is not None:
                 watch.computed(value, op, inputs, options)
-    value.tick = next_tick()
     return value
 
 

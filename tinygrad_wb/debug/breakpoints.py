@@ -6,10 +6,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinygrad_wb.debug.report import user_frame
 from tinygrad_wb.debug.stepper import Stepper
 from tinygrad_wb.debug.terminal import Session, kept
 from tinygrad_wb.on_gradient import Listener
+from tinygrad_wb.value import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,28 +27,32 @@ def breakpoint(self: Value, when: Callable[[Any], Any] | None = None) -> Listene
     if when is not None and not callable(when):
         raise TypeError(f"breakpoint(when): a function of the gradient is wanted, got {when!r:.80}")
 
-    def stop(loss: Value, value: Value, gradient: Any) -> None:
-        if when is None or when(gradient):
-            _stop(loss, value, gradient)
+    def stop(loss: Value, value: Value, gradient: Any) -> Any:
+        return _stop(loss, value, gradient) if when is None or when(gradient) else None
 
     return Listener(self, stop)
 
 
-def _stop(loss: Value, value: Value, gradient: Any) -> None:
+def _stop(loss: Value, value: Value, gradient: Any) -> Any:
+    """Stop; ``backward()`` goes on when the debugger does, with what the gradient was edited to, if it was."""
     chosen = "PYTHONBREAKPOINT" in os.environ or sys.breakpointhook is not sys.__breakpointhook__
     if chosen:
         sys.breakpointhook()  # noqa: T100 - it is what was asked for
-    else:
-        _in_stepper(loss, value)
-    # backward() goes on when the debugger does
+        return None
+    return _in_stepper(loss, value, raw(gradient))
 
 
-def _in_stepper(loss: Value, value: Value) -> None:
-    """Stop in the stepper, after the step that made the gradient of ``value`` complete."""
+def _in_stepper(loss: Value, value: Value, gradient: Any) -> Any:
+    """Stop in the stepper, after the step that made ``gradient``, that of ``value``, complete."""
     stepper = Stepper(loss, loss.grad)
-    complete = max((i for i, step in enumerate(stepper, 1) if step.input is value), default=0)
-    stepper.go_to(complete)
+    here = max(stepper.trace.to[value], default=-1) + 1
+    stepper.go_to(here)
+    if not np.array_equal(stepper.gradient(value), gradient, equal_nan=True):
+        stepper.edit(gradient)  # as `on_gradient` has made it, before
     session = Session(stepper, user_frame(), kept)
     session.interact()
     if session.quitting:
         raise SystemExit(0)
+    if set(stepper.edits) - {here}:
+        session.say("backward() goes on with what was edited at the breakpoint, not with what was edited elsewhere")
+    return stepper.edits.get(here)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pdb  # noqa: T100 - one of the commands opens it
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinygrad_wb.debug.condition import condition
@@ -10,11 +16,11 @@ from tinygrad_wb.debug.explain import explained_by
 from tinygrad_wb.debug.step import block, in_words
 from tinygrad_wb.debug.trace import Line
 from tinygrad_wb.draw import draw
+from tinygrad_wb.program.names import line_of
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from tinygrad_wb.debug.terminal import Session
 
@@ -177,12 +183,24 @@ def why(session: Session, argument: str) -> None:
 
 
 def graph(session: Session, argument: str) -> None:
-    """The graph around here, as text, or as a picture in FILE (.svg, .png …)."""
+    """The graph around here as text; as a picture that opens (`graph open`), or in FILE (.svg, .png …)."""
     step = session.stepper.current
     around = session.stepper.loss if step is None else step.input
     with session.stepper.lent():
         drawing = draw(session.stepper.loss, around=around, highlight=[around], depth=DEEPEST, max_nodes=60)
-        session.say(f"written to {drawing.save(argument)}" if argument else str(drawing))
+        if argument == "open" and _has_display():
+            page = drawing.save(Path(tempfile.mkdtemp(prefix="backprop_")) / "graph.html")
+            opened = webbrowser.open(page.as_uri())
+            session.say(f"{'opened' if opened else 'nothing here opens it, but it is there'}: {page}")
+        elif argument == "open":
+            session.say(f"{drawing}\nthere is no display here, so this is text; graph FILE writes a picture")
+        else:
+            session.say(f"written to {drawing.save(argument)}" if argument else str(drawing))
+
+
+def _has_display() -> bool:
+    """Whether a picture can be shown; without one, some browsers would take the terminal."""
+    return sys.platform in {"win32", "darwin"} or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def source(session: Session, _: str) -> None:
@@ -204,25 +222,34 @@ def edit(session: Session, argument: str) -> None:
     session.show()
 
 
+class _Pdb(pdb.Pdb):
+    """pdb, which writes down what it reads from a pipe, as a session does."""
+
+    echoing = False
+
+    def precmd(self, line: str) -> str:
+        if self.echoing:
+            self.message(line)
+        return super().precmd(line)
+
+
 def pdb_(session: Session, _: str) -> None:
-    """Drop into your own code with pdb, locals and all."""
-    frame = _forward_frame(session) or session.frame
-    session.say(f"pdb, in {frame.f_code.co_name}, which is still running; q comes back here")
-    debugger = pdb.Pdb(nosigint=True)
+    """Drop into the code of yours that computed this step, with pdb, locals and all."""
+    here, node = session.here, session.computed
+    name = here.f_code.co_name
+    debugger = _Pdb(nosigint=True)
+    debugger.echoing = session.echoing
     debugger.reset()
-    debugger.interaction(frame, None)
-
-
-def _forward_frame(session: Session) -> FrameType | None:
-    """The frame that asked for the step's operation, if it is still running."""
-    step = session.stepper.current
-    place = None if step is None else getattr(step.node, "place", None)
-    frame: FrameType | None = session.frame
-    while frame is not None and place is not None:
-        if frame.f_code is place.code:
-            return frame
-        frame = frame.f_back
-    return None
+    if node is None or here in session.running:
+        gone = ""
+        if node is not None and session.forward_frame is None:
+            gone = f"; {node.place.code.co_name}, which computed this step, has returned"
+        session.say(f"pdb, in {name}, which is still running{gone}; q comes back here")
+        debugger.interaction(here, None)
+    else:
+        session.say(f"pdb, in {name}, which has returned: its variables are as they were then; q comes back here")
+        at = TracebackType(None, here, node.place.instruction, line_of(node.place))
+        debugger.interaction(here.f_back, at)
 
 
 def help_(session: Session, argument: str) -> None:
@@ -251,7 +278,7 @@ COMMANDS = [
     Command(("list", "l"), "list", list_),
     Command(("where", "w", "bt"), "where", where),
     Command(("why",), "why [NAME]", why),
-    Command(("graph", "g"), "graph [FILE]", graph),
+    Command(("graph", "g"), "graph [open | FILE]", graph),
     Command(("check", "ch"), "check", check),
     Command(("edit", "e"), "edit EXPR", edit),
     Command(("source",), "source", source),

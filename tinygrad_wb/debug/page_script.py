@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.backprop import backward
 from tinygrad_wb.debug.page import save_page
-from tinygrad_wb.debug.script import run_script
+from tinygrad_wb.debug.script import backward_replaced, run_script
 from tinygrad_wb.debug.stepper import Stepper
 from tinygrad_wb.debug.stops import Stops
 from tinygrad_wb.debug.stops import add_arguments as add_stops
 from tinygrad_wb.program.names import variables_in
 from tinygrad_wb.recording import outside, source_lines
-from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+
+    from tinygrad_wb.value import Value
 
 __all__ = ["add_arguments", "run"]
 
@@ -45,7 +46,7 @@ def writing_in_backward(stops: Stops, page: Path) -> Iterator[list[Path]]:
     number = 0
     pages: list[Path] = []
 
-    def writing(self: Value, seed: Any = None, record: bool = False) -> None:
+    def writing(self: Value, seed: Any, record: bool) -> None:
         nonlocal number
         number += 1
         frame = outside(sys._getframe(1))
@@ -55,13 +56,8 @@ def writing_in_backward(stops: Stops, page: Path) -> Iterator[list[Path]]:
             sys.stderr.write(f"page: {len(stepper)} steps are written to {page}; the script goes on\n")
         backward(self, seed, record)
 
-    before = Value.backward
-    writing.__name__, writing.__doc__ = "backward", backward.__doc__
-    Value.backward = writing  # type: ignore[method-assign]
-    try:
+    with backward_replaced(writing):
         yield pages
-    finally:
-        Value.backward = before  # type: ignore[method-assign]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ tracebacks. For the length of the run `Value.backward` is another function; the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.machinery
 import io
 import runpy
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_wb.backprop import backward
 from tinygrad_wb.debug.stops import Stops
 from tinygrad_wb.debug.terminal import Kept, stepped
-from tinygrad_wb.recording import outside, source_lines
+from tinygrad_wb.recording import frames_kept, kept_frames, outside
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def run(options: argparse.Namespace) -> int:
     if options.dap is not None:
         from tinygrad_wb.debug.dap.server import debugged
 
-        with source_lines():
+        with frames_kept():
             return debugged(options.dap, stops, lambda: run_script(given[0], given[1:], as_module=bool(options.module)))
-    with source_lines(), stopping_in_backward(stops) as calls:
+    with frames_kept(), stopping_in_backward(stops) as calls:
         status = run_script(given[0], given[1:], as_module=bool(options.module))
     if status == 0 and not calls.stopped:
         asked = ", ".join(f"--{name} {value}" for name, value in stops._asdict().items() if value)
@@ -64,7 +65,7 @@ def stopping_in_backward(stops: Stops) -> Iterator[Calls]:
     """For a block, `Value.backward` opens a session where ``stops`` say so, or the breakpoints of an earlier one."""
     calls, kept = Calls(), Kept()
 
-    def stopping(self: Value, seed: Any = None, record: bool = False) -> None:
+    def stopping(self: Value, seed: Any, record: bool) -> None:
         calls.number += 1
         frame = outside(sys._getframe(1))
         wanted = kept.stop_next or stops.wanted(calls.number, frame, self)
@@ -79,11 +80,17 @@ def stopping_in_backward(stops: Stops) -> Iterator[Calls]:
 
 
 @contextlib.contextmanager
-def backward_replaced(by: Callable[..., None]) -> Iterator[None]:
+def backward_replaced(by: Callable[[Value, Any, bool], None]) -> Iterator[None]:
     """For the length of a block, `Value.backward` is another function."""
+
+    @functools.wraps(backward)
+    def replaced(self: Value, seed: Any = None, record: bool = False) -> None:
+        frames = kept_frames()
+        with contextlib.nullcontext() if frames is None else frames.going_back():
+            by(self, seed, record)
+
     before = Value.backward
-    by.__name__, by.__doc__ = "backward", backward.__doc__
-    Value.backward = by  # type: ignore[method-assign]
+    Value.backward = replaced  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from tinygrad_wb.debug.stepper import Stepper
 from tinygrad_wb.debug.trace import Line
 from tinygrad_wb.program.names import variables_in
 from tinygrad_wb.program.program import Program
-from tinygrad_wb.recording import outside
+from tinygrad_wb.recording import kept_frames, outside
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Session:
         self.frame = frame
         self.kept = kept
         self.leaving = self.quitting = False
+        self.echoing = False  # what is read from a pipe is written down
         self._seen: dict[str, str] = {}  # what is watched, as it was shown last
         self._last = ""  # the line that Enter repeats
 
@@ -89,6 +90,7 @@ class Session:
         self.say(self.called_from())
         self.show()
         somebody = _somebody_is_there()
+        self.echoing = not somebody
         with _readline(self._completions) if somebody else contextlib.nullcontext():
             while not self.leaving:
                 try:
@@ -103,7 +105,7 @@ class Session:
                 except (OSError, RuntimeError):  # nobody can be asked: a test, a notebook that is only run
                     self._end_of_input(False)
                     return
-                if not somebody:
+                if self.echoing:
                     self.say(line)
                 self.kept.asked = True
                 self.do(line)
@@ -175,21 +177,62 @@ class Session:
     # -- what things are ----------------------------------------------------------------------------------------------
 
     @property
-    def variables(self) -> Mapping[str, Any]:
-        """The user's variables, and the names of the graph that they don't hide."""
+    def variables(self) -> ChainMap[str, Any]:
+        """Where backward() was called, the user's variables, and the names of the graph that they don't hide."""
         special = {"stepper": self.stepper, "step": self.stepper.current}
         return ChainMap(self.frame.f_locals, self.frame.f_globals, self.stepper.trace.names, special)
+
+    @property
+    def variables_here(self) -> ChainMap[str, Any]:
+        """The same, but first the variables of the function that computed this step."""
+        return self.variables_in(self.here)
+
+    def variables_in(self, frame: FrameType) -> ChainMap[str, Any]:
+        """Those of ``frame``, and behind them `variables`."""
+        return self.variables if frame is self.frame else ChainMap(frame.f_locals, frame.f_globals, self.variables)
+
+    @property
+    def computed(self) -> Value | None:
+        """What this step's operation made, if its place was recorded."""
+        stepper = self.stepper
+        node = stepper.trace.steps[stepper.position - 1][0] if stepper.position else None
+        return node if hasattr(node, "place") else None
+
+    @property
+    def forward_frame(self) -> FrameType | None:
+        """The frame that this step's operation was asked for in, if it is running or kept."""
+        node, frames = self.computed, kept_frames()
+        if node is None:
+            return None
+        kept = None if frames is None else frames.of(node)
+        return kept or next((frame for frame in self.running if frame.f_code is node.place.code), None)
+
+    @property
+    def here(self) -> FrameType:
+        """That frame; else the one that called backward()."""
+        return self.forward_frame or self.frame
+
+    @property
+    def running(self) -> list[FrameType]:
+        """The frame that called backward(), and those that called it."""
+        frames = [self.frame]
+        while (caller := frames[-1].f_back) is not None:
+            frames.append(caller)
+        return frames
 
     @property
     def loss_name(self) -> str:
         return self.stepper.trace.called(self.stepper.loss)
 
-    def evaluated(self, text: str) -> Any:
-        return eval(text, {**self.variables, "__builtins__": builtins})  # noqa: S307 - the user's own
+    def evaluated(self, text: str, variables: Mapping[str, Any] | None = None) -> Any:
+        """An expression, in the variables here if in no others."""
+        known = self.variables_here if variables is None else variables
+        return eval(text, {**known, "__builtins__": builtins})  # noqa: S307 - the user's own
 
-    def value_of(self, text: str) -> Any:
-        """A name of the graph, also such as ``0.weight``, or else an expression, in which your variables come first."""
-        return self.stepper.trace.names[text] if text in self.stepper.trace.names else self.evaluated(text)
+    def value_of(self, text: str, variables: Mapping[str, Any] | None = None) -> Any:
+        """A name of the graph, also such as ``0.weight``, or else an expression, in which variables come first."""
+        names = self.stepper.trace.names
+        return names[text] if text in names else self.evaluated(text, variables)
 
     def target(self, text: str) -> str:
         """What `condition` is told: a number alone, if no layer's path, is a line of the file that backward() is in."""
@@ -197,9 +240,9 @@ class Session:
         return f"{self.frame.f_code.co_filename}:{text}" if is_line else text
 
     def watched(self, text: str) -> str:
-        """What is watched: the gradient of a name, or an expression."""
+        """What is watched: the gradient of a name, or an expression, which is of the same variables at every step."""
         try:
-            found = self.value_of(text)
+            found = self.value_of(text, self.variables)
         except Exception as error:  # noqa: BLE001 - it may make sense later
             return f"{type(error).__name__}: {error}"
         return self.gradient_text(found) if type(found) is Value else repr(found)
@@ -238,7 +281,7 @@ class Session:
     def _completions(self, text: str, first: bool) -> list[str]:
         names = [f"{command.names[0]} " for command in COMMANDS]
         if not first:
-            names = [*self.stepper.trace.names, *self.stepper.trace.operations, *self.frame.f_locals]
+            names = [*self.variables_here, *self.stepper.trace.operations]
         return sorted({name for name in names if name.startswith(text)})
 
 

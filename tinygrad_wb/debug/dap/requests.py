@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygrad_wb.debug.dap.breakpoints import FILTERS, Breakpoint, at_filter, at_line, at_name
-from tinygrad_wb.debug.dap.variables import frames, kind_of, named, opened, rows_of, scopes, shown, source_of
+from tinygrad_wb.debug.dap.variables import (
+    Frame,
+    frames,
+    kind_of,
+    known_by_name,
+    opened,
+    rows_of,
+    scopes,
+    shown,
+    source_of,
+)
 from tinygrad_wb.debug.dap.walk import Walk
 
 if TYPE_CHECKING:
@@ -182,7 +192,7 @@ def scopes_(session: Session, arguments: Body) -> Body:
     return {"scopes": rows}
 
 
-def _frame(session: Session, number: int) -> Any:
+def _frame(session: Session, number: int) -> Frame:
     every = frames(session.at)
     if not 1 <= number <= len(every):
         raise RefusedError(f"there is no frame {number} at this stop")
@@ -193,11 +203,8 @@ def variables(session: Session, arguments: Body) -> Body:
     inside = session.referred(arguments["variablesReference"])
     which = arguments.get("filter") or ""
     rows = rows_of(inside, arguments.get("start") or 0, arguments.get("count") or 0, which)
-    return {
-        "variables": [
-            {"name": name, **_described(session, thing, named(name, thing, session.at))} for name, thing in rows
-        ]
-    }
+    known = known_by_name(session.at)
+    return {"variables": [{"name": name, **_described(session, thing, known(name, thing))} for name, thing in rows]}
 
 
 def _described(session: Session, thing: Any, expression: str = "", key: str = "value") -> Body:
@@ -211,12 +218,12 @@ def _described(session: Session, thing: Any, expression: str = "", key: str = "v
 
 
 def evaluate(session: Session, arguments: Body) -> Body:
-    """An expression in the frame that called backward(); as in every debugger, nothing keeps it from side effects."""
+    """An expression in a frame, or in that of this step; as in every debugger, nothing keeps it from side effects."""
     expression = arguments["expression"].strip()
-    if arguments.get("frameId") is not None:
-        _frame(session, arguments["frameId"])
+    number = arguments.get("frameId")
+    frame = None if number is None else _frame(session, number).frame
     try:
-        found = session.at.evaluated(expression)
+        found = session.at.evaluated(expression, frame)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the client's own expression
@@ -252,6 +259,8 @@ MOVES: dict[str, Callable[[Walk], Stop | None]] = {
 def _moves(command: str) -> Request:
     def move(session: Session, _: Body) -> Body | None:
         session.move = MOVES[command]
+        if command == "restart":  # of the others an editor knows by itself that they go on
+            session.after_response.append(lambda: session.event("continued", threadId=THREAD, allThreadsContinued=True))
         return {"allThreadsContinued": True} if command == "continue" else None
 
     return Request(move, {} if command == "restart" else IN_THREAD, stopped=True)

@@ -121,7 +121,7 @@ def stopping(session: Session, stops: Stops) -> Iterator[None]:
     calls = itertools.count(1)
     busy = threading.Lock()  # one pass at a time: what else is computed meanwhile runs free
 
-    def stopping(self: Value, seed: Any = None, record: bool = False) -> None:
+    def stopping(self: Value, seed: Any, record: bool) -> None:
         frame = outside(sys._getframe(1))
         wanted = session.wants(stops.wanted(next(calls), frame, self))
         if session.free or not (wanted or session.all_breakpoints()) or not busy.acquire(blocking=False):

@@ -79,9 +79,9 @@ class Session:
         try:
             body = self._fulfilled(message)
         except RefusedError as error:
-            self.send(response | {"success": False, **_refusal(str(error))})
+            self.send(response | {"success": False, **_refusal(command, str(error))})
         except Exception as error:  # noqa: BLE001 - whatever was asked, the script is not to hear of it
-            self.send(response | {"success": False, **_refusal(f"{type(error).__name__}: {error}")})
+            self.send(response | {"success": False, **_refusal(command, f"{type(error).__name__}: {error}")})
         else:
             self.send(response | {"success": True} | ({} if body is None else {"body": body}))
         after, self.after_response = self.after_response, []
@@ -133,7 +133,7 @@ class Session:
             self._ending = True
             if not self.ready.is_set():
                 self.ready.set()
-            elif not self.stopped:
+            elif not self.stopped and threading.current_thread() is not threading.main_thread():
                 _interrupt()
 
     @property
@@ -175,18 +175,17 @@ class Session:
             self.stop, self.move, self._references = stop, None, []
         self._tell(stop)
         try:
-            while self.move is None and not self.free:
-                message = self._waiting.get()
-                if message:
+            while self.move is None and not self.free and not self._ending:
+                if message := self._waiting.get():
                     self._answer(message)
-                if self._ending:
-                    raise KeyboardInterrupt
         finally:
             with self._lock:
                 self.stopped = False
                 while not self._waiting.empty():  # what came too late
                     if message := self._waiting.get():
                         self._answer(message)
+        if self._ending:
+            raise KeyboardInterrupt
         return None if self.free else self.move
 
     def _tell(self, stop: Stop) -> None:
@@ -245,10 +244,8 @@ NOT_STOPPED = "notStopped"  # the protocol's own word
 TEXTS = {NOT_STOPPED: "the script is running; this can be asked where it has stopped in a backward()"}
 
 
-def _refusal(text: str) -> Message:
+def _refusal(command: Any, text: str) -> Message:
     """The members of a response that says no: for programs, and for people."""
-    shown = TEXTS.get(text, text)
-    return {
-        "message": text,
-        "body": {"error": {"id": 1, "format": "{text}", "variables": {"text": shown}, "showUser": True}},
-    }
+    aloud = command != "evaluate" and text != NOT_STOPPED  # editors evaluate what the mouse is over, and ask too late
+    error = {"id": 1, "format": "{text}", "variables": {"text": TEXTS.get(text, text)}, "showUser": aloud}
+    return {"message": text, "body": {"error": error}}

@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from tinygrad_wb.debug.dap.walk import Walk
     from tinygrad_wb.nn.calls import Call
 
-__all__ = ["Frame", "Inside", "Text", "frames", "kind_of", "named", "opened", "rows_of", "scopes", "shown", "source_of"]
+__all__ = [
+    "Frame",
+    "Inside",
+    "Text",
+    "frames",
+    "kind_of",
+    "known_by_name",
+    "opened",
+    "rows_of",
+    "scopes",
+    "shown",
+    "source_of",
+]
 
 MOST = 100  # rows at once, unless a client asks for a part
 PART = 1000  # rows at once, of a part
@@ -68,7 +80,7 @@ def shown(thing: Any, walk: Walk) -> str:
     if isinstance(thing, np.ndarray) and thing.dtype.kind in "biuf":
         return in_words(thing)
     try:
-        return _repr.repr(thing)
+        return _repr.repr(thing.item() if isinstance(thing, np.generic) else thing)
     except Exception as error:  # noqa: BLE001 - the user's own __repr__
         return f"<{kind_of(thing)}: its repr raises {type(error).__name__}>"
 
@@ -129,10 +141,10 @@ def _element(x: Any) -> Any:
     return x.item() if isinstance(x, np.generic) else x
 
 
-def named(name: str, thing: Any, walk: Walk) -> str:
-    """What `evaluate` knows the thing by, for an editor to copy or watch; "" if it does not."""
-    known = (walk.stepper.trace.names, walk.frame.f_locals, walk.frame.f_globals)
-    return name if any(names.get(name) is thing is not None for names in known) else ""
+def known_by_name(walk: Walk) -> Callable[[str, Any], str]:
+    """What `evaluate` knows a thing by, for an editor to copy or watch, given its name; "" if it does not."""
+    everything = walk.asked.variables_here.new_child(dict(walk.stepper.trace.names))
+    return lambda name, thing: name if everything.get(name) is thing is not None else ""
 
 
 # -- scopes -----------------------------------------------------------------------------------------------------------
@@ -147,7 +159,8 @@ def scopes(walk: Walk, frame: FrameType | None) -> list[tuple[str, Callable[[], 
     ]
     if frame is not None:
         own = {name: content for name, content in frame.f_locals.items() if not name.startswith("__")}
-        groups.append(("Locals", lambda: _bounded(own.items(), len(own))))
+        title = "Locals" if frame in walk.asked.running else f"Locals, as {frame.f_code.co_name} left them"
+        groups.append((title, lambda: _bounded(own.items(), len(own))))
     return groups
 
 
@@ -190,7 +203,7 @@ def _bounded(rows: Iterable[Row], count: int) -> Inside:
 
 
 class Frame(NamedTuple):
-    """A row of the stack: what is done there, where that stands, and the running frame, if it is one."""
+    """A row of the stack: what is done there, where that stands, and the frame, if it is running or kept."""
 
     name: str
     line: Line | None
@@ -203,7 +216,7 @@ def frames(walk: Walk) -> list[Frame]:
     trace, node = walk.stepper.trace, walk.node
     if node is not None:
         name, line = trace.called(trace.input(walk.stepper.position - 1)), trace.line(node)
-        rows.append(Frame(f"∂L/∂{name} from {trace.statement(node)}", line))
+        rows.append(Frame(f"∂L/∂{name} from {trace.statement(node)}", line, walk.asked.forward_frame))
         place = getattr(node, "place", None)
         rows += [Frame(label_of(call), _line_in(call, place) or line) for call in reversed(trace.calls(node))]
     frame: FrameType | None = walk.frame

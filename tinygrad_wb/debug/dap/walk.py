@@ -70,13 +70,14 @@ class Walk:
         stepper = self.stepper
         return stepper.trace.steps[stepper.position - 1][0] if stepper.position else None
 
-    def evaluated(self, expression: str) -> Any:
+    def evaluated(self, expression: str, frame: FrameType | None = None) -> Any:
         """A name of the graph, or an expression in ``frame``; ``g`` is this step's ∂L/∂y, if no variable is."""
+        known = self.asked.variables_in(frame or self.asked.here)
         step, names = self.stepper.current, self.stepper.trace.names
         if expression in names:  # also one that is no variable, such as 0.weight
             return names[expression]
         upstream = {} if step is None else {"g": step.upstream}
-        return eval(expression, {**upstream, **self.asked.variables, "__builtins__": builtins})  # noqa: S307 - as asked
+        return eval(expression, {**upstream, **known, "__builtins__": builtins})  # noqa: S307 - as asked
 
     # -- forth --------------------------------------------------------------------------------------------------------
 

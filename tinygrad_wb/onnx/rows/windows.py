@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_wb.onnx.graph import Tensor, make
 from tinygrad_wb.onnx.rows.arranging import taken
-from tinygrad_wb.onnx.rows.shaping import expanded, reshaped
+from tinygrad_wb.onnx.rows.shaping import expanded, reshaped, transposed
 from tinygrad_wb.onnx.table import exact, row
 from tinygrad_wb.operations.pooling import _frame as frame_of_pooling
 from tinygrad_wb.operations.windows import framed, hashable, unfolded, widened
@@ -18,10 +18,10 @@ __all__: list[str] = []
 
 
 def _indices(sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
-    """Where in the flat, padded array each number of each window stands: (window, positions)."""
+    """Where in the flat, padded array each number of each window stands: (positions, window)."""
     whole = widened(sizes, padding)
     numbers = np.arange(math.prod(whole)).reshape(1, 1, *whole)
-    return unfolded(numbers, window, stride, ((0, 0),) * len(whole), dilation)[0, 0]
+    return unfolded(numbers, window, stride, ((0, 0),) * len(whole), dilation)[0, :, :, 0]
 
 
 @row
@@ -30,12 +30,13 @@ def unfold(a: Tensor, window: Any, stride: Any, padding: Any, dilation: Any, fil
     if any(map(any, padding)):
         a = make("Pad", a, [0, 0, *_befores(padding), 0, 0, *_afters(padding)], a.graph.number(fill, a.dtype))
     row_by_row = reshaped(a.shaped((*head, *widened(sizes, padding))), (*head, math.prod(widened(sizes, padding))))
-    return taken(row_by_row, _indices(sizes, window, stride, padding, dilation), 2)
+    return transposed(taken(row_by_row, _indices(sizes, window, stride, padding, dilation), 2), (0, 2, 3, 1))
 
 
 @row
 def fold(a: Tensor, sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Tensor:
-    head, whole = a.axes[:2], widened(sizes, padding)
+    a, whole = transposed(a, (0, 3, 1, 2)), widened(sizes, padding)
+    head = a.axes[:2]
     numbers = (*head, math.prod(a.axes[2:]))
     places = expanded(a.graph.whole(_indices(sizes, window, stride, padding, dilation).ravel()), numbers)
     zeros = expanded(a.graph.number(0.0, a.dtype), (*head, math.prod(whole)))
