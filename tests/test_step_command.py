@@ -476,6 +476,17 @@ def test_pdb_tells_the_calls_of_a_function_apart(returned):
     assert re.findall(r"p times\n(\d)\n", done.stdout) == ["2", "1"]
 
 
+def test_pdb_in_a_generator_that_has_ended_shows_its_caller(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import tinygrad_wb as wb\nw = wb.Value(2.0, name='w')\n\ndef dot(xs):\n    bias = 0.5\n"
+        "    return sum((w * x for x in xs), wb.Value(bias))\n\ndot([1.0, 3.0]).backward()\n"
+    )
+    done = step(tmp_path, "train.py", stdin="u w\npdb\np xs, bias\nq\nc\n")
+    assert "pdb, in dot, which has returned" in done.stdout
+    assert "train.py(6)dot()" in done.stdout
+    assert "([1.0, 3.0], 0.5)\n" in done.stdout
+
+
 def test_print_knows_the_function_of_the_step_first_and_then_where_backward_was_called(returned):
     asked = ["p factor", "u w", "p factor", "p scale", "p epoch", "p scaled", "edit len(factor)", "b scale == 'x'", "watch scale"]  # fmt: skip
     told = said(step(returned, "train.py", stdin="\n".join(asked) + "\nc\n"))

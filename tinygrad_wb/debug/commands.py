@@ -248,7 +248,8 @@ def pdb_(session: Session, _: str) -> None:
         debugger.interaction(here, None)
     else:
         session.say(f"pdb, in {name}, which has returned: its variables are as they were then; q comes back here")
-        at = TracebackType(None, here, node.place.instruction, line_of(node.place))
+        inside = node.place.code is here.f_code  # else it was in a generator, of which nothing is left
+        at = TracebackType(None, here, node.place.instruction if inside else here.f_lasti, line_of(node.place))
         debugger.interaction(here.f_back, at)
 
 

@@ -47,7 +47,9 @@ OURS, COMPILED = "tinygrad_wb", "tinygrad_wb compiled"
 ARRAYS = ("Net", "Chain", "Row")
 SCALARS = ("Moons", "Compiling")
 PEERS = (
-    Peer("ours", OURS, "tinygrad_wb", (*ARRAYS, *SCALARS, "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Lines")),
+    Peer(
+        "ours", OURS, "tinygrad_wb", (*ARRAYS, *SCALARS, "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Looking")
+    ),
     Peer("ours_compiled", COMPILED, "tinygrad_wb", (*ARRAYS, *SCALARS, "ChainMemory", "StepMemory", "Fit")),
     Peer("by_hand", "NumPy by hand", "numpy", (*ARRAYS, "ChainMemory", "StepMemory")),
     Peer("pytorch", "PyTorch", "torch", (*ARRAYS, "StepMemory")),

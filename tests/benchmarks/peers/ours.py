@@ -1,11 +1,12 @@
 """This package, eager."""
 
 import tinygrad_wb as wb
+from tinygrad_wb.recording import frames_kept  # noqa: F401 - what the command `step` runs a script in
 
 Value = array = wb.Value
 NO_GRADIENT = None
 inference = wb.no_grad
-source_lines = wb.source_lines
+source_lines, detect_anomaly = wb.source_lines, wb.detect_anomaly
 
 
 def row(numbers):
