@@ -68,8 +68,10 @@ def until(session: Session, argument: str) -> None:
     """Step until a name gets gradient, an operation, a layer, a line, a condition."""
     if not argument:
         raise ValueError("until what? A name, an operation, a layer, file:line, or a condition such as norm > 1e3")
-    session.run_to([condition(session.stepper.trace, session.target(argument), session.variables)])
+    found = session.run_to([condition(session.stepper.trace, session.target(argument), session.variables)])
     session.show()
+    if not found:
+        session.say(f"   no step up to here was {argument}")
 
 
 def continue_(session: Session, _: str) -> None:
