@@ -175,6 +175,9 @@ def test_one_element(residual, index):
     assert all(type(path.contribution) is float for path in found.paths)
     assert sorted(p.contribution for p in found.paths) == sorted(float(p.contribution[index]) for p in whole.paths)
     assert f"first.weight[{index[0]}, {index[1]}] = " in str(found)
+    assert str(wb.explain(loss, weight[index])) == str(found), "as one would write it"
+    with pytest.raises(wb.ShapeError, match="give one whole number for each axis"):
+        wb.explain(loss, weight[0])
 
 
 def test_an_index_along_one_axis_is_a_number(residual):

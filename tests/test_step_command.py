@@ -359,6 +359,30 @@ def test_looking_around(folder):
     assert told["u"].startswith("*** ValueError: until what?")
 
 
+def test_what_is_watched_is_shown_when_it_has_changed(folder):
+    asked = ["watch bias", "n", "n", "u bias", "n", "back", "back", "watch epoch"]
+    told = [part.partition("watch    ")[2].strip() for part in step(folder, "train.py", stdin="\n".join(asked) + "\nn\nc\n").stdout.split("(backprop) ")]  # fmt: skip
+    assert [bool(text) for text in told] == [False] * 4 + [True, False, False, True, False, True, False]
+    assert told[4].startswith("bias: ∂L/∂bias = −3.5")
+    assert told[7].startswith("bias: ∂L/∂bias is not computed yet")
+
+
+def test_until_says_if_nothing_came(folder):
+    told = said(step(folder, "train.py", stdin="u error\nu score\nu error\nc\n"))
+    assert "no step" not in told["u score"]
+    assert told["u error"].endswith("   no step up to here was error\n")
+
+
+def test_elements_have_the_names_of_arrays(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import tinygrad_wb as wb\nnet = wb.MLP(2, [3], 1, seed=0)\n(net([[1.0, 2.0]]) ** 2).sum().backward()\n"
+    )
+    told = said(step(tmp_path, "train.py", stdin="why 1.weight[2, 0]\np 0.weight[0, 1] * 0\np 0.weight[9]\nc\n"))
+    assert told["why 1.weight[2, 0]"].startswith("∂L/∂1.weight[2, 0] = ")
+    assert told["p 0.weight[0, 1] * 0"] == "Value(-0.0, op=multiply)\n"
+    assert "out of bounds" in told["p 0.weight[9]"]
+
+
 def test_a_list_is_of_the_forward_line(folder):
     done = step(folder, "train.py", stdin="u w\nlist\nc\n")
     assert "   9 ->     score = w * local + bias\n" in said(done)["list"]
@@ -474,6 +498,17 @@ def test_pdb_in_a_function_that_has_returned_has_its_variables(returned):
 def test_pdb_tells_the_calls_of_a_function_apart(returned):
     done = step(returned, "train.py", stdin="u divide\npdb\np times\nq\nu divide\npdb\np times\nq\nc\n")
     assert re.findall(r"p times\n(\d)\n", done.stdout) == ["2", "1"]
+
+
+def test_pdb_in_a_generator_that_has_ended_shows_its_caller(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import tinygrad_wb as wb\nw = wb.Value(2.0, name='w')\n\ndef dot(xs):\n    bias = 0.5\n"
+        "    return sum((w * x for x in xs), wb.Value(bias))\n\ndot([1.0, 3.0]).backward()\n"
+    )
+    done = step(tmp_path, "train.py", stdin="u w\npdb\np xs, bias\nq\nc\n")
+    assert "pdb, in dot, which has returned" in done.stdout
+    assert "train.py(6)dot()" in done.stdout
+    assert "([1.0, 3.0], 0.5)\n" in done.stdout
 
 
 def test_print_knows_the_function_of_the_step_first_and_then_where_backward_was_called(returned):

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections import deque
+from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -137,9 +138,13 @@ def this_place(tick: int, frame_at: Callable[[int], Any] = sys._getframe) -> tup
     code = frame.f_code
     while inside[code.co_filename] and (caller := frame.f_back) is not None:
         frame, code = caller, caller.f_code
-    if keeping and (frames := kept_frames()) is not None:
-        frames.keep(tick, frame)
-    return code, frame.f_lasti
+    instruction = frame.f_lasti
+    if keeping and (frames := keeping.get(this_thread())) is not None:
+        if code.co_flags & CO_GENERATOR and (caller := frame.f_back) is not None:
+            frame = caller  # which outlives it: a generator that has ended has no variables
+        if frames.latest is not frame:
+            frames.keep(tick, frame)
+    return code, instruction
 
 
 # -- with source lines, and the variables there -----------------------------------------------------------------------
@@ -158,25 +163,28 @@ class Frames:
     def __init__(self) -> None:
         self._from: deque[tuple[int, FrameType]] = deque(maxlen=self.MOST)  # with the tick of the first operation in it
         self._going_back = self._over = False
+        self.latest: FrameType | None = None
 
     def keep(self, tick: int, frame: FrameType) -> None:
+        """From ``tick`` on, operations are asked for in ``frame``, which is not the `latest`."""
         if self._going_back:
             return
         if self._over:
             self._from.clear()
             self._over = False
-        if not self._from or self._from[-1][1] is not frame:
-            self._from.append((tick, frame))
+        self._from.append((tick, frame))
+        self.latest = frame
 
     def of(self, value: Any) -> FrameType | None:
-        """The frame that the operation of ``value`` was asked for in, if it is held still."""
+        """The frame that the operation of ``value`` was asked for in (a generator's caller), if it is held still."""
         frame = next((frame for begin, frame in reversed(self._from) if begin <= value.tick), None)
-        return frame if frame is not None and frame.f_code is value.place.code else None
+        code = value.place.code
+        return frame if frame is not None and (frame.f_code is code or code.co_flags & CO_GENERATOR) else None
 
     @contextlib.contextmanager
     def going_back(self) -> Iterator[None]:
         """A ``backward()``: what is recorded in it is no part of the pass, and what comes next begins another."""
-        before, self._going_back = self._going_back, True
+        before, self._going_back, self.latest = self._going_back, True, None
         try:
             yield
         finally:

@@ -402,7 +402,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.options = options
         if placing and this_thread() in placing:
             value._place = this_place(value.tick)
-            if watchers and (watch := watcher()) is not None:
+            if watchers and (watch := watchers.get(this_thread())) is not None:
                 watch.computed(value, op, inputs, options)
     return value
 

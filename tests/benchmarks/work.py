@@ -452,9 +452,10 @@ class ScalarMemory:
 
 
 @dataclass(frozen=True)
-class Lines:
-    """How many times as long a forward pass takes while source lines are recorded, with and without in turn."""
+class Looking:
+    """How many times as long a forward pass takes in a block in which somebody looks on, with and without in turn."""
 
+    block: str
     of: Net | Moons
     steps: int
 
@@ -464,7 +465,7 @@ class Lines:
 
     @property
     def name(self) -> str:
-        return f"source lines, {self.of.name}"
+        return f"{self.block.replace('_', ' ')}, {self.of.name}"
 
     def run(self, peer: Any, quick: bool) -> Measured:
         if isinstance(self.of, Net):
@@ -474,9 +475,9 @@ class Lines:
             forward, _ = moons.make_loss(peer)
             seen = [forward().data]
         ratios = []
-        for _ in range(3 if quick else 9):
+        for _ in range(5 if quick else 15):
             plain = median_time(forward, self.steps)
-            with peer.source_lines():
+            with getattr(peer, self.block)():
                 ratios.append(median_time(forward, self.steps) / plain)
         return Measured(statistics.median(ratios), seen)
 
@@ -500,7 +501,11 @@ CONVOLUTION, LETTERS, TRANSFORMER = Convolution(steps=300), Letters(steps=1500),
 CURVATURE = Curvature(LABELS, steps=1000)
 ROW = Row(LABELS, steps=4000)
 STEP_MEMORY = StepMemory(WIDE)
-LINES, SCALAR_LINES = Lines(SMALL, steps=200), Lines(MOONS, steps=3)
+LOOKING = tuple(
+    Looking(block, of, steps)
+    for block in ("source_lines", "frames_kept", "detect_anomaly")  # the second is `step`'s
+    for of, steps in ((SMALL, 200), (MOONS, 1))
+)
 
 WORK = (
     SMALL,
@@ -518,8 +523,7 @@ WORK = (
     CHAIN_MEMORY,
     MOONS,
     SCALAR_MEMORY,
-    LINES,
-    SCALAR_LINES,
+    *LOOKING,
     Compiling(samples=24),
     COMPILING,
     Compiling(samples=400),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections import defaultdict
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -116,13 +117,14 @@ class Watch:
     def computed(self, value: Value, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         if recorders and recorder():
             return  # a program or a picture runs partials on numbers of its own
-        good = finite(value._data)
+        data = value._data
+        good = isfinite(data) if type(data) is float else finite(data)
         if self._sought is not None:
             if not good and (self._wanted is None or _running_partial() is self._wanted):
-                self._sought.append(Seen(op, inputs, options, value._data))
+                self._sought.append(Seen(op, inputs, options, data))
             return
         if not good and _running_partial() is None and not self._meant(value, inputs):
-            raise self._forward_error(Seen(op, inputs, options, value._data))
+            raise self._forward_error(Seen(op, inputs, options, data))
         self.copies.keep(value)
 
     def history_read(self, made: list[Value]) -> None:

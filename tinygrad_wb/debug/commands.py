@@ -68,8 +68,10 @@ def until(session: Session, argument: str) -> None:
     """Step until a name gets gradient, an operation, a layer, a line, a condition."""
     if not argument:
         raise ValueError("until what? A name, an operation, a layer, file:line, or a condition such as norm > 1e3")
-    session.run_to([condition(session.stepper.trace, session.target(argument), session.variables)])
+    found = session.run_to([condition(session.stepper.trace, session.target(argument), session.variables)])
     session.show()
+    if not found:
+        session.say(f"   no step up to here was {argument}")
 
 
 def continue_(session: Session, _: str) -> None:
@@ -248,7 +250,8 @@ def pdb_(session: Session, _: str) -> None:
         debugger.interaction(here, None)
     else:
         session.say(f"pdb, in {name}, which has returned: its variables are as they were then; q comes back here")
-        at = TracebackType(None, here, node.place.instruction, line_of(node.place))
+        inside = node.place.code is here.f_code  # else it was in a generator, of which nothing is left
+        at = TracebackType(None, here, node.place.instruction if inside else here.f_lasti, line_of(node.place))
         debugger.interaction(here.f_back, at)
 
 

@@ -25,6 +25,7 @@ from tinygrad_wb.debug.trace import gained
 from tinygrad_wb.draw import draw
 from tinygrad_wb.draw.wording import amount
 from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.program.names import variables_in
 from tinygrad_wb.value import Value
 
@@ -127,9 +128,9 @@ def _edge(step: Step) -> tuple[str, str]:
 def explain(loss: Value, w: Value | str, index: tuple[int, ...] | int | None = None, paths: int = 10) -> Explanation:
     """Why ∂Loss/∂w is what it is: the paths from ``loss`` to ``w``, and the product of local derivatives along each.
 
-    ``w`` is a Value or its name. Of an array, ``index`` asks about one element. Of more than ``paths`` paths, the
-    strongest are found. On arrays their choice is by an estimate, what each one contributes is exact. A loss that is
-    an array counts as its sum.
+    ``w`` is a Value or its name. Of an array, ``index`` asks about one element, as does ``w[0, 3]``. Of more than
+    ``paths`` paths, the strongest are found. On arrays their choice is by an estimate, what each one contributes is
+    exact. A loss that is an array counts as its sum.
 
     >>> import tinygrad_wb as wb
     >>> w = wb.Value(3.0, name="w")
@@ -165,6 +166,8 @@ def explained_by(stepper: Stepper, w: Value | str, index: Any = None, paths: int
     target = stepper.trace.value(w) if isinstance(w, str) else w
     if type(target) is not Value:
         raise TypeError(f"explain(loss, w): w is a Value or the name of one, got {w!r:.60}")
+    if index is None and target not in stepper.trace.to and target.op is REGISTRY["getitem"]:  # such as w[0, 3]
+        (target,), index = target.inputs, target.options["index"]
     return _Ways(stepper.from_the_start(), target).explanation(_index(target, index), paths)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from typing import Any
 
@@ -12,50 +11,67 @@ from tinygrad_wb.debug.report import Called, at_index, labelled, names_of, origi
 from tinygrad_wb.debug.rules import number, where
 from tinygrad_wb.errors import StaleGraphError
 from tinygrad_wb.program.names import variables_in
-from tinygrad_wb.value import Value
+from tinygrad_wb.value import Value, next_tick
 
 __all__ = ["Copies"]
 
 # What an operation read or made: the number of the input, the name of the option or RESULT; who holds the array (None
 # for the result, which would hold itself); the array; and what was in it.
-Kept = tuple[Any, Any, Any, Any]
+Part = tuple[Any, Any, Any, Any]
+
+
+class Kept(weakref.ref[Value]):
+    """The parts that are kept of a Value's operation, under a key, as long as it is alive."""
+
+    __slots__ = ("key", "parts")
+    key: int
+    parts: list[Part]
 
 
 class Copies:
     """What each operation read and made, as it was then; kept as long as its Value is alive."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[Any, list[Kept]]] = {}  # by identity: Values compare by their data
+        self._since = next_tick()
+        self._kept: dict[int, Kept] = {}  # by identity: Values compare by their data
 
     def __contains__(self, value: Value) -> bool:
-        return id(value) in self._kept
+        """Whether it was computed in the block."""
+        return id(value) in self._kept or (value.op is not None and value.tick > self._since)
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def keep(self, value: Value) -> None:
         """Copy what an operation read and made; the results of the block's own operations were when they were made."""
-        kept: list[Kept] = []
+        parts: list[Part] = []
         if value.op is not None:
             known = self._kept
             for i, x in enumerate(value.inputs):
                 array = x._data if type(x) is Value else x
                 if type(array) is np.ndarray and not (type(x) is Value and x.inputs and id(x) in known):
-                    kept.append((i, x, array, array.tobytes()))
+                    parts.append((i, x, array, array.tobytes()))
             for name, option in value.options.items():
                 if name != "shared" and isinstance(option, (np.ndarray, list, tuple)):
-                    kept.append((name, option, option, _contents(option)))
+                    parts.append((name, option, option, _contents(option)))
             if type(value._data) is np.ndarray:
-                kept.append((RESULT, None, value._data, value._data.tobytes()))
-        key = id(value)
-        self._kept[key] = weakref.ref(value, functools.partial(self._kept.pop, key)), kept
+                parts.append((RESULT, None, value._data, value._data.tobytes()))
+            if not parts:  # of numbers alone, which nobody can change
+                return
+        kept = Kept(value, self._forget)
+        kept.key, kept.parts = id(value), parts
+        self._kept[kept.key] = kept
+
+    def _forget(self, kept: Kept) -> None:
+        del self._kept[kept.key]
 
     def check(self, made: list[Value]) -> None:
         """Raise `StaleGraphError` where an array is no longer what an operation of ``made`` read."""
         for node in reversed(made):
-            for kept in self._kept.get(id(node), (None, ()))[1]:
-                if _contents(kept[2]) != kept[3]:
-                    raise _changed(node, kept, made)
+            kept = self._kept.get(id(node))
+            for part in () if kept is None else kept.parts:
+                if _contents(part[2]) != part[3]:
+                    raise _changed(node, part, made)
 
 
 RESULT = "result"
@@ -73,17 +89,17 @@ def _bits(array: Any) -> Any:
     return np.ascontiguousarray(array).view(np.uint8).reshape(*array.shape, array.itemsize)
 
 
-def _changed(node: Value, kept: Kept, made: list[Value]) -> StaleGraphError:
+def _changed(node: Value, part: Part, made: list[Value]) -> StaleGraphError:
     op: Any = node.op
-    part, holder, array, copy = kept
+    which, holder, array, copy = part
     called = Called(variables_in(user_frame()))
-    if part is RESULT:
+    if which is RESULT:
         what = labelled("its result", called(node))
     else:
         what = (
-            f"its option {part}"
-            if type(part) is str
-            else labelled(f"its input {names_of(op, node.inputs)[part]}", called(holder))
+            f"its option {which}"
+            if type(which) is str
+            else labelled(f"its input {names_of(op, node.inputs)[which]}", called(holder))
         )
     at = ""
     if type(array) is np.ndarray:

@@ -225,8 +225,10 @@ def finite(data: Any) -> bool:
     """Whether there is neither NaN nor inf in plain data."""
     if type(data) is float:
         return math.isfinite(data)
-    # The sum of squares is the quickest look; it may also overflow.
-    return data is None or math.isfinite(np.vdot(data, data)) or bool(np.isfinite(data).all())
+    if data is None:
+        return True
+    line = data.ravel()  # the sum of its squares is the quickest look; it may also overflow
+    return math.isfinite(line.dot(line)) or bool(np.isfinite(line).all())
 
 
 def where(bad: Any) -> tuple[tuple[int, ...], int]:

@@ -79,7 +79,7 @@ class Session:
         self.kept = kept
         self.leaving = self.quitting = False
         self.echoing = False  # what is read from a pipe is written down
-        self._seen: dict[str, str] = {}  # what is watched, as it was shown last
+        self.seen: dict[str, str] = {}  # what is watched, as it was last
         self._last = ""  # the line that Enter repeats
 
     # -- asking and answering -----------------------------------------------------------------------------------------
@@ -153,10 +153,9 @@ class Session:
         else:
             self.say(str(now))
         for text in self.kept.watches:
-            shown = self.watched(text)
-            if shown != self._seen.get(text):
-                self.say(f"   watch    {text}: {shown}")
-            self._seen[text] = shown
+            before = self.seen.get(text)
+            if self.watched(text) != before:
+                self.say(f"   watch    {text}: {self.seen[text]}")
         if self.stepper.position == len(self.stepper):
             self.say("   that was the last step; back goes back, continue goes on with the program")
 
@@ -229,9 +228,12 @@ class Session:
         known = self.variables_here if variables is None else variables
         return eval(text, {**known, "__builtins__": builtins})  # noqa: S307 - the user's own
 
-    def value_of(self, text: str, variables: Mapping[str, Any] | None = None) -> Any:
-        """A name of the graph, also such as ``0.weight``, or else an expression, in which variables come first."""
+    def value_of(self, text: str, variables: ChainMap[str, Any] | None = None) -> Any:
+        """A name of the graph, also such as ``0.weight``, or an expression, in which variables come first."""
         names = self.stepper.trace.names
+        name, bracket, index = text.partition("[")
+        if bracket and name in names and not name.isidentifier():  # such as 0.weight[1, 2]
+            return self.evaluated(f"_[{index}", (variables or self.variables_here).new_child({"_": names[name]}))
         return names[text] if text in names else self.evaluated(text, variables)
 
     def target(self, text: str) -> str:
@@ -243,9 +245,11 @@ class Session:
         """What is watched: the gradient of a name, or an expression, which is of the same variables at every step."""
         try:
             found = self.value_of(text, self.variables)
+            shown = self.gradient_text(found) if type(found) is Value else repr(found)
         except Exception as error:  # noqa: BLE001 - it may make sense later
-            return f"{type(error).__name__}: {error}"
-        return self.gradient_text(found) if type(found) is Value else repr(found)
+            shown = f"{type(error).__name__}: {error}"
+        self.seen[text] = shown
+        return shown
 
     def gradient_text(self, x: Value) -> str:
         """``∂L/∂w = −0.21 so far (1 of 2 contributions)``."""

@@ -54,7 +54,7 @@ PEERS = (
         "ours",
         OURS,
         "tinygrad_wb",
-        (*ARRAYS, *LAYERED, *SCALARS, "Curvature", "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Lines"),
+        (*ARRAYS, *LAYERED, *SCALARS, "Curvature", "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Looking"),
     ),
     Peer("ours_compiled", COMPILED, "tinygrad_wb", (*ARRAYS, *LAYERED, *SCALARS, "ChainMemory", "StepMemory", "Fit")),
     Peer("by_hand", "NumPy by hand", "numpy", (*ARRAYS, "ChainMemory", "StepMemory")),

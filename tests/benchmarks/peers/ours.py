@@ -3,11 +3,12 @@
 import numpy as np
 
 import tinygrad_wb as wb
+from tinygrad_wb.recording import frames_kept  # noqa: F401 - what the command `step` runs a script in
 
 Value = array = wb.Value
 NO_GRADIENT = None
 inference = wb.no_grad
-source_lines = wb.source_lines
+source_lines, detect_anomaly = wb.source_lines, wb.detect_anomaly
 
 
 def row(numbers):
