@@ -1923,6 +1923,11 @@ def test_equals_keep_their_order_and_the_order_is_plain():
 # -- erf ------------------------------------------------------------------------------------------------------------------
 
 
+def test_gelu_does_not_take_another_word_for_yes():
+    with pytest.raises(TypeError, match="approximate is True, the tanh form, or False, the exact one; got 'none'"):
+        wb.gelu(1.0, approximate="none")
+
+
 def test_erf_of_arrays_is_maths_to_the_last_digits():
     rng = np.random.default_rng(0)
     x = np.concatenate([np.linspace(-7.0, 7.0, 20_001), np.logspace(-308, 1, 5_000), rng.normal(size=50_000) * 0.01])

@@ -244,6 +244,33 @@ def test_the_weights_of_attention():
     assert layer.weights(x, RNG.normal(size=(3, 7, 8))).shape == (3, 2, 5, 7)
 
 
+@pytest.mark.parametrize("before", [(), (1,), (2, 1)], ids=str)
+def test_one_query_for_a_batch_of_keys(before):
+    layer = wb.MultiHeadAttention(8, 2, seed=0)
+    query, key = RNG.normal(size=(*before, 4, 8)), RNG.normal(size=(3, 6, 8))
+    y = layer(query, key)
+    assert y.shape == (*before[:-1], 3, 4, 8)
+    close(y, layer(np.broadcast_to(query, y.shape), np.broadcast_to(key, (*y.shape[:-2], 6, 8))))
+
+
+def test_no_mask_is_none():
+    x = RNG.normal(size=(2, 3, 8))
+    layer, block = wb.MultiHeadAttention(8, 2, seed=0), wb.TransformerBlock(8, 2, seed=0)
+    for of in (layer, block, layer.weights):
+        close(of(x, mask=None), of(x))
+
+
+def test_weights_of_attention_have_the_layers_dtype():
+    layer = wb.MultiHeadAttention(8, 2, dtype="float32")
+    assert layer.weights(np.ones((3, 8), np.float32)).dtype == np.float32
+
+
+def test_a_mask_of_ones_and_zeros_is_refused():
+    layer, x = wb.MultiHeadAttention(8, 2), RNG.normal(size=(2, 3, 8))
+    with pytest.raises(TypeError, match=r"mask holds integers: give booleans.*\(mask != 0\), or floats"):
+        layer(x, mask=np.tri(3, dtype=int))
+
+
 def test_what_does_not_fit_attention():
     model = wb.Sequential(wb.MultiHeadAttention(8, 2))
     with pytest.raises(

@@ -15,6 +15,7 @@ from tinygrad_wb.operations.attention import scaled_dot_product_attention
 from tinygrad_wb.operations.joining import split
 from tinygrad_wb.operations.linear_algebra import affine, matmul
 from tinygrad_wb.operations.shaping import reshape, shape_of, swapaxes
+from tinygrad_wb.value import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class MultiHeadAttention(Module):
     itself, by `scaled_dot_product_attention`, and a dense layer ``out`` mixes what they found (Vaswani et al., 2017).
 
     With ``causal``, no place sees those behind it. ``mask`` broadcasts to (…, heads, queries, keys): booleans, True
-    where a query may look, or numbers to add to the scores. Other options are Dense's.
+    where a query may look, or floats to add to the scores. Other options are Dense's.
 
     >>> import numpy as np, tinygrad_wb as wb
     >>> layer = wb.MultiHeadAttention(8, heads=2, causal=True, seed=0)
@@ -82,22 +83,29 @@ class MultiHeadAttention(Module):
         self.bias = initial(layer, "bias_init", bias_init, (3 * features,), rng, dtype) if bias else None
         self.out = Dense(features, features, None, bias, weight_init, bias_init, rng, dtype)
 
-    def forward(self, query: Any, key: Any = None, value: Any = None, mask: Any = 0.0) -> Any:
+    def forward(self, query: Any, key: Any = None, value: Any = None, mask: Any = None) -> Any:
         key = query if key is None else key
         value = key if value is None else value
         self._check(query, key, value)
         q, k, v = map(self._in_heads, self._projected(query, key, value))
-        y = swapaxes(scaled_dot_product_attention(q, k, v, mask, self.causal), -2, -3)
-        return self.out(reshape(y, shape_of(query)))
+        y = swapaxes(self._attended(q, k, v, mask), -2, -3)
+        return self.out(reshape(y, (*shape_of(y)[:-2], shape_of(query)[-1])))
 
-    def weights(self, query: Any, key: Any = None, mask: Any = 0.0) -> Any:
+    def weights(self, query: Any, key: Any = None, mask: Any = None) -> Any:
         """How much each query takes of each key's value: (…, heads, queries, keys), every row adding up to 1."""
         key = query if key is None else key
         self._check(query, key, key)
         q, k, _ = map(self._in_heads, self._projected(query, key, key))
-        return scaled_dot_product_attention(
-            q, k, np.eye(shape_of(k)[-2]), mask, self.causal
-        )  # the mean of one-hot rows
+        return self._attended(q, k, np.eye(shape_of(k)[-2], dtype=k.dtype), mask)  # the mean of one-hot rows
+
+    def _attended(self, query: Any, key: Any, value: Any, mask: Any) -> Any:
+        mask = 0.0 if mask is None else mask
+        if shape_of(mask) and np.asarray(raw(mask)).dtype.kind in "iu":  # added to the scores, ones would hide nothing
+            raise TypeError(
+                f"{self.label}: the mask holds integers: give booleans, True where a query may look (mask != 0), "
+                "or floats to add to the scores"
+            )
+        return scaled_dot_product_attention(query, key, value, mask, self.causal)
 
     def _projected(self, query: Any, key: Any, value: Any) -> list[Any]:
         """What to ask, what to answer to, what to tell: each through its dense layer."""
@@ -167,6 +175,6 @@ class TransformerBlock(Module):
         self.contract = Dense(hidden, features, **options)
         self.dropout = Dropout(dropout, rng)
 
-    def forward(self, x: Any, mask: Any = 0.0) -> Any:
+    def forward(self, x: Any, mask: Any = None) -> Any:
         x = x + self.dropout(self.attention(self.norm1(x), mask=mask))
         return x + self.dropout(self.contract(self.dropout(self.expand(self.norm2(x)))))

@@ -83,8 +83,10 @@ def _gelu_da(g: Any, y: Any, a: Any, approximate: bool) -> Any:
 def gelu(a: Any, approximate: bool = False) -> Any:
     """a · Φ(a), Φ the normal distribution function (Hendrycks and Gimpel, 2016).
 
-    ``approximate`` uses the paper's tanh form, which is quicker on arrays.
+    ``approximate=True`` uses the paper's tanh form, which is quicker on arrays.
     """
+    if not isinstance(approximate, (bool, np.bool_)):  # PyTorch's "none" would count as True
+        raise TypeError(f"approximate is True, the tanh form, or False, the exact one; got {approximate!r}")
     if approximate:
         return 0.5 * a * (1.0 + tanh((a + _CUBIC * a * a * a) * (2.0 / _SQRT_2PI)))
     return 0.5 * a * (1.0 + erf(a / _SQRT_2))

@@ -37,7 +37,10 @@ def _raw_deep(x: Any) -> Any:
 
 def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if keywords.get("out") is not None:
-        raise TypeError(f"np.{name}(…, out=…) would overwrite an array behind the graph's back: leave out= away")
+        raise TypeError(
+            f"np.{name}(…, out=…) would overwrite an array behind the graph's back: leave out= away; "
+            "and if it was array += value, write array = array + value"
+        )
     program = recorder() is not None
     if function in PLAIN and not (program and name in REGISTRY):
         if function not in SHAPES:
@@ -62,6 +65,8 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
         try:
             signature.bind(*inputs, **given)
         except TypeError:
+            bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+            signature = inspect.Signature(bare)
             raise TypeError(
                 f"{where}.{name}: {error}. Of Values it takes {signature} at most: leave the rest away, "
                 "or take v.data for plain numbers"
