@@ -184,9 +184,10 @@ def test_every_row_is_of_an_array_that_its_layer_has():
             places = tables.places_in(made[kind], table)
             assert [place.row for place in places] == list(rows)
             for place in places:
-                before = np.copy(place.slot.read())
+                before = [np.copy(slot.read()) for slot in place.slots]
                 place.write(place.read())
-                assert np.array_equal(before, place.slot.read()), "out and back is as it was"
+                for was, slot in zip(before, place.slots, strict=True):
+                    assert np.array_equal(was, slot.read()), "out and back is as it was"
 
 
 def test_what_does_not_fit_is_listed():
@@ -297,7 +298,7 @@ def test_weights_to_keras(keras, tmp_path, dtype):
 
 
 def keras_windows(keras):
-    """Networks of pictures, signals and words: ours, Keras's, an input, and how ours lies there. Keras has channels last."""
+    """Networks of pictures, signals, words and sequences: ours, Keras's, an input, and how ours lies there. Keras has channels last."""
     layers, rng = keras.layers, np.random.default_rng(0)
     pictures, signals = rng.normal(size=(4, 2, 8, 6)), rng.normal(size=(4, 2, 9))
     yield (
@@ -320,6 +321,11 @@ def keras_windows(keras):
         wb.Sequential(wb.Embedding(7, 4, seed=0), wb.LayerNorm(4, epsilon=1e-3), wb.Dense(4, 2, seed=1)),
         [layers.Embedding(7, 4), layers.LayerNormalization(), layers.Dense(2)],
         rng.integers(0, 7, (4, 3)), lambda x: x,
+    )  # fmt: skip
+    yield (
+        wb.Sequential(*[kind(4, 4, bias_init="he_normal", seed=seed) for seed, kind in enumerate((wb.RNN, wb.LSTM, wb.GRU))]),
+        [kind(4, return_sequences=True) for kind in (layers.SimpleRNN, layers.LSTM, layers.GRU)],
+        rng.normal(size=(2, 5, 4)), lambda x: x,
     )  # fmt: skip
 
 

@@ -261,6 +261,13 @@ def test_a_file_of_training_is_one_of_weights(path):
     assert same(numbers(other), numbers(model))
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"none.x' can't be written: there is no folder '.*none'; make it first"
+    ):
+        wb.save(wb.Dense(1, 1), tmp_path / "none" / "x")
+
+
 def test_no_file(path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         wb.load(Net(0), path)

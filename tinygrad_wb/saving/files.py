@@ -41,6 +41,9 @@ def replaced(path: str | os.PathLike[str], content: bytes) -> Path:
     name stands. A link stays, and what it points to is replaced.
     """
     target = Path(path).resolve()
+    if not target.parent.is_dir():
+        folder = str(target.parent)
+        raise FileNotFoundError(f"{str(path)!r} can't be written: there is no folder {folder!r}; make it first")
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}.unfinished")
     try:
         with unfinished.open("xb") as file:
@@ -52,11 +55,11 @@ def replaced(path: str | os.PathLike[str], content: bytes) -> Path:
         unfinished.unlink(missing_ok=True)
         raise
     if hasattr(os, "O_DIRECTORY"):  # Windows has no handle for a folder
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        handle = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            os.fsync(handle)
         finally:
-            os.close(folder)
+            os.close(handle)
     return Path(path)
 
 

@@ -87,7 +87,7 @@ def to_keras(model: Module, path: str | os.PathLike[str]) -> Path:
 def _places(model: Module) -> dict[str, Place]:
     """Each array of the model, by its path in a Keras file."""
     return {
-        f"{path}vars/{place.row.there}": place
+        f"{path}{place.row.there}": place
         for path, module in _modules(model, "", set())
         for place in places_in(module, KERAS)
     }

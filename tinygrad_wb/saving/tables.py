@@ -39,12 +39,21 @@ def channels_first(window: Any) -> Any:
     return np.moveaxis(window, (-1, -2), (0, 1))
 
 
+def gates_swapped(gates: Any) -> Any:
+    """The gates of a GRU, side by side: PyTorch and we have reset, update, new; Keras has update, reset, new."""
+    first, second, new = np.split(gates, 3, axis=-1)
+    return np.concatenate([second, first, new], axis=-1)
+
+
 class Row(NamedTuple):
-    """An array of a layer: our name, the name there, and how it is turned on the way out and back."""
+    """An array of a layer: our name, the name there, and how it is turned on the way out and back.
+
+    What are several arrays here and one there has our names side by side; ``out`` takes them all, ``back`` gives them.
+    """
 
     own: str
     there: str
-    out: Callable[[Any], Any] = same
+    out: Callable[..., Any] = same
     back: Callable[[Any], Any] = same
 
 
@@ -79,47 +88,69 @@ PYTORCH_NAMES: dict[type[Module], dict[str, str]] = {
     TransformerBlock: {"attention": "self_attn", "expand": "linear1", "contract": "linear2"},
 }
 
-CONVOLUTION = (Row("weight", "0", channels_last, channels_first), Row("bias", "1"))
+CONVOLUTION = (Row("weight", "vars/0", channels_last, channels_first), Row("bias", "vars/1"))
+
+# In Keras the two biases are one, the sum, as only that counts; but not in a GRU, where a gate stands between them.
+ONE_BIAS = (
+    Row("weight", "cell/vars/0"),
+    Row("recurrent_weight", "cell/vars/1"),
+    Row("bias recurrent_bias", "cell/vars/2", np.add, lambda bias: (bias, np.zeros_like(bias))),
+)
 
 # Keras numbers a layer's arrays, in this order.
 KERAS: dict[type[Module], tuple[Row, ...]] = {
-    Dense: (Row("weight", "0"), Row("bias", "1")),
+    Dense: (Row("weight", "vars/0"), Row("bias", "vars/1")),
     Conv1d: CONVOLUTION,
     Conv2d: CONVOLUTION,
-    BatchNorm: (Row("weight", "0"), Row("bias", "1"), Row("running.mean", "2"), Row("running.var", "3")),
-    LayerNorm: (Row("weight", "0"), Row("bias", "1")),
-    Embedding: (Row("weight", "0"),),
+    BatchNorm: (
+        Row("weight", "vars/0"),
+        Row("bias", "vars/1"),
+        Row("running.mean", "vars/2"),
+        Row("running.var", "vars/3"),
+    ),
+    LayerNorm: (Row("weight", "vars/0"), Row("bias", "vars/1")),
+    Embedding: (Row("weight", "vars/0"),),
+    RNN: ONE_BIAS,
+    LSTM: ONE_BIAS,
+    GRU: (
+        Row("weight", "cell/vars/0", gates_swapped, gates_swapped),
+        Row("recurrent_weight", "cell/vars/1", gates_swapped, gates_swapped),
+        Row("bias recurrent_bias", "cell/vars/2", lambda *both: gates_swapped(np.stack(both)), gates_swapped),
+    ),
 }
 
 # Layers are called by these in Keras's files, with a number where there are several in one place.
 KERAS_NAMES: dict[type[Module], str] = {
     Activation: "activation", Dense: "dense", Dropout: "dropout", Sequential: "sequential",
     Conv1d: "conv1d", Conv2d: "conv2d", BatchNorm: "batch_normalization", LayerNorm: "layer_normalization",
+    RNN: "simple_rnn",
 }  # fmt: skip
 
 
 class Place(NamedTuple):
-    """A row, and where the layer keeps that array."""
+    """A row, and where the layer keeps that array, or those."""
 
     row: Row
-    slot: Slot
+    slots: tuple[Slot, ...]
 
     def read(self) -> Any:
         """The array as it is there: a copy."""
-        return np.array(self.row.out(np.asarray(self.slot.read())), order="C")
+        return np.array(self.row.out(*(np.asarray(slot.read()) for slot in self.slots)), order="C")
 
     def write(self, array: Any) -> None:
         """Take over an array as it is there."""
-        self.slot.write(self.row.back(array))
+        turned = self.row.back(array)
+        for slot, new in zip(self.slots, turned if len(self.slots) > 1 else (turned,), strict=True):
+            slot.write(new)
 
 
 def places_in(module: Module, table: Mapping[type[Module], tuple[Row, ...]]) -> list[Place]:
     """The place of each array that is the module's own, those that have rows first."""
     slots = {name: Slot(parameter, "data") for name, parameter in module.own_parameters()}
     slots |= {name: Slot.of(module, name) for name in module.kept}
-    rows = [row for kind in type(module).__mro__ for row in table.get(kind, ()) if row.own in slots]
-    others = slots.keys() - {row.own for row in rows}
+    rows = [row for kind in type(module).__mro__ for row in table.get(kind, ()) if slots.keys() >= {*row.own.split()}]
+    others = slots.keys() - {name for row in rows for name in row.own.split()}
     for name in slots:
         if name in others:
-            rows.append(Row(name, name if table is PYTORCH else str(len(rows))))
-    return [Place(row, slots[row.own]) for row in rows]
+            rows.append(Row(name, name if table is PYTORCH else f"vars/{len(rows)}"))
+    return [Place(row, tuple(slots[name] for name in row.own.split())) for row in rows]
