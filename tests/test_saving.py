@@ -366,6 +366,40 @@ def test_a_state_of_a_random_generator_that_would_read_foreign_memory(tmp_path, 
         wb.load(trial.model, trial.path, trial.optimizer, trial.rng)
 
 
+def test_every_bit_of_the_numbers_counts(path):
+    model = Net(0)
+    whole = wb.save(model, path).read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    before = [p.data.tobytes() if p.shape else p.data for p in model.parameters()]
+    for place in (*range(start, len(whole), 7), len(whole) - 1):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        path.write_bytes(content)
+        with pytest.raises(
+            wb.LoadError, match=r"is damaged: '.*' has other numbers than were saved; nothing was changed"
+        ):
+            wb.load(model, path)
+    assert before == [p.data.tobytes() if p.shape else p.data for p in model.parameters()]
+
+
+@pytest.mark.parametrize("sums", ["[", "3", '"x"', "[1]", '{"scale": "x"}'])
+def test_checksums_that_are_none(path, sums):
+    header, data = parts(wb.save(Net(0), path).read_bytes())
+    header["__metadata__"]["crc32"] = sums
+    path.write_bytes(joined(header, data))
+    with pytest.raises(wb.LoadError):
+        wb.load(Net(0), path)
+
+
+def test_a_file_of_another_program_needs_no_checksums(path):
+    header, data = parts(wb.save(Net(0), path).read_bytes())
+    del header["__metadata__"]["crc32"]
+    path.write_bytes(joined(header, data))
+    model = Net(1)
+    wb.load(model, path)
+    assert model.scale.data == Net(0).scale.data
+
+
 def test_a_pickle_is_refused(path):
     import pickle
 

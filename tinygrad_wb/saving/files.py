@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +24,7 @@ DTYPES = {  # safetensors' words for them
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
 }  # fmt: skip
+SUMS = "crc32"  # the text with a checksum for each array: the format itself would not notice a number that changed
 RESERVED = "__metadata__"  # a name that the format has for itself
 TRAINING = "training/"  # what names of arrays begin with that are not the model's own
 
@@ -73,7 +76,8 @@ def written(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: M
             raise TypeError(f"save: {name} holds {a.dtype}; numbers are wanted: {', '.join(DTYPES.values())}")
         if name == RESERVED:
             raise ValueError(f"save: {name!r} can't be a name in a file: the format has it for itself")
-    return replaced(path, safetensors.numpy.save(whole, dict(metadata)))
+    sums = json.dumps({name: zlib.crc32(a.tobytes()) for name, a in whole.items()})
+    return replaced(path, safetensors.numpy.save(whole, {**metadata, SUMS: sums}))
 
 
 class Entry(NamedTuple):
@@ -116,6 +120,7 @@ class File(contextlib.AbstractContextManager["File"]):
         with reading(self.path, "safetensors"):
             self._file = safetensors.safe_open(os.fspath(path), "numpy", backend="pread")
             self.metadata: dict[str, str] = dict(self._file.metadata() or {})
+            self._sums = dict(json.loads(self.metadata.get(SUMS, "{}")))  # other programs write none
             self.entries = {name: self._entry(name) for name in self._file.keys()}  # noqa: SIM118 - it is no mapping
 
     def _entry(self, name: str) -> Entry:
@@ -124,7 +129,12 @@ class File(contextlib.AbstractContextManager["File"]):
 
     def array(self, name: str) -> Any:
         with reading(self.path, "safetensors"):
-            return self._file.get_tensor(name)
+            found = self._file.get_tensor(name)
+        if self._sums.get(name, sum_ := zlib.crc32(found.tobytes())) != sum_:
+            raise LoadError(
+                f"{self.path} is damaged: {name!r:.80} has other numbers than were saved; nothing was changed"
+            )
+        return found
 
     def __exit__(self, *error: object) -> None:
         self._file.__exit__(None, None, None)
