@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -983,6 +984,19 @@ def test_ending_the_script(debug, stopped, how):
     assert (status, out) == (130, "")
     assert errors.endswith("KeyboardInterrupt\n")
     assert f"{os.sep}debug{os.sep}" not in errors, "none of our frames"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no signals that are ignored from the start")
+def test_ending_a_script_that_was_started_in_the_background(debug):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a process that is started inherits
+    try:
+        client = debug(LONG)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    client.begin()
+    client.request("continue", threadId=1)
+    client.request("terminate")
+    assert client.wait_terminated() == 130
 
 
 def test_a_client_that_leaves_in_the_moment_of_going_on_is_let_go():

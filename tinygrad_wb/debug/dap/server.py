@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import sys
 import threading
@@ -95,6 +96,8 @@ def _listen(connection: socket.socket, session: Session) -> None:
 
 
 def _run(session: Session, stops: Stops, script: Callable[[], int]) -> int:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so shells start what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # by which the client ends the script
     try:
         with stopping(session, stops), _told(sys.stdout, "stdout", session), _told(sys.stderr, "stderr", session):
             status = script()
