@@ -102,7 +102,7 @@ text = ".christopher"
 h = model.signs(np.array([SIGNS.index(c) for c in text])) + model.places(np.arange(len(text)))
 figure, axes = plt.subplots(BLOCKS, HEADS, figsize=(11, 6), layout="constrained", sharex=True, sharey=True)
 for i, block in enumerate(model.blocks):
-    for head, (ax, weights) in enumerate(zip(axes[i], block.attention.weights(block.norm1(h)).data)):
+    for head, (ax, weights) in enumerate(zip(axes[i], block.attention.attention_weights(block.norm1(h)).data)):
         ax.imshow(weights, cmap="Blues", vmin=0.0, vmax=1.0)
         ax.set_title(f"block {i + 1}, head {head + 1}", fontsize=10)
         ax.set_xticks(range(len(text)), text)

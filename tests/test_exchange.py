@@ -350,6 +350,17 @@ def test_windows_norms_and_words_from_and_to_keras(keras, tmp_path):
         assert ours(x).data == pytest.approx(expected, abs=1e-5), number
 
 
+def test_attention_has_no_place_in_keras_files(h5py, tmp_path):
+    model = wb.Sequential(wb.Dense(4, 4), wb.TransformerBlock(4, 2))
+    path = tmp_path / "x.weights.h5"
+    with pytest.raises(TypeError, match=r"1\.attention is a MultiHeadAttention, .* cuts into heads"):
+        wb.to_keras(model, path)
+    assert not path.exists()
+    wb.to_keras(wb.Dense(4, 4), path)
+    with pytest.raises(TypeError, match=r"cuts into heads"):
+        wb.from_keras(model, path)
+
+
 def test_through_a_keras_file_and_back(h5py, tmp_path):
     model, other = Custom(0), Custom(9)
     wb.from_keras(other, wb.to_keras(model, tmp_path / "x.weights.h5"))

@@ -234,14 +234,14 @@ def test_attention_to_something_else():
 def test_the_weights_of_attention():
     layer = wb.MultiHeadAttention(8, 2, causal=True, seed=0)
     x = RNG.normal(size=(3, 5, 8))
-    weights = layer.weights(x).data
+    weights = layer.attention_weights(x).data
     assert weights.shape == (3, 2, 5, 5)
     np.testing.assert_allclose(weights.sum(-1), 1.0)
     assert not np.triu(weights, 1).any(), "nobody looks ahead"
     value = np.split((x @ layer.weight.data), 3, axis=-1)[2].reshape(3, 5, 2, 4).swapaxes(1, 2)
     seen = (weights @ value).swapaxes(1, 2).reshape(3, 5, 8)
     close(layer(x), seen @ layer.out.weight.data)
-    assert layer.weights(x, RNG.normal(size=(3, 7, 8))).shape == (3, 2, 5, 7)
+    assert layer.attention_weights(x, RNG.normal(size=(3, 7, 8))).shape == (3, 2, 5, 7)
 
 
 @pytest.mark.parametrize("before", [(), (1,), (2, 1)], ids=str)
@@ -256,13 +256,13 @@ def test_one_query_for_a_batch_of_keys(before):
 def test_no_mask_is_none():
     x = RNG.normal(size=(2, 3, 8))
     layer, block = wb.MultiHeadAttention(8, 2, seed=0), wb.TransformerBlock(8, 2, seed=0)
-    for of in (layer, block, layer.weights):
+    for of in (layer, block, layer.attention_weights):
         close(of(x, mask=None), of(x))
 
 
 def test_weights_of_attention_have_the_layers_dtype():
     layer = wb.MultiHeadAttention(8, 2, dtype="float32")
-    assert layer.weights(np.ones((3, 8), np.float32)).dtype == np.float32
+    assert layer.attention_weights(np.ones((3, 8), np.float32)).dtype == np.float32
 
 
 def test_a_mask_of_ones_and_zeros_is_refused():

@@ -91,7 +91,7 @@ class MultiHeadAttention(Module):
         y = swapaxes(self._attended(q, k, v, mask), -2, -3)
         return self.out(reshape(y, (*shape_of(y)[:-2], shape_of(query)[-1])))
 
-    def weights(self, query: Any, key: Any = None, mask: Any = None) -> Any:
+    def attention_weights(self, query: Any, key: Any = None, mask: Any = None) -> Any:
         """How much each query takes of each key's value: (…, heads, queries, keys), every row adding up to 1."""
         key = query if key is None else key
         self._check(query, key, key)

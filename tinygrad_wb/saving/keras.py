@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.errors import LoadError
+from tinygrad_wb.nn.attention import MultiHeadAttention
 from tinygrad_wb.nn.layers import Sequential
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.saving.files import Entry, entry_of, reading, replaced
@@ -50,8 +51,9 @@ def from_keras(model: Module, path: str | os.PathLike[str]) -> None:
     Model by the names of its attributes. Numbers are converted to the model's dtype. Keras itself is not needed, only
     ``[keras]``, which is h5py.
 
-    ``LoadError`` lists all that does not fit, or says how the file is damaged; nothing is changed then. Nothing in the
-    file is run, or read beyond what the model asks for.
+    ``LoadError`` lists all that does not fit, or says how the file is damaged; nothing is changed then. ``TypeError``
+    for a model with attention, which Keras keeps otherwise. Nothing in the file is run, or read beyond what the model
+    asks for.
     """
     places = _places(model)
     with _opened(Path(path), sum(place.read().nbytes for place in places.values())) as file:
@@ -86,6 +88,12 @@ def to_keras(model: Module, path: str | os.PathLike[str]) -> Path:
 
 def _places(model: Module) -> dict[str, Place]:
     """Each array of the model, by its path in a Keras file."""
+    for path, module in model.named_modules():
+        if isinstance(module, MultiHeadAttention):
+            raise TypeError(
+                f"{path or 'the model'} is a MultiHeadAttention, whose weights Keras cuts into heads: its files have "
+                "no place for them as they are; keep this model with wb.save, or take it to PyTorch"
+            )
     return {
         f"{path}{place.row.there}": place
         for path, module in _modules(model, "", set())
