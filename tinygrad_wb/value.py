@@ -400,9 +400,9 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = op
         value.inputs = inputs
         value.options = options
-        if placing and this_thread() in placing:
+        if placing and (thread := this_thread()) in placing:
             value._place = this_place(value.tick)
-            if watchers and (watch := watchers.get(this_thread())) is not None:
+            if watchers and (watch := watchers.get(thread)) is not None:
                 watch.computed(value, op, inputs, options)
     return value
 

@@ -115,10 +115,16 @@ class Watch:
     # -- forward --------------------------------------------------------------------------------------------------
 
     def computed(self, value: Value, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
-        if recorders and recorder():
-            return  # a program or a picture runs partials on numbers of its own
         data = value._data
         good = isfinite(data) if type(data) is float else finite(data)
+        if good and not options:
+            for x in inputs:
+                if type(x._data if type(x) is Value else x) is not float:
+                    break
+            else:
+                return  # of numbers alone, which nobody can change: the most there is, in a graph of scalars
+        if recorders and recorder():
+            return  # a program or a picture runs partials on numbers of its own
         if self._sought is not None:
             if not good and (self._wanted is None or _running_partial() is self._wanted):
                 self._sought.append(Seen(op, inputs, options, data))
