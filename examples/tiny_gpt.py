@@ -111,6 +111,6 @@ for i, block in enumerate(model.blocks):
     h = block(h)
 figure.supxlabel("looks at")
 figure.supylabel("the place after")
-figure.savefig(folder / "attention.png", dpi=150)
+figure.savefig(folder / "attention.png", dpi=150, bbox_inches="tight")
 history.plot().figure.savefig(folder / "attention_learning.png", dpi=150)
 print(f"Pictures in {folder.resolve()}: attention.png, attention_learning.png")
