@@ -6,7 +6,6 @@ that windows stand side by side) and ``padding`` are one number, or one for each
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -16,7 +15,6 @@ from tinygrad_wb.operation import operation
 from tinygrad_wb.operations.reductions import max, mean
 from tinygrad_wb.operations.shaping import broadcast_to, shape_of
 from tinygrad_wb.operations.windows import fold, for_each_axis, framed, hashable, positions, unfold
-from tinygrad_wb.value import Value
 
 __all__ = ["average_pool", "max_pool"]
 
@@ -66,13 +64,6 @@ def first_equal(a: Any, b: Any, axis: int = 0) -> Any:
     return first_equals(a, b, axis)
 
 
-def _largest(windows: Any) -> Any:
-    """The maximum along the window; of plain arrays number by number, as NumPy is slow along a short axis within."""
-    if type(windows) is Value:
-        return max(windows, 2)
-    return functools.reduce(np.maximum, [windows[:, :, k] for k in range(windows.shape[2])])
-
-
 def _max_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any, shared: Any) -> Any:
     # All goes to the largest. Which that is, is a constant: it does not change smoothly.
     frame = _frame(a, window, stride, padding)
@@ -81,7 +72,7 @@ def _max_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any,
 
 
 @operation(
-    shared=lambda a, **how: unfold(a, **_frame(a, **how), fill=-math.inf),
+    shared=lambda a, **how: unfold(a, **_frame(a, **how), fill=-math.inf, apart=True),
     da=_max_pool_da,
 )
 def max_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0, *, shared: Any) -> Any:
@@ -93,7 +84,7 @@ def max_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0, *, share
     >>> wb.max_pool([[[1.0, 3.0, 2.0, 0.0]]], 2)
     array([[[3., 2.]]])
     """
-    return _pooled(_largest(shared), a, _frame(a, window, stride, padding))
+    return _pooled(max(shared, 2), a, _frame(a, window, stride, padding))
 
 
 def _average_pool_da(g: Any, y: Any, a: Any, window: Any, stride: Any, padding: Any) -> Any:
@@ -112,4 +103,4 @@ def average_pool(a: Any, window: Any, stride: Any = None, padding: Any = 0) -> A
     array([[[2., 1.]]])
     """
     frame = _frame(a, window, stride, padding)
-    return _pooled(mean(unfold(a, **frame), 2), a, frame)
+    return _pooled(mean(unfold(a, **frame, apart=True), 2), a, frame)

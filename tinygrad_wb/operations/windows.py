@@ -11,6 +11,9 @@ The channels stand last there, so that what is side by side in a window is copie
 
 On each axis a window has ``window`` numbers, ``dilation`` apart, and one starts ``stride`` after the other. ``padding``
 is how many are put before and after, each of them ``fill``. All of these are tuples here, with one entry for each axis.
+
+In memory each window is a row, for a matrix product. Or its numbers lie ``apart``, the first of all windows, then the
+second of all, for what goes through the windows number by number, as pooling does.
 """
 
 from __future__ import annotations
@@ -53,14 +56,20 @@ def all_windows(a: Any, window: Any, stride: Any, dilation: Any, places: Any) ->
     return np.ndarray(shape, a.dtype, a, 0, (batch, *between, *within, channel))
 
 
-def unfolded(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: Any = 0.0) -> Any:
+def unfolded(
+    a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: Any = 0.0, apart: bool = False
+) -> Any:
     """Every window as a row: (batch, channels, *sizes) to (batch, positions, window, channels)."""
     batch, channels, *sizes = a.shape
     places = positions(sizes, window, stride, padding, dilation)
     padded = np.full((batch, *widened(sizes, padding), channels), fill, np.result_type(a, fill))
     middle(padded, sizes, padding)[...] = a
     view = all_windows(padded, window, stride, dilation, places)
-    return view.reshape(batch, math.prod(places), math.prod(window), channels)
+    if not apart:
+        return view.reshape(batch, math.prod(places), math.prod(window), channels)
+    axes = len(sizes)
+    numbers = np.moveaxis(view, range(axes + 1, 2 * axes + 1), range(axes))
+    return numbers.reshape(math.prod(window), batch, math.prod(places), channels).transpose(1, 2, 0, 3)
 
 
 def folded(a: Any, sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
@@ -74,7 +83,8 @@ def folded(a: Any, sizes: Any, window: Any, stride: Any, padding: Any, dilation:
     else:
         for at in np.ndindex(*window):
             view[(..., *at, slice(None))] += a[(..., *at, slice(None))]
-    return np.ascontiguousarray(middle(y, sizes, padding))
+    inside = middle(y, sizes, padding)
+    return inside if inside.size == y.size else inside.copy(order="K")
 
 
 def side_by_side(window: Any, stride: Any, dilation: Any) -> bool:
@@ -83,15 +93,17 @@ def side_by_side(window: Any, stride: Any, dilation: Any) -> bool:
 
 
 @operation(
-    numpy="unfolded({a}, {window}, {stride}, {padding}, {dilation}, fill={fill})",
+    numpy="unfolded({a}, {window}, {stride}, {padding}, {dilation}, fill={fill}, apart={apart})",
     helper=unfolded,
-    da=lambda g, y, a, window, stride, padding, dilation, fill: fold(
+    da=lambda g, y, a, window, stride, padding, dilation, fill, apart: fold(
         g, shape_of(a)[2:], window, stride, padding, dilation
     ),
 )
-def unfold(a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: float = 0.0) -> Any:
+def unfold(
+    a: Any, window: Any, stride: Any, padding: Any, dilation: Any, fill: float = 0.0, apart: bool = False
+) -> Any:
     """Every window of a as a row: (batch, channels, …) to (batch, positions, window, channels)."""
-    return unfolded(a, window, stride, padding, dilation, fill)
+    return unfolded(a, window, stride, padding, dilation, fill, apart)
 
 
 @operation(

@@ -82,8 +82,7 @@ def write_in_blocks(form: FastForm, stretch: Sequence[Step]) -> None:
             dying = [x for x in step.inputs if x in blocks and last[x] is step and x.data.dtype == dtype]
             free = blocks[dying[0]] if dying else spare[dtype].pop() if spare[dtype] else ""
             if not free:
-                free = form.names.numbered("block")
-                form.namespace[free] = np.empty((size, *shape[1:]), dtype)
+                free = form._kept(np.empty((size, *shape[1:]), dtype), "block")
                 free += "" if even else "[:j - i]"
             blocks[step] = place = free
         elif id(step) in form._escaping:
@@ -91,7 +90,7 @@ def write_in_blocks(form: FastForm, stretch: Sequence[Step]) -> None:
             form.lines.append(f"{whole} = {form._function('empty', np.empty)}({shape}, '{dtype.str}')")
             place = part(whole)
         else:
-            place = part(form._place(step, step.inputs))
+            place = part(form._place(step, step.inputs, as_numpy=True))
         body.append(f"{name}({', '.join(operands)}, out={place})")
         for x in dict.fromkeys(x for x in step.inputs if type(x) is Step):
             if x in blocks and last[x] is step and blocks[x] != place:
@@ -114,6 +113,5 @@ def _block_constant(form: FastForm, x: float, step: Step, size: int) -> str:
     dtype, shape = step.data.dtype, (size, *step.data.shape[1:])
     key = ("block", repr(x), dtype, shape)
     if key not in form._constants:
-        form._constants[key] = name = form.names.numbered("c")
-        form.namespace[name] = np.full(shape, x, dtype)
+        form._constants[key] = form._kept(np.full(shape, x, dtype), "c")
     return form._constants[key] + ("" if step.data.shape[0] % size == 0 else "[:j - i]")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.program.blocks import stretches, write_in_blocks
+from tinygrad_wb.program.memory import axes_in_memory, lying_as
 from tinygrad_wb.program.names import Names
 from tinygrad_wb.program.plan import Step, data_of
 from tinygrad_wb.program.rules import ARRAYS, ELEMENTWISE, REDUCED, VIEWS, elementwise, with_products
@@ -180,9 +181,7 @@ class FastForm:
         if buffer in self.namespace and self._fixed(base):  # the memory never moves: look at it once
             view = eval(text, self.namespace)  # noqa: S307 - our own text
             if np.shares_memory(view, self._bases[buffer]):
-                name = self.names.numbered("view")
-                self.namespace[name] = view
-                self.called[step] = name
+                self.called[step] = self._kept(view)
                 return
         name = self.names.numbered("a")
         self.lines.append(f"{name} = {text}")
@@ -236,13 +235,15 @@ class FastForm:
         if other is None:
             return repr(x)
         dtype = np.result_type(other.dtype, 0.0)
-        shape: tuple[int, ...] = ()
-        if whole:  # NumPy's maximum and minimum are several times as quick with an array that is as long
-            shape = step.data.shape[-1:] if step.data.shape[-1] >= LONG else step.data.shape * (step.data.size <= SMALL)
-        key = (repr(x), dtype, shape)
+        like = np.empty(())
+        if whole and step.data.size:  # with an array as long, NumPy's maximum and minimum are several times as quick
+            if step.data.shape[-1] >= LONG and step.data.flags.c_contiguous:
+                like = step.data[(0,) * (step.data.ndim - 1)]
+            elif step.data.size <= SMALL:
+                like = step.data
+        key = (repr(x), dtype, like.shape, axes_in_memory(like))
         if key not in self._constants:
-            self._constants[key] = name = self.names.numbered("c")
-            self.namespace[name] = np.full(shape, x, dtype)
+            self._constants[key] = self._kept(np.full_like(like, x, dtype), "c")
         return self._constants[key]
 
     def _function(self, name: str, function: Any) -> str:
@@ -251,38 +252,64 @@ class FastForm:
             self.namespace[self._constants["function", name]] = function
         return self._constants["function", name]
 
+    def _kept(self, array: Any, called: str = "view") -> str:
+        """A name for an array, or a view of one, that never moves."""
+        name = self.names.numbered(called)
+        self.namespace[name] = array
+        return name
+
+    def _seen_as(self, text: str, shape: tuple[int, ...], axes: tuple[int, ...] = ()) -> str:
+        """What is called ``text`` with its axes cut or joined, and turned: a view, made once if its memory is ours."""
+        view = f"{text}.reshape({shape}){f'.transpose{axes}' if axes else ''}"
+        if text in self.namespace:
+            return self._kept(eval(view, self.namespace))  # noqa: S307 - our own text
+        name = self.names.numbered("a")
+        self.lines.append(f"{name} = {view}")
+        return name
+
     # -- memory -------------------------------------------------------------------------------------------------------
 
-    def _place(self, step: Step, over: Sequence[Any] = ()) -> str:
-        """Where a step's result goes: the caller's array, an input that nothing needs afterwards, or a buffer."""
+    def _place(self, step: Step, over: Sequence[Any] = (), as_numpy: bool = False) -> str:
+        """Where a step's result goes: the caller's array, an input that nothing needs afterwards, or a buffer.
+
+        A buffer has its axes in order, or ``as_numpy`` has them in memory.
+        """
         if targets := self._targets.get(step):
             self._buffer[step] = self.called[step] = targets[0]
             return targets[0]
+        axes = axes_in_memory(step.data) if as_numpy else tuple(range(step.data.ndim))
         for x in over:
-            buffer = self._buffer.get(x)
-            if (
-                type(x) is Step
-                and buffer is not None
-                and x not in self._targets
-                and self._owner[x] is x
-                and self._pending[x] == sum(i is x for i in step.inputs)
-                and x.data.shape == step.data.shape
-                and x.data.dtype == step.data.dtype
-            ):
-                self._buffer[step] = self.called[step] = self.called[x]
-                self._bases[self.called[x]] = self._bases[buffer]
-                self._given_away.add(x)
-                return self.called[x]
+            if self._dies_in(step, x) and axes_in_memory(self.namespace[self.called[x]]) == axes:
+                owner, name = self._owner[x], self.called[x]
+                self._buffer[step] = self.called[step] = name
+                self._bases[name] = self._bases[self._buffer[owner]]
+                self._given_away.add(owner)
+                return name
         free = self._pool.get((step.data.dtype, step.data.size))
         base: Any = free.pop() if free else np.empty(step.data.size, step.data.dtype)
-        seen_as = (n for n, b in self._bases.items() if b is base and self.namespace[n].shape == step.data.shape)
-        name = next(seen_as, "")
+        memory = lying_as(base, step.data.shape, axes)
+        alike = {(self.namespace[n].shape, self.namespace[n].strides): n for n, b in self._bases.items() if b is base}
+        name = alike.get((memory.shape, memory.strides), "")
         if not name:
-            name = self.names.numbered("b")
-            self.namespace[name] = base.reshape(step.data.shape)
+            name = self._kept(memory, "b")
             self._bases[name] = base
         self._buffer[step] = self.called[step] = name
         return name
+
+    def _dies_in(self, step: Step, x: Any) -> bool:
+        """Whether an input is as large as the result, in memory of ours, and nothing needs it afterwards."""
+        if type(x) is not Step or x.number or x in self._targets or not self._fixed(x):
+            return False
+        owner = self._owner[x]
+        return (
+            owner in self._buffer
+            and owner not in self._targets
+            and owner not in self._given_away
+            and self._pending[owner] == sum(i is x for i in step.inputs)
+            and x.data.shape == step.data.shape
+            and owner.data.size == step.data.size
+            and x.data.dtype == owner.data.dtype == step.data.dtype
+        )
 
     def _release(self, x: Step) -> None:
         """One use of ``x`` is done; after the last, its buffer is free."""

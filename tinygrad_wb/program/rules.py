@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from tinygrad_wb.program.memory import axes_in_memory, in_order, pieces
 from tinygrad_wb.program.plan import Step, data_of
 from tinygrad_wb.program.windows import fold, unfold
 
@@ -22,7 +23,6 @@ __all__ = ["ARRAYS", "ELEMENTWISE", "REDUCED", "VIEWS", "elementwise", "with_pro
 
 SMALL = 1 << 16  # elements of a result up to which `dot` is quicker than `matmul`
 SHORT = 1 << 12  # elements up to which BLAS adds up as well as NumPy does, and starts sooner
-FEW = 16  # rows along an axis within that are put together one by one
 NARROW = 64  # columns up to which the largest of each row is found quicker in a transposed copy
 
 ELEMENTWISE = {
@@ -70,7 +70,7 @@ def elementwise(form: FastForm, step: Step) -> bool:
     name = step.op.name
     whole = name in ("maximum", "minimum")
     operands = [form._weak(x, step, whole) for x in step.inputs]
-    place = form._place(step, step.inputs)
+    place = form._place(step, step.inputs, as_numpy=True)
     form.lines.append(
         f"{form._function(name, getattr(np, name))}({', '.join(operands)}, {'out=' if whole else ''}{place})"
     )
@@ -79,12 +79,36 @@ def elementwise(form: FastForm, step: Step) -> bool:
 
 def _matmul(form: FastForm, step: Step) -> bool:
     a, b = step.inputs
-    same = {data_of(a).dtype, data_of(b).dtype} == {step.data.dtype} and data_of(a).ndim == data_of(b).ndim == 2
+    one, other, like = data_of(a), data_of(b), step.data
+    same = one.dtype == other.dtype == like.dtype
+    if same and min(one.ndim, other.ndim) >= 2 and math.prod(like.shape[:-2]) == 1 and _in_pieces(form, step):
+        return True
     # `dot` is quicker to start, but it fills what it writes into with zeros first.
-    quick = same and step.data.size <= SMALL
+    quick = same and one.ndim == other.ndim == 2 and like.size <= SMALL
     name = form._function("dot", np.dot) if quick else form._function("matmul", np.matmul)
     left, right = form._text(a), form._text(b)
     form.lines.append(f"{name}({left}, {right}, {form._place(step)})")
+    return True
+
+
+def _in_pieces(form: FastForm, step: Step) -> bool:
+    """A product cut into a stack of products; if along its inner axis, their sum."""
+    left, right = map(form._text, step.inputs)
+    (m, k), n = data_of(step.inputs[0]).shape[-2:], step.data.shape[-1]
+    rows, inner = pieces(m, k, n)
+    if rows * inner == 1:
+        return False
+    place, matmul = form._place(step), form._function("matmul", np.matmul)
+    if rows > 1:
+        left, place = form._seen_as(left, (rows, m // rows, k)), form._seen_as(place, (rows, m // rows, n))
+        form.lines.append(f"{matmul}({left}, {right}, {place})")
+        return True
+    left, right = form._seen_as(left, (m, inner, k // inner), (1, 0, 2)), form._seen_as(right, (inner, k // inner, n))
+    memory = np.empty((inner, m, n), step.data.dtype)
+    parts, terms = form._kept(memory, "parts"), form._kept(memory.reshape(inner, m * n))
+    form.lines.append(f"{matmul}({left}, {right}, {parts})")
+    ones, place = _ones(form, inner, step.data.dtype), form._seen_as(place, (-1,))
+    form.lines.append(f"{form._function('dot', np.dot)}({ones}, {terms}, {place})")
     return True
 
 
@@ -99,47 +123,37 @@ def _sum(form: FastForm, step: Step) -> bool:
     ones = _ones(form, shape[side], data.dtype)
     place = form._place(step)
     if keepdims or step.data.ndim > 1:
-        place = _flat(form, step, place)
+        place = form._seen_as(place, (-1,))
     pair = (ones, text) if side == 0 else (text, ones)
     form.lines.append(f"{form._function('dot', np.dot)}({', '.join(pair)}, {place})")
     return True
 
 
 def _as_matrix(form: FastForm, a: Any, axis: Any) -> tuple[str, tuple[int, int], int] | None:
-    """An array as a matrix, its shape, and which of the two is ``axis``, if that is the array's first axes or last."""
+    """An array as a matrix, its shape, and which of the two is ``axis``, if that lies outermost or innermost."""
     data, text = data_of(a), form._text(a)
     axes = normalize_axis_tuple(axis if axis is not None else range(data.ndim), data.ndim)
-    many = len(axes)
-    side = 0 if sorted(axes) == list(range(many)) else 1
-    if many in (0, data.ndim) or (side == 1 and sorted(axes) != list(range(data.ndim - many, data.ndim))):
+    memory = form.namespace.get(text) if data.ndim != 2 else data
+    if len(axes) in (0, data.ndim) or not isinstance(memory, np.ndarray):
         return None
-    split = many if side == 0 else data.ndim - many
-    shape = math.prod(data.shape[:split]), math.prod(data.shape[split:])
+    order = axes_in_memory(memory) if data.ndim != 2 else (0, 1)
+    kept = [i for i in order if i not in axes]
+    if kept != sorted(kept) or {*axes} not in ({*order[: len(axes)]}, {*order[len(kept) :]}):
+        return None
+    side = int(order[0] in kept)
+    split = len(kept) if side else len(axes)
+    shape = math.prod(data.shape[i] for i in order[:split]), math.prod(data.shape[i] for i in order[split:])
     if data.ndim == 2:
         return text, shape, side
-    memory = form.namespace.get(text)
-    if not isinstance(memory, np.ndarray) or not memory.flags.c_contiguous:
+    if not in_order(memory).flags.c_contiguous:
         return None
-    name = form.names.numbered("view")
-    form.namespace[name] = memory.reshape(shape)
-    return name, shape, side
-
-
-def _flat(form: FastForm, step: Step, place: str) -> str:
-    """The buffer of a step, seen as a row."""
-    name = form.names.numbered("view")
-    if place in form.namespace:
-        form.namespace[name] = form.namespace[place].reshape(-1)
-    else:
-        form.lines.append(f"{name} = {place}.reshape(-1)")
-    return name
+    return form._kept(in_order(memory).reshape(shape)), shape, side
 
 
 def _ones(form: FastForm, n: int, dtype: Any) -> str:
     key = ("ones", n, dtype)
     if key not in form._constants:
-        form._constants[key] = name = form.names.numbered("ones")
-        form.namespace[name] = np.ones(n, dtype)
+        form._constants[key] = form._kept(np.ones(n, dtype), "ones")
     return form._constants[key]
 
 
@@ -151,20 +165,13 @@ def _reduce(form: FastForm, step: Step, ufunc: str) -> bool:
     matrix = _as_matrix(form, a, axis) if ufunc != "add" and data.size <= SMALL else None
     if matrix is not None and matrix[2] == 1 and 1 < matrix[1][1] <= NARROW:
         whole, shape, _ = matrix
-        columns, turned = form.names.numbered("t"), form.names.numbered("view")
-        form.namespace[columns] = np.empty(shape[::-1], data.dtype)
-        form.namespace[turned] = form.namespace[columns].T
+        memory = np.empty(shape[::-1], data.dtype)
+        columns, turned = form._kept(memory, "t"), form._kept(memory.T)
         place = form._place(step)
         if keepdims or step.data.ndim > 1:
-            place = _flat(form, step, place)
+            place = form._seen_as(place, (-1,))
         form.lines.append(f"{form._function('copyto', np.copyto)}({turned}, {whole})")
         form.lines.append(f"{name}({columns}, 0, None, {place})")
-        return True
-    if axis == 2 and data.ndim == 4 and 1 < data.shape[2] <= FEW and data.shape[3] <= NARROW and not keepdims:
-        # NumPy is slow along a short axis within, such as the window of a pooling
-        both, place = form._function(ufunc, getattr(np, ufunc)), form._place(step)
-        for k in range(1, data.shape[2]):
-            form.lines.append(f"{both}({place if k > 1 else f'{text}[:, :, 0]'}, {text}[:, :, {k}], out={place})")
         return True
     form.lines.append(f"{name}({text}, {axis!r}, None, {form._place(step)}, {keepdims})")
     return True
@@ -177,8 +184,7 @@ def _mean(form: FastForm, step: Step) -> bool:
     if not _sum(form, step):
         return False
     place = form.called[step]
-    name = form.names.numbered("c")
-    form.namespace[name] = np.array(count, step.data.dtype)
+    name = form._kept(np.array(count, step.data.dtype), "c")
     form.lines.append(f"{form._function('divide', np.divide)}({place}, {name}, {place})")
     return True
 
@@ -205,10 +211,30 @@ def _pick(form: FastForm, step: Step) -> bool:
     if not any(x.op.name == "one_hot" and x.inputs[0] is labels for x in form.plan.steps):  # which refuses them as well
         greatest = form._function("maximum_reduce", np.maximum.reduce)
         form.lines.append(f"if {greatest}({text}) >= {classes}: raise IndexError")
-    places, starts = form.names.numbered("places"), form.names.numbered("starts")
-    form.namespace[places], form.namespace[starts] = np.empty(rows, np.intp), np.arange(0, rows * classes, classes)
+    places = form._kept(np.empty(rows, np.intp), "places")
+    starts = form._kept(np.arange(0, rows * classes, classes), "starts")
     form.lines.append(f"{form._function('add', np.add)}({starts}, {text}, {places})")
     form.lines.append(f"{form._text(a)}.take({places}, None, {form._place(step)}, 'clip')")
+    return True
+
+
+def _first_equal(form: FastForm, step: Step) -> bool:
+    """Along the axis, what is equal and has not been found before."""
+    (a, b), axis = step.inputs, step.options["axis"]
+    data = data_of(a)
+    if not data.size or data.shape != step.data.shape or not type(a) is type(b) is Step:
+        return False
+    left, right, place = form._text(a), form._text(b), form._place(step, as_numpy=True)
+    form.lines.append(f"{form._function('equal', np.equal)}({left}, {right}, {place})")
+    differs, either = form._function("not_equal", np.not_equal), form._function("logical_or", np.logical_or)
+    form.lines.append(f"if {differs}({right}, {right}).any(): {either}({place}, {differs}({left}, {left}), {place})")
+    first, *later = np.moveaxis(form.namespace[place], axis, 0)
+    unfound = form._kept(np.empty_like(first), "unfound")
+    form.lines.append(f"{form._function('logical_not', np.logical_not)}({form._kept(first, 'part')}, {unfound})")
+    for part in later:
+        name = form._kept(part, "part")
+        form.lines.append(f"{form._function('logical_and', np.logical_and)}({name}, {unfound}, {name})")
+        form.lines.append(f"{form._function('greater', np.greater)}({unfound}, {name}, {unfound})")
     return True
 
 
@@ -249,6 +275,7 @@ ARRAYS: dict[str, Callable[[FastForm, Step], bool]] = {
     "prod": functools.partial(_reduce, ufunc="multiply"),
     "one_hot": _one_hot,
     "pick": _pick,
+    "first_equal": _first_equal,
     "unfold": unfold,
     "fold": fold,
 }

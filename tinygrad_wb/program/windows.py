@@ -25,14 +25,17 @@ MOST = 32  # numbers in a window that are added up in lines of their own
 def unfold(form: FastForm, step: Step) -> bool:
     (a,) = step.inputs
     data, how = data_of(a), dict(step.options)
-    fill = how.pop("fill")
+    fill, _ = how.pop("fill"), how.pop("apart")  # the latter is seen in how the data lie
     if data.dtype != step.data.dtype:
         return False
-    _, view, inside = _windows(form, data.shape[:2], data.shape[2:], data.dtype, how, fill)
-    copyto = form._function("copyto", np.copyto)
-    form.lines.append(f"{copyto}({inside}, {form._text(a)})")
-    rows = _seen_as(form, form._place(step), view.shape)
-    form.lines.append(f"{copyto}({rows}, {_named(form, view)})")
+    copyto, text = form._function("copyto", np.copyto), form._text(a)
+    padded = _channels_last(form.namespace.get(text), how["padding"])
+    if padded is None:
+        padded = np.full((len(data), *widened(data.shape[2:], how["padding"]), data.shape[1]), fill, data.dtype)
+        form.lines.append(f"{copyto}({form._kept(middle(padded, data.shape[2:], how['padding']))}, {text})")
+    view = _windows(padded, data.shape[2:], how)
+    rows = form._seen_as(form._place(step, as_numpy=True), view.shape)
+    form.lines.append(f"{copyto}({rows}, {form._kept(view)})")
     return True
 
 
@@ -43,42 +46,38 @@ def fold(form: FastForm, step: Step) -> bool:
     window = how["window"]
     if math.prod(window) > MOST or data_of(a).dtype != step.data.dtype:
         return False
-    padded, view, inside = _windows(form, step.data.shape[:2], sizes, step.data.dtype, how, 0.0)
-    rows = _seen_as(form, form._text(a), view.shape)
+    place = form._place(step, as_numpy=True)
+    padded = _channels_last(form.namespace.get(place), how["padding"])
+    aside = padded is None
+    if aside:
+        padded = np.zeros((len(step.data), *widened(sizes, how["padding"]), step.data.shape[1]), step.data.dtype)
+    view = _windows(padded, sizes, how)
+    rows = form._seen_as(form._text(a), view.shape)
     copyto = form._function("copyto", np.copyto)
-    if side_by_side(window, how["stride"], how["dilation"]):
-        form.lines.append(f"{copyto}({_named(form, view)}, {rows})")
+    apart = side_by_side(window, how["stride"], how["dilation"])
+    if not apart or not (aside or view.size == padded.size):
+        form.lines.append(f"{form._kept(padded)}.fill(0.0)")
+    if apart:
+        form.lines.append(f"{copyto}({form._kept(view)}, {rows})")
     else:
         add = form._function("add", np.add)
-        form.lines.append(f"{_named(form, padded)}.fill(0.0)")
         for at in np.ndindex(*window):
-            y, row = _named(form, view[..., *at, :]), f"{rows}[..., {', '.join(map(str, at))}, :]"
+            y, row = form._kept(view[..., *at, :]), f"{rows}[..., {', '.join(map(str, at))}, :]"
             if rows in form.namespace:
-                row = _named(form, form.namespace[rows][..., *at, :])
+                row = form._kept(form.namespace[rows][..., *at, :])
             form.lines.append(f"{add}({y}, {row}, {y})")
-    form.lines.append(f"{copyto}({form._place(step)}, {inside})")
+    if aside:
+        form.lines.append(f"{copyto}({place}, {form._kept(middle(padded, sizes, how['padding']))})")
     return True
 
 
-def _windows(form: FastForm, head: Any, sizes: Any, dtype: Any, how: Any, fill: float) -> tuple[Any, Any, str]:
-    """Memory for an array and its padding, all windows of it, and the name of what is inside the padding."""
-    batch, channels = head
-    padded = np.full((batch, *widened(sizes, how["padding"]), channels), fill, dtype)
-    view = all_windows(padded, how["window"], how["stride"], how["dilation"], positions(sizes, **how))
-    return padded, view, _named(form, middle(padded, sizes, how["padding"]))
+def _channels_last(memory: Any, padding: Any) -> Any:
+    """Memory that never moves, if it can be taken for an array with its padding: (batch, *sizes, channels)."""
+    if memory is None or any(map(any, padding)):
+        return None
+    turned = np.moveaxis(memory, 1, -1)
+    return turned if turned.flags.c_contiguous else None
 
 
-def _named(form: FastForm, array: Any) -> str:
-    """A name for an array, or a view, that never moves."""
-    name = form.names.numbered("window")
-    form.namespace[name] = array
-    return name
-
-
-def _seen_as(form: FastForm, text: str, shape: tuple[int, ...]) -> str:
-    """What is called ``text``, in another shape: made once, if its memory never moves."""
-    if text in form.namespace and form.namespace[text].flags.c_contiguous:
-        return _named(form, form.namespace[text].reshape(shape))
-    name = form.names.numbered("a")
-    form.lines.append(f"{name} = {text}.reshape({shape})")
-    return name
+def _windows(padded: Any, sizes: Any, how: Any) -> Any:
+    return all_windows(padded, how["window"], how["stride"], how["dilation"], positions(sizes, **how))

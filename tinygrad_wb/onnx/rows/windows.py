@@ -25,7 +25,9 @@ def _indices(sizes: Any, window: Any, stride: Any, padding: Any, dilation: Any) 
 
 
 @row
-def unfold(a: Tensor, window: Any, stride: Any, padding: Any, dilation: Any, fill: float) -> Tensor:
+def unfold(
+    a: Tensor, window: Any, stride: Any, padding: Any, dilation: Any, fill: float, apart: bool
+) -> Tensor:  # apart in memory: not of ONNX's concern
     head, sizes = a.axes[:2], a.axes[2:]
     if any(map(any, padding)):
         a = make("Pad", a, [0, 0, *_befores(padding), 0, 0, *_afters(padding)], a.graph.number(fill, a.dtype))
