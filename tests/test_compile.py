@@ -1664,6 +1664,9 @@ ALIVE = {
     "an outer product": lambda x, w: wb.reshape(x[:, 0], (4, 1)) * wb.reshape(w[:, 0], (1, 3)) + x,
     "normalised": lambda x, w: (h := x @ w, (h - wb.mean(h, axis=0)) / wb.sqrt(wb.var(h, axis=0) + 1e-5))[1],
     "attention": lambda x, w: wb.softmax((q := x @ w) @ q.T / 2.0) @ x,
+    "turned in its own memory": lambda x, w: wb.tanh((wb.exp(x) @ w).T + 1.0).T @ (x @ w).T[:, :2] + wb.sum(x.T[::-1] * 2.0),
+    "channels last": lambda x, w: wb.sum(wb.relu(wb.transpose((h := wb.reshape(x @ w, (2, 2, 2))), (0, 2, 1)) * w[0, 1] + w[:2, :1]), (0, 2)) * wb.max(h),
+    "axes the other way round": lambda x, w: [wb.sum(wb.exp(wb.transpose(wb.reshape(x @ w, (2, 2, 2)))), i) * w[0] for i in (0, 1, 2)],
     "a slice backwards": lambda x, w: x[::-1, ::-2] * wb.exp(x)[:, :2] @ w[:2],
 }  # fmt: skip
 
@@ -1709,6 +1712,64 @@ def test_large_arrays(size):
         [(normal(size, seed=i),) for i in range(CALLS)],
         [m],
     )
+
+
+TALL = {  # products that are cut into pieces, or can't be: (m, k) @ (k, n)
+    "by rows": (2048, 40, 8),
+    "by the inner axis": (24, 4096, 8),
+    "a prime number of rows": (65_537, 3, 4),
+    "a prime inner axis": (3, 65_537, 4),
+    "dense": (128, 128, 128),
+}
+
+
+@pytest.mark.parametrize("lead", [(), (1,), (1, 1), (2,)], ids=str)
+@pytest.mark.parametrize("name", TALL)
+def test_thin_products(name, lead):
+    m, k, n = TALL[name]
+    w = wb.Value(normal(k, n))
+    # its gradient by w is a product too, cut along the other axis
+    calls = [(wb.Value(normal(*lead, m, k, seed=i)),) for i in range(CALLS)]
+    check(lambda x: wb.sum(wb.tanh(x @ w)), calls, [w], rtol=1e-8)
+    check(lambda x: wb.sum((wb.exp(-x) @ wb.tanh(w)) ** 2), calls, [w], rtol=1e-8)  # in memory of the replay's own
+    check(lambda x: w.T @ wb.swapaxes(x, -1, -2), calls, [w], rtol=1e-8)
+
+
+def test_thin_products_are_cut_and_dense_ones_are_not():
+    for shape, cut in ((2048, 40, 8), True), ((128, 128, 128), False), ((16, 16, 16), False):
+        w = wb.Value(normal(*shape[1:]))
+        f = wb.compile(lambda x, w=w: wb.sum(wb.tanh(x @ w)))
+        for i in range(CALLS):
+            f(normal(*shape[:2], seed=i))
+        assert ("matmul" in f.fast_source) == cut  # of a stack; else `dot`
+
+
+@pytest.mark.parametrize("pool", [wb.max_pool, wb.average_pool])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"stride": 1}, {"stride": 1, "padding": 1}, {"stride": 3}],
+    ids=["beside", "overlapping", "padded", "gaps"],
+)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_that_follow_each_other(pool, how, groups):
+    first, second = wb.Value(normal(4, 2, 3, 3)), wb.Value(normal(4, 4 // groups, 2, 2))
+    b = wb.Value(normal(4, 1, 1))
+
+    def f(x):
+        h = wb.relu(wb.conv2d(x, first, padding="same") + b)
+        h = wb.tanh(wb.conv2d(h, second, groups=groups) * 0.5 + b)
+        return wb.sum(pool(h, 2, **how) ** 2) + wb.sum(wb.mean(h, (0, 2, 3)) * b[:, 0, 0]) + wb.sum(wb.max(h, (2, 3)))
+
+    calls = [(wb.Value(normal(3, 2, 7, 6, seed=i)),) for i in range(CALLS + 1)]
+    check(f, calls, [first, second, b])
+
+
+def test_the_largest_of_a_window_where_some_are_nan_or_equal():
+    numbers = [[np.nan, 1.0, np.nan, np.nan], [2.0, 2.0, -np.inf, -np.inf], [0.0, -0.0, np.inf, np.nan]]
+    w = wb.Value(1.0)
+    calls = [(wb.Value(np.roll(numbers, i)[:, None]),) for i in range(CALLS + 2)]
+    check(lambda x: wb.sum(wb.max_pool(x * w, 2) * [[[1.0, 2.0]]]), calls, [w])
+    check(lambda x: wb.max_pool(wb.exp(x), 2), calls)
 
 
 # == 6. very many scalar operations ========================================================================================
