@@ -49,8 +49,8 @@ A name is not yet an operation. These functions, and names of NumPy's, record wh
 # In the order of api.md; a table that is not named here comes last.
 ORDER = (
     "arithmetic", "functions", "trigonometry", "activations", "rounding", "comparisons", "reductions", "scans",
-    "sorting", "shaping", "indexing", "arranging", "joining", "linear_algebra", "einsum", "norms", "matrices",
-    "decompositions", "neural", "convolution", "pooling", "windows", "normalisation", "attention", "losses",
+    "sorting", "shaping", "indexing", "arranging", "padding", "joining", "linear_algebra", "einsum", "norms",
+    "matrices", "decompositions", "neural", "convolution", "pooling", "windows", "normalisation", "attention", "losses",
 )  # fmt: skip
 
 # Which of its samples a row is shown by, where the first that holds arrays says less.

@@ -590,7 +590,7 @@ ROWS = {
         sample((2, 3), pad_width=((1, 2),)), sample((2, 3), pad_width={-1: (1, 2)}), sample((2, 3), pad_width={0: 1}, mode="edge"), sample((), pad_width=0),
         *[
             sample(shape, pad_width=width, mode=mode)
-            for mode in ("edge", "reflect", "symmetric", "wrap")
+            for mode in ("edge", "reflect", "symmetric", "wrap", "linear_ramp", "maximum", "mean", "median", "minimum")
             for shape, width in [((3,), 2), ((2, 3), ((1, 0), (0, 2))), ((2, 3), (3, 4)), ((1, 2), 1), ((2, 2, 2), 1), ((2, 0), 0)]
         ],
     ),
@@ -1209,7 +1209,9 @@ NASTY = {
     + passes_on([inf, nan], gives=[nan, inf, nan, inf], slopes=([6.0, 4.0],), pad_width=1, mode="wrap")
     + passes_on([inf, nan], gives=[inf, inf, nan, nan], slopes=([3.0, 7.0],), pad_width=1, mode="edge")
     + passes_on([1.0, 2.0, 3.0], gives=[3.0, 2.0, 1.0, 2.0, 3.0], slopes=([3.0, 6.0, 6.0],), pad_width=(2, 0), mode="reflect")
-    + [at([1.0], gives=wb.ShapeError, pad_width=1, mode="mean"), at([1.0], gives=wb.ShapeError, pad_width=-1), at([], gives=wb.ShapeError, pad_width=1, mode="edge")],
+    + passes_on([2.0, 2.0, 1.0], gives=[2.0, 2.0, 2.0, 1.0], slopes=([2.5, 3.5, 4.0],), pad_width=(1, 0), mode="maximum")
+    + passes_on([3.0], gives=[0.0, 1.0, 2.0, 3.0, 0.0], slopes=([2.0 / 3.0 + 2.0 + 4.0],), pad_width=(3, 1), mode="linear_ramp")
+    + [at([1.0], gives=wb.ShapeError, pad_width=1, mode="empty"), at([1.0], gives=wb.ShapeError, pad_width=-1), at([], gives=wb.ShapeError, pad_width=1, mode="edge")],
     # -- products ------------------------------------------------------------------------------------------------------------
     "einsum": passes_on([inf], [0.0], gives=nan, slopes=([0.0], [inf]), subscripts="i,i->") + passes_on([HUGE], [HUGE], gives=inf, slopes=([HUGE], [HUGE]), subscripts="i,i->")
     + passes_on([[inf, nan], [1.0, -0.0]], gives=[inf, -0.0], slopes=([[1.0, 0.0], [0.0, 2.0]],), subscripts="ii->i") + passes_on([], gives=0.0, slopes=([],), subscripts="i->")

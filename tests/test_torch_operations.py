@@ -205,8 +205,27 @@ def repeat(a, repeats, axis=None):
     return torch.repeat_interleave(a, torch.as_tensor(repeats), axis)
 
 
+BORDERS = {  # of rows (…, length) and its width
+    "linear_ramp": lambda a, n, m: (
+        a[..., :1] * torch.linspace(0, 1, n + 1, dtype=a.dtype)[:n],
+        a[..., -1:] * torch.linspace(1, 0, m + 1, dtype=a.dtype)[1:],
+    ),
+    "maximum": lambda a, n, m: (a.amax(-1, True),) * 2,
+    "mean": lambda a, n, m: (a.mean(-1, True),) * 2,
+    "median": lambda a, n, m: (median(a)[..., None],) * 2,
+    "minimum": lambda a, n, m: (a.amin(-1, True),) * 2,
+}
+
+
 def pad(a, pad_width, mode="constant", constant_values=0):
     """By the places that numbers come from, since torch's own pad knows fewer modes and axes; 0 is the border's."""
+    if mode in BORDERS:
+        for axis, (n, m) in enumerate(np.broadcast_to(pad_width, (a.ndim, 2))):
+            if n + m:
+                a = a.moveaxis(axis, -1)
+                front, back = BORDERS[mode](a, n, m)
+                a = torch.cat([front.expand(*a.shape[:-1], n), a, back.expand(*a.shape[:-1], m)], -1).moveaxis(-1, axis)
+        return a
     how = {"mode": mode} if mode != "constant" else {}
     places = np.pad(np.arange(1, 1 + a.numel()).reshape(tuple(a.shape)), pad_width, **how)
     if mode == "constant":

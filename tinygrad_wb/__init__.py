@@ -48,6 +48,7 @@ from tinygrad_wb.operations.matrices import *
 from tinygrad_wb.operations.neural import *
 from tinygrad_wb.operations.normalisation import *
 from tinygrad_wb.operations.norms import *
+from tinygrad_wb.operations.padding import *
 from tinygrad_wb.operations.pooling import *
 from tinygrad_wb.operations.reductions import *
 from tinygrad_wb.operations.rounding import *

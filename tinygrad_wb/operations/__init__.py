@@ -27,6 +27,7 @@ from tinygrad_wb.operations import (
     normalisation,
     norms,
     numpy_protocol,
+    padding,
     pooling,
     reductions,
     rounding,
@@ -89,8 +90,8 @@ for _name in _WORDS.split():
 
 for _table in (
     activations, arithmetic, arranging, attention, convolution, decompositions, einsum, functions, indexing,
-    joining, linear_algebra, losses, matrices, neural, normalisation, norms, pooling, reductions, rounding, scans,
-    shaping, sorting, trigonometry,
+    joining, linear_algebra, losses, matrices, neural, normalisation, norms, padding, pooling, reductions, rounding,
+    scans, shaping, sorting, trigonometry,
 ):  # fmt: skip
     numpy_protocol.reach(_table)
 

@@ -13,7 +13,7 @@ from tinygrad_wb.operations.indexing import getitem, put
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import reshape, shape_of
 
-__all__ = ["flip", "pad", "repeat", "roll", "tile"]
+__all__ = ["flip", "repeat", "roll", "tile"]
 
 
 def flip(a: Any, axis: Any = None) -> Any:
@@ -63,48 +63,3 @@ def _tile_da(g: Any, y: Any, a: Any, reps: Any) -> Any:
 def tile(a: Any, reps: Any) -> Any:
     """a as the tiles of a floor: ``reps`` times, or for each axis, the last first to be counted, its own number."""
     return plain(np.tile(a, reps))
-
-
-# -- padding ----------------------------------------------------------------------------------------------------------
-
-COPYING = ("edge", "reflect", "symmetric", "wrap")  # the modes of pad whose borders are copies of numbers inside
-
-
-def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    """Before and after, for each axis, from all that NumPy takes."""
-    if isinstance(pad_width, dict):
-        pairs: list[Any] = [(0, 0)] * ndim
-        for axis, pair in pad_width.items():
-            pairs[axis] = pair
-        return [widths for pair in pairs for widths in _widths(pair, 1)]
-    return [(int(before), int(after)) for before, after in np.broadcast_to(pad_width, (ndim, 2))]
-
-
-def _pad_da(g: Any, y: Any, a: Any, pad_width: Any, mode: str, constant_values: Any) -> Any:
-    shape = shape_of(a)
-    widths = _widths(pad_width, len(shape))
-    if mode == "constant":
-        return getitem(g, tuple(slice(before, before + n) for n, (before, _) in zip(shape, widths, strict=True)))
-    # Padded in the same way, the numbers of rows and columns tell where every number was copied from.
-    sources = [np.pad(np.arange(n), width, mode=mode) for n, width in zip(shape, widths, strict=True)]  # type: ignore[call-overload]
-    return put(g, np.ix_(*sources), shape)
-
-
-def _padded(pad_width: Any, mode: str, constant_values: Any) -> str:
-    more = ", constant_values={constant_values}" if mode == "constant" else ""
-    return f"np.pad({{a}}, {{pad_width}}, mode={{mode}}{more})"
-
-
-@operation(numpy=_padded, da=_pad_da)
-def pad(a: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
-    """a with a border: of ``constant_values``, or of copies of numbers inside.
-
-    ``pad_width`` is as NumPy takes it: one number, (before, after), one such pair for each axis, or a dictionary of
-    those by axis. The modes are "constant", "edge" (the last number again), "reflect" (mirrored at it), "symmetric"
-    (mirrored behind it) and "wrap" (from the other end); what was copied gets the gradients of all its copies.
-    """
-    if mode != "constant":
-        if mode not in COPYING:
-            raise ValueError(f"the mode is one of {('constant', *COPYING)}")
-        return plain(np.pad(a, pad_width, mode=mode))  # type: ignore[call-overload]
-    return plain(np.pad(a, pad_width, constant_values=constant_values))

@@ -7,6 +7,7 @@ from tinygrad_wb.onnx.rows import (
     functions,
     indexing,
     neural,
+    padding,
     products,
     reductions,
     scans,
@@ -16,6 +17,6 @@ from tinygrad_wb.onnx.rows import (
 from tinygrad_wb.onnx.table import ROWS
 
 __all__ = [
-    "ROWS", "activations", "arithmetic", "arranging", "functions", "indexing", "neural", "products", "reductions",
-    "scans", "shaping", "windows",
+    "ROWS", "activations", "arithmetic", "arranging", "functions", "indexing", "neural", "padding", "products",
+    "reductions", "scans", "shaping", "windows",
 ]  # fmt: skip

@@ -66,37 +66,3 @@ def tile(a: Tensor, reps: Any) -> Tensor:
     if missing:
         a = make("Unsqueeze", a, list(range(missing)))
     return make("Tile", a, times)
-
-
-@row
-def pad(a: Tensor, pad_width: Any, mode: str, constant_values: Any) -> Tensor:
-    ndim = len(a.axes)
-    widths = _widths(pad_width, ndim)
-    if mode == "constant":
-        fills = np.broadcast_to(constant_values, (ndim, 2))
-        for axis in range(ndim):
-            for side in (0, 1):
-                if widths[axis][side]:
-                    a = _padded(a, widths[axis][side], axis, side, float(fills[axis][side]))
-        return a
-    for axis, (n, width) in enumerate(zip(a.axes, widths, strict=True)):
-        if any(width):
-            if any(isinstance(x, Count) for x in (n, *width)):
-                raise DiffersError(f"copies of numbers of the batch, by the mode {mode!r}")
-            a = taken(a, np.pad(np.arange(n), [*map(int, width)], mode=mode), axis)  # type: ignore[call-overload]
-    return a
-
-
-def _widths(pad_width: Any, ndim: int) -> Any:
-    """Before and after, for each axis, from all that NumPy takes."""
-    if isinstance(pad_width, dict):
-        pairs: list[Any] = [(0, 0)] * ndim
-        for axis, pair in pad_width.items():
-            pairs[axis] = pair
-        return np.concatenate([_widths(pair, 1) for pair in pairs])
-    return np.broadcast_to(np.array(pad_width, object), (ndim, 2))
-
-
-def _padded(a: Tensor, n: Any, axis: int, side: int, fill: float) -> Tensor:
-    before_and_after = [n if side == 0 else 0, n if side == 1 else 0]
-    return make("Pad", a, before_and_after, a.graph.number(fill, a.dtype), [axis])
