@@ -350,15 +350,50 @@ def test_windows_norms_and_words_from_and_to_keras(keras, tmp_path):
         assert ours(x).data == pytest.approx(expected, abs=1e-5), number
 
 
-def test_attention_has_no_place_in_keras_files(h5py, tmp_path):
-    model = wb.Sequential(wb.Dense(4, 4), wb.TransformerBlock(4, 2))
-    path = tmp_path / "x.weights.h5"
-    with pytest.raises(TypeError, match=r"1\.attention is a MultiHeadAttention, .* cuts into heads"):
-        wb.to_keras(model, path)
-    assert not path.exists()
-    wb.to_keras(wb.Dense(4, 4), path)
-    with pytest.raises(TypeError, match=r"cuts into heads"):
-        wb.from_keras(model, path)
+def keras_block(keras, bias):
+    """A TransformerBlock as a subclass of Keras's Model with the same attributes."""
+    layers = keras.layers
+
+    class Block(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = (layers.LayerNormalization(epsilon=1e-5) for _ in range(2))
+            self.attention = layers.MultiHeadAttention(3, 2, use_bias=bias)
+            self.expand = layers.Dense(8, activation="relu", use_bias=bias)
+            self.contract = layers.Dense(6, use_bias=bias)
+
+        def call(self, x):
+            h = self.norm1(x)
+            x = x + self.attention(h, h, use_causal_mask=True)
+            return x + self.contract(self.expand(self.norm2(x)))
+
+    return Block()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bias", [True, False])
+def test_attention_from_and_to_keras(keras, tmp_path, bias):
+    ours = wb.TransformerBlock(6, 3, 8, "relu", causal=True, bias=bias, bias_init="he_normal", seed=0)
+    theirs = keras_block(keras, bias)
+    x = np.random.default_rng(0).normal(size=(2, 5, 6))
+    keras.ops.convert_to_numpy(theirs(x))
+    theirs.load_weights(wb.to_keras(ours, tmp_path / "a.weights.h5"))
+    expected = ours(x).data
+    assert keras.ops.convert_to_numpy(theirs(x)) == pytest.approx(expected, abs=1e-5)
+    for parameter in ours.parameters():
+        parameter.data = np.zeros(parameter.shape)
+    theirs.save_weights(tmp_path / "b.weights.h5")
+    wb.from_keras(ours, tmp_path / "b.weights.h5")
+    assert ours(x).data == pytest.approx(expected, abs=1e-5)
+
+
+def test_heads_that_do_not_fit_change_nothing(h5py, tmp_path):
+    path = wb.to_keras(wb.Sequential(wb.MultiHeadAttention(6, 3, seed=0)), tmp_path / "x.weights.h5")
+    two = wb.Sequential(wb.MultiHeadAttention(6, 2, seed=1))
+    before = numbers(two)
+    with pytest.raises(wb.LoadError, match=r"(?s)query_dense/vars/0.*\(6, 3, 2\).*\(6, 2, 3\)"):
+        wb.from_keras(two, path)
+    np.testing.assert_equal(numbers(two), before)
 
 
 def test_through_a_keras_file_and_back(h5py, tmp_path):

@@ -19,6 +19,7 @@ from tinygrad_wb.nn.layers import Sequential
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.saving.files import Entry, entry_of, reading, replaced
 from tinygrad_wb.saving.fitting import Fitting
+from tinygrad_wb.saving.heads import places_in_heads
 from tinygrad_wb.saving.tables import KERAS, KERAS_NAMES, Place, places_in
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ def from_keras(model: Module, path: str | os.PathLike[str]) -> None:
     Model by the names of its attributes. Numbers are converted to the model's dtype. Keras itself is not needed, only
     ``[keras]``, which is h5py.
 
-    ``LoadError`` lists all that does not fit, or says how the file is damaged; nothing is changed then. ``TypeError``
-    for a model with attention, which Keras keeps otherwise. Nothing in the file is run, or read beyond what the model
-    asks for.
+    ``LoadError`` lists all that does not fit, or says how the file is damaged; nothing is changed then. Nothing in the
+    file is run, or read beyond what the model asks for.
     """
     places = _places(model)
     with _opened(Path(path), sum(place.read().nbytes for place in places.values())) as file:
@@ -88,16 +88,10 @@ def to_keras(model: Module, path: str | os.PathLike[str]) -> Path:
 
 def _places(model: Module) -> dict[str, Place]:
     """Each array of the model, by its path in a Keras file."""
-    for path, module in model.named_modules():
-        if isinstance(module, MultiHeadAttention):
-            raise TypeError(
-                f"{path or 'the model'} is a MultiHeadAttention, whose weights Keras cuts into heads: its files have "
-                "no place for them as they are; keep this model with wb.save, or take it to PyTorch"
-            )
     return {
         f"{path}{place.row.there}": place
         for path, module in _modules(model, "", set())
-        for place in places_in(module, KERAS)
+        for place in (places_in_heads(module) if isinstance(module, MultiHeadAttention) else places_in(module, KERAS))
     }
 
 
@@ -121,6 +115,8 @@ def _modules(module: Module, path: str, seen: set[int]) -> Iterator[tuple[str, M
 
 def _members(module: Module) -> list[tuple[str, Any]]:
     """Attributes that are Modules, or hold some; as in Keras, ``layers`` are all of them in order."""
+    if isinstance(module, MultiHeadAttention):
+        return []  # its own list of places names them
     found: dict[str, list[Module] | Module] = {}
     for name, member in vars(module).items():
         if isinstance(member, Module):
