@@ -236,7 +236,7 @@ def test_averages_are_what_is_saved_inside_the_block(tmp_path):
 # -- refused --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan"), "0.9", None])
 def test_a_decay_that_is_no_part(decay):
     with pytest.raises(ValueError, match="decay is the part of the average that stays"):
         wb.EMA(decay=decay)

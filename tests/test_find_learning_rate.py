@@ -255,6 +255,7 @@ def test_the_picture_marks_the_suggestion():
 REFUSED = {
     "no optimizer": ({"optimizer": 0.1}, TypeError, "find_learning_rate: optimizer must be an optimizer"),
     "rates": ({"lowest": 1.0, "highest": 0.1}, ValueError, "0 < lowest < highest, got 1.0, 0.1"),
+    "a rate that is no number": ({"lowest": "small"}, ValueError, "0 < lowest < highest, got 'small', 10.0"),
     "a rate of 0": ({"lowest": 0.0}, ValueError, "0 < lowest < highest"),
     "an endless rate": ({"highest": math.inf}, ValueError, "0 < lowest < highest"),
     "steps": ({"steps": 0}, ValueError, "steps must be a positive whole number, got 0"),

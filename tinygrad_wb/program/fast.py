@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.program.axes import axes_in_memory, lying_as
 from tinygrad_wb.program.blocks import stretches, write_in_blocks
-from tinygrad_wb.program.memory import axes_in_memory, lying_as
 from tinygrad_wb.program.names import Names
 from tinygrad_wb.program.plan import Step, data_of
 from tinygrad_wb.program.rules import ARRAYS, ELEMENTWISE, REDUCED, VIEWS, elementwise, with_products

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinygrad_wb.program.memory import axes_in_memory, in_order, pieces
+from tinygrad_wb.program.axes import axes_in_memory, in_order
 from tinygrad_wb.program.plan import Step, data_of
+from tinygrad_wb.program.products import matmul, row_of_ones
 from tinygrad_wb.program.windows import fold, unfold
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARRAYS", "ELEMENTWISE", "REDUCED", "VIEWS", "elementwise", "with_products"]
 
-SMALL = 1 << 16  # elements of a result up to which `dot` is quicker than `matmul`
+SMALL = 1 << 16  # elements up to which the largest of each row is worth that copy
 SHORT = 1 << 12  # elements up to which BLAS adds up as well as NumPy does, and starts sooner
 NARROW = 64  # columns up to which the largest of each row is found quicker in a transposed copy
 
@@ -77,41 +78,6 @@ def elementwise(form: FastForm, step: Step) -> bool:
     return True
 
 
-def _matmul(form: FastForm, step: Step) -> bool:
-    a, b = step.inputs
-    one, other, like = data_of(a), data_of(b), step.data
-    same = one.dtype == other.dtype == like.dtype
-    if same and min(one.ndim, other.ndim) >= 2 and math.prod(like.shape[:-2]) == 1 and _in_pieces(form, step):
-        return True
-    # `dot` is quicker to start, but it fills what it writes into with zeros first.
-    quick = same and one.ndim == other.ndim == 2 and like.size <= SMALL
-    name = form._function("dot", np.dot) if quick else form._function("matmul", np.matmul)
-    left, right = form._text(a), form._text(b)
-    form.lines.append(f"{name}({left}, {right}, {form._place(step)})")
-    return True
-
-
-def _in_pieces(form: FastForm, step: Step) -> bool:
-    """A product cut into a stack of products; if along its inner axis, their sum."""
-    left, right = map(form._text, step.inputs)
-    (m, k), n = data_of(step.inputs[0]).shape[-2:], step.data.shape[-1]
-    rows, inner = pieces(m, k, n)
-    if rows * inner == 1:
-        return False
-    place, matmul = form._place(step), form._function("matmul", np.matmul)
-    if rows > 1:
-        left, place = form._seen_as(left, (rows, m // rows, k)), form._seen_as(place, (rows, m // rows, n))
-        form.lines.append(f"{matmul}({left}, {right}, {place})")
-        return True
-    left, right = form._seen_as(left, (m, inner, k // inner), (1, 0, 2)), form._seen_as(right, (inner, k // inner, n))
-    memory = np.empty((inner, m, n), step.data.dtype)
-    parts, terms = form._kept(memory, "parts"), form._kept(memory.reshape(inner, m * n))
-    form.lines.append(f"{matmul}({left}, {right}, {parts})")
-    ones, place = _ones(form, inner, step.data.dtype), form._seen_as(place, (-1,))
-    form.lines.append(f"{form._function('dot', np.dot)}({ones}, {terms}, {place})")
-    return True
-
-
 def _sum(form: FastForm, step: Step) -> bool:
     (a,) = step.inputs
     data, axis, keepdims = data_of(a), step.options["axis"], step.options["keepdims"]
@@ -120,7 +86,7 @@ def _sum(form: FastForm, step: Step) -> bool:
         return _reduce(form, step, "add")
     # The product with a row of ones adds up too, and BLAS is quicker at it.
     text, shape, side = matrix
-    ones = _ones(form, shape[side], data.dtype)
+    ones = row_of_ones(form, shape[side], data.dtype)
     place = form._place(step)
     if keepdims or step.data.ndim > 1:
         place = form._seen_as(place, (-1,))
@@ -148,13 +114,6 @@ def _as_matrix(form: FastForm, a: Any, axis: Any) -> tuple[str, tuple[int, int],
     if not in_order(memory).flags.c_contiguous:
         return None
     return form._kept(in_order(memory).reshape(shape)), shape, side
-
-
-def _ones(form: FastForm, n: int, dtype: Any) -> str:
-    key = ("ones", n, dtype)
-    if key not in form._constants:
-        form._constants[key] = form._kept(np.ones(n, dtype), "ones")
-    return form._constants[key]
 
 
 def _reduce(form: FastForm, step: Step, ufunc: str) -> bool:
@@ -250,7 +209,7 @@ def _total(form: FastForm, step: Step) -> str:
     data, text = data_of(a), form._text(a)
     ours = type(a) is Step and not a.number and data.dtype.char in "fd" and data.flags.c_contiguous
     if ours and 0 < data.size <= SHORT:
-        return f"float({form._function('vdot', np.vdot)}({_ones(form, data.size, data.dtype)}, {text}))"
+        return f"float({form._function('vdot', np.vdot)}({row_of_ones(form, data.size, data.dtype)}, {text}))"
     return f"float({form._function('add_reduce', np.add.reduce)}({text}, None))"
 
 
@@ -267,7 +226,7 @@ def _vdot(form: FastForm, step: Step) -> str:
 
 
 ARRAYS: dict[str, Callable[[FastForm, Step], bool]] = {
-    "matmul": _matmul,
+    "matmul": matmul,
     "sum": _sum,
     "mean": _mean,
     "max": functools.partial(_reduce, ufunc="maximum"),

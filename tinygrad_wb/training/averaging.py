@@ -7,6 +7,8 @@ import copy
 import inspect
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.slots import Slot
 from tinygrad_wb.training.callbacks import Callback
@@ -43,7 +45,7 @@ class EMA(Callback):
     """
 
     def __init__(self, model: Module | None = None, decay: float = 0.999) -> None:
-        if not 0.0 <= decay <= 1.0:
+        if not isinstance(decay, (int, float, np.number)) or not 0.0 <= decay <= 1.0:
             raise ValueError(f"EMA: decay is the part of the average that stays at each update, 0 to 1, got {decay!r}")
         self.decay = float(decay)
         self.updates = 0

@@ -86,7 +86,8 @@ def find_learning_rate(
     call = "find_learning_rate"
     x, y = checked_data(call, "x and y", x, y)
     check_settings(call, optimizer, steps=steps, batch_size=batch_size)
-    if not 0.0 < lowest < highest < math.inf:
+    numeric = all(isinstance(rate, (int, float, np.number)) for rate in (lowest, highest))
+    if not numeric or not 0.0 < lowest < highest < math.inf:
         raise ValueError(f"{call}: rates go from lowest to highest, 0 < lowest < highest, got {lowest!r}, {highest!r}")
     training = Training(model, optimizer, loss, (), (), 1, compile=True, seed=seed)
     check_targets(call, training.loss, y)
