@@ -6,6 +6,7 @@ Every test calls a function both ways. `around` is the table of things that a fu
 
 import array
 import collections
+import contextlib
 import contextvars
 import copy
 import dataclasses
@@ -1678,6 +1679,50 @@ def test_memory_that_is_handed_on(name, dtype):
     calls = [(wb.Value(normal(4, 3, seed=i, dtype=dtype)),) for i in range(CALLS + 2)]
     check(lambda x: f(x, w), calls, [w], rtol={"d": 1e-10, "f": 1e-4, "e": 0.1}[dtype])
     check(lambda x: (f(x, w), wb.exp(x * 0.1)), calls, [w], rtol={"d": 1e-10, "f": 1e-4, "e": 0.1}[dtype])
+
+
+def turned(r, a):
+    return wb.transpose(a, tuple(r.permutation(a.ndim).tolist()))
+
+
+def reduced(r, a):
+    axes = tuple(r.permutation(a.ndim)[: r.integers(1, a.ndim)].tolist())
+    return [wb.sum, wb.mean, wb.max, wb.min][r.integers(4)](a, axis=axes, keepdims=bool(r.integers(2)))
+
+
+def pooled(r, a):
+    how = {"stride": int(r.integers(1, 3)), "padding": int(r.integers(0, 2))}
+    return [wb.max_pool, wb.average_pool][r.integers(2)](a, 2, **how)
+
+
+def convolved(r, a):
+    w = np.random.default_rng(a.shape[1]).normal(size=(3, a.shape[1], 2, 2))
+    return wb.conv2d(a, w, stride=int(r.integers(1, 3)), padding=int(r.integers(0, 2))) * 0.3
+
+
+# What lies in memory otherwise than its axes say, and what reads or writes such memory; what does not fit is left out.
+MOVES = [
+    turned, turned, reduced, reduced, pooled, pooled, convolved, convolved,
+    lambda r, a: wb.tanh(a * 0.7 + 0.1), lambda r, a: wb.relu(a - 0.2), lambda r, a: wb.exp(-a * a) + a,
+    lambda r, a: a[..., ::-1], lambda r, a: wb.reshape(a, (-1, a.shape[-1])), lambda r, a: wb.softmax(a),
+    lambda r, a: wb.swapaxes(a, 0, -1) * a.sum(), lambda r, a: a @ wb.swapaxes(wb.tanh(a), -1, -2) * 0.1,
+    lambda r, a: wb.concatenate([a, wb.sin(a)], axis=int(r.integers(a.ndim))),
+]  # fmt: skip
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(2, 3, 4, 4), (2, 1, 5, 3), (1, 3, 4, 2), (3, 2, 3), (4, 5)]))
+def test_random_graphs_of_turned_arrays(seed, shape):
+    def f(x):
+        r = np.random.default_rng(seed)
+        found = [x, wb.tanh(x)]
+        for _ in range(10):
+            with contextlib.suppress(ValueError, IndexError):
+                y = MOVES[r.integers(len(MOVES))](r, found[r.integers(len(found))])
+                if 0 < y.size < 2000 and 0 < y.ndim < 6:
+                    found.append(y)
+        return wb.sum(wb.tanh(found[-1])) + sum(wb.sum(wb.sin(y)) for y in found[1::2])
+
+    check(f, [(wb.Value(normal(*shape, seed=i)),) for i in range(CALLS + 1)], rtol=1e-8)
 
 
 @pytest.mark.parametrize("keepdims", [False, True], ids=["", "keepdims"])
