@@ -28,6 +28,7 @@ import weakref
 from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ from test_random_graphs import BINARY, REDUCTIONS, UNARY, plain, programs, run
 
 import tinygrad_wb as wb
 from tinygrad_wb.operation import REGISTRY, operation
-from tinygrad_wb.program import fast
+from tinygrad_wb.program import blocks, fast
 from tinygrad_wb.program.compiled import PATTERNS
 
 CALLS = 4  # two that record, two that replay
@@ -1710,8 +1711,12 @@ MOVES = [
 ]  # fmt: skip
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([(2, 3, 4, 4), (2, 1, 5, 3), (1, 3, 4, 2), (3, 2, 3), (4, 5)]))
-def test_random_graphs_of_turned_arrays(seed, shape):
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(2, 3, 4, 4), (2, 1, 5, 3), (1, 3, 4, 2), (3, 2, 3), (4, 5), (8, 8), (9, 2, 9)]),
+    st.sampled_from([1, blocks.BLOCK]),
+)
+def test_random_graphs_of_turned_arrays(seed, shape, block):
     def f(x):
         r = np.random.default_rng(seed)
         found = [x, wb.tanh(x)]
@@ -1722,7 +1727,27 @@ def test_random_graphs_of_turned_arrays(seed, shape):
                     found.append(y)
         return wb.sum(wb.tanh(found[-1])) + sum(wb.sum(wb.sin(y)) for y in found[1::2])
 
-    check(f, [(wb.Value(normal(*shape, seed=i)),) for i in range(CALLS + 1)], rtol=1e-8)
+    with mock.patch.object(blocks, "BLOCK", block):  # 1: all that has eight rows is done in blocks
+        check(f, [(wb.Value(normal(*shape, seed=i)),) for i in range(CALLS + 1)], rtol=1e-8)
+
+
+MET_TWICE = {  # arrays that a stretch of steps in blocks reads in two ways, so that a later block needs what an earlier one read
+    "turned, and written over": lambda x, v: (t := x.T, wb.sin(x) @ (t * 2.0))[1],
+    "backwards, and written over": lambda x, v: (t := x[::-1], wb.exp(x) @ (t * 2.0))[1],
+    "turned, and its memory free": lambda x, v: (t := x.T, d := t + v, d @ wb.sin(v))[2],
+    "backwards, and its memory free": lambda x, v: (t := x[::-1], d := t > 0.1, (d * 1.0) @ wb.sin(v))[2],
+    "both in one step": lambda x, v: wb.tanh(x) * wb.sin(x.T) + wb.cos(x[::-1]) * x,
+    "a symmetric loss": lambda x, v: wb.log(wb.sum(wb.exp(x - wb.max(x, 1, True)), 1)) + wb.log(wb.sum(wb.exp(x.T - wb.max(x, 0)), 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MET_TWICE)
+def test_blocks_of_an_array_that_is_read_in_two_ways(name, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 16)
+    w = wb.Value(normal(12, 12, seed=9))
+    calls = [(wb.Value(normal(12, 12, seed=i)),) for i in range(CALLS + 1)]
+    compiled = check(lambda v: wb.sum(MET_TWICE[name](v @ w * 0.3, v)), calls, [w], rtol=1e-9)
+    assert "for i in range" in compiled.fast_source
 
 
 @pytest.mark.parametrize("keepdims", [False, True], ids=["", "keepdims"])

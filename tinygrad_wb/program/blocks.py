@@ -45,7 +45,8 @@ def _in_blocks(step: Step) -> bool:
 def write_in_blocks(form: FastForm, stretch: Sequence[Step]) -> None:
     """A loop over blocks of rows, each of which goes through all steps while it is in the cache.
 
-    What only these steps need is never larger than a block.
+    What only these steps need is never larger than a block. An array from outside is free, or written over, only when no
+    other step reads it: all steps run again for the next block, and may read it in other places (a view of it turned).
     """
     shape = stretch[0].data.shape
     rows = shape[0]
@@ -95,11 +96,11 @@ def write_in_blocks(form: FastForm, stretch: Sequence[Step]) -> None:
         for x in dict.fromkeys(x for x in step.inputs if type(x) is Step):
             if x in blocks and last[x] is step and blocks[x] != place:
                 spare[x.data.dtype].append(blocks[x])
-        for x in step.inputs:
-            if type(x) is Step and not x.number and x not in blocks:
-                form._release(x)
     end = f"i + {size}" if even else f"min(i + {size}, {rows})"
     inner = "".join(f"\n        {line}" for line in body)
+    for x in [x for step in stretch for x in step.inputs]:
+        if type(x) is Step and not x.number and x not in blocks:
+            form._release(x)
     form.lines.append(f"for i in range(0, {rows}, {size}):\n        j = {end}{inner}")
 
 
