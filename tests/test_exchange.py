@@ -387,6 +387,15 @@ def test_attention_from_and_to_keras(keras, tmp_path, bias):
     assert ours(x).data == pytest.approx(expected, abs=1e-5)
 
 
+def test_attention_that_keras_has_not_is_refused(h5py, tmp_path):
+    more, other, unbiased = (wb.MultiHeadAttention(4, 2) for _ in range(3))
+    more.extra, other.out, unbiased.out = wb.Dense(4, 4), wb.Dense(4, 5), wb.Dense(4, 4, bias=False)
+    for layer in (more, other, unbiased):
+        with pytest.raises(TypeError, match=r"MultiHeadAttention.*Keras keeps attention of .* no place for"):
+            wb.to_keras(wb.Sequential(layer), tmp_path / "x.weights.h5")
+    assert not (tmp_path / "x.weights.h5").exists()
+
+
 def test_heads_that_do_not_fit_change_nothing(h5py, tmp_path):
     path = wb.to_keras(wb.Sequential(wb.MultiHeadAttention(6, 3, seed=0)), tmp_path / "x.weights.h5")
     two = wb.Sequential(wb.MultiHeadAttention(6, 2, seed=1))

@@ -266,6 +266,8 @@ def test_indices_of_a_compiled_function_may_change(call):
             r"split\(a, 2, axis=1\): a has shape \(2, 3\), its length 3 is no multiple of 2",
         ),
         (lambda v: wb.pad(v, 1, mode="empty"), wb.ShapeError, r"mode='empty'.*'constant', 'edge'"),
+        (lambda v: wb.pad(v, {0: (1, 2, 3)}, mode="mean"), wb.ShapeError, r"pad\(a: shape \(2, 3\), pad_width=\{0"),
+        (lambda v: wb.pad(v, {3: 1}), IndexError, r"pad\(a: shape \(2, 3\).*axis 3 is out of bounds"),
         (lambda v: wb.pad(v, (1, 2, 3)), wb.ShapeError, r"pad\(a: shape \(2, 3\), pad_width=\(1, 2, 3\)"),
         (lambda v: wb.take(v, [True, False]), TypeError, r"a\[mask\]"),
         (lambda v: wb.take(v, [7]), IndexError, r"take\(a: shape \(2, 3\).*out of bounds"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from tinygrad_wb.operation import REGISTRY, operation, plain
 from tinygrad_wb.operations.indexing import getitem, put
@@ -24,7 +25,7 @@ def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     if isinstance(pad_width, dict):
         pairs: list[Any] = [(0, 0)] * ndim
         for axis, pair in pad_width.items():
-            pairs[axis] = pair
+            pairs[normalize_axis_index(axis, ndim)] = pair
         return [widths for pair in pairs for widths in _widths(pair, 1)]
     return [(int(before), int(after)) for before, after in np.broadcast_to(pad_width, (ndim, 2))]
 
@@ -74,6 +75,8 @@ def pad(a: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     others are "linear_ramp" (in equal steps from 0 at the rim) and the "maximum", "mean", "median" or "minimum" of each
     row, axis by axis.
     """
+    if isinstance(pad_width, dict):
+        pad_width = _widths(pad_width, np.ndim(a))
     if mode == "constant":
         return plain(np.pad(a, pad_width, constant_values=constant_values))
     if mode not in MODES:

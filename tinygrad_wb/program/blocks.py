@@ -45,8 +45,8 @@ def _in_blocks(step: Step) -> bool:
 def write_in_blocks(form: FastForm, stretch: Sequence[Step]) -> None:
     """A loop over blocks of rows, each of which goes through all steps while it is in the cache.
 
-    What only these steps need is never larger than a block. An array from outside is free, or written over, only when no
-    other step reads it: all steps run again for the next block, and may read it in other places (a view of it turned).
+    What only these steps need is never larger than a block. An array from outside is free, or written over, only when
+    no other step reads it: all steps run again for the next block, and may read it in other places (it, and it turned).
     """
     shape = stretch[0].data.shape
     rows = shape[0]

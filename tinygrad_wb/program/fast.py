@@ -1,7 +1,8 @@
 """The fast form of a plan: the same steps, printed so that NumPy writes every result into memory it has already.
 
 Arrays live in buffers that are handed on as soon as nothing needs their contents any more; an elementwise operation may
-write over its own input, or the memory that this is a view of. Numbers are Python floats, and what is used once is written where it is used.
+write over its own input, or the memory that this is a view of. Numbers are Python floats, and what is used once is
+written where it is used.
 """
 
 from __future__ import annotations

@@ -38,9 +38,15 @@ class Third(NamedTuple):
 
 
 def places_in_heads(layer: MultiHeadAttention) -> list[Place]:
-    """The place of each array of an attention layer."""
+    """The place of each array of an attention layer. ``TypeError`` if it has others, or other ones, than Keras's."""
     features, heads = layer.weight.shape[0], layer.heads
     size = features // heads
+    shapes = {name: parameter.shape for name, parameter in layer.named_parameters()}
+    usual: dict[str, tuple[int, ...]] = {"weight": (features, 3 * features), "out.weight": (features, features)}
+    if layer.bias is not None:
+        usual |= {"bias": (3 * features,), "out.bias": (features,)}
+    if shapes != usual:
+        raise TypeError(f"{layer.label}: Keras keeps attention of {usual}, and has no place for {shapes}")
 
     def place(slot: Any, there: str, shape: tuple[int, ...]) -> Place:
         own = slot.read().shape
