@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ARRAYS", "ELEMENTWISE", "REDUCED", "VIEWS", "elementwise", "with_products"]
 
-SMALL = 1 << 16  # elements up to which the largest of each row is worth that copy
 SHORT = 1 << 12  # elements up to which BLAS adds up as well as NumPy does, and starts sooner
 NARROW = 64  # columns up to which the largest of each row is found quicker in a transposed copy
+SMALL = 1 << 16  # elements up to which that copy stays in the cache
 
 ELEMENTWISE = {
     "absolute", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "ceil", "cos",

@@ -9,8 +9,8 @@ import numpy as np
 
 from tinygrad_wb.onnx.counts import Count, DiffersError
 from tinygrad_wb.onnx.graph import Tensor, make
-from tinygrad_wb.onnx.rows import reductions
 from tinygrad_wb.onnx.rows.arranging import taken
+from tinygrad_wb.onnx.rows.reductions import mean, median, reduced
 from tinygrad_wb.onnx.table import row
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def _statistic(find: Callable[[Tensor, Any, bool], Tensor], a: Tensor, axis: int
 
 BORDERS: dict[str, Callable[[Tensor, int, list[int]], Tensor]] = {
     "linear_ramp": _ramps,
-    "maximum": partial(_statistic, reductions.max),
-    "mean": partial(_statistic, reductions.mean),
-    "median": partial(_statistic, reductions.median),
-    "minimum": partial(_statistic, reductions.min),
+    "maximum": partial(_statistic, partial(reduced, "ReduceMax")),
+    "mean": partial(_statistic, mean),
+    "median": partial(_statistic, median),
+    "minimum": partial(_statistic, partial(reduced, "ReduceMin")),
 }
 
 
