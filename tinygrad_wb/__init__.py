@@ -32,6 +32,7 @@ from tinygrad_wb.nn import (
     Sequential,
     TransformerBlock,
 )  # fmt: skip
+from tinygrad_wb.notices import GradientWarning
 from tinygrad_wb.operations.activations import *
 from tinygrad_wb.operations.arithmetic import *
 from tinygrad_wb.operations.arranging import *
