@@ -72,7 +72,8 @@ def mistakes(node: ast.AST) -> Iterator[str]:
         case ast.Constant(value=float(number)):
             yield str({0.0: 1.0, 1.0: 0.0}.get(number, 2.0 * number))
         case ast.Call(args=args, keywords=keywords):
-            if len(args) > 1 and ast.unparse(node.func) not in UNSWAPPED and not isinstance(args[1], ast.Starred):
+            swapped = len(args) > 1 and ast.unparse(node.func) not in UNSWAPPED and not isinstance(args[1], ast.Starred)
+            if swapped and ast.unparse(args[0]) != ast.unparse(args[1]):
                 yield changed(node, args=[args[1], args[0], *args[2:]])
             for i, keyword in enumerate(keywords):
                 if keyword.arg not in (None, "strict"):
