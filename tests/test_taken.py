@@ -111,10 +111,10 @@ def test_numbers_that_are_shown_or_logged_set_off_nothing(capsys):
     total = 0.0
     for i in range(8):
         error, size = (w - 3.0) ** 2, wb.sum(b * b)
-        print(float(error), "%.3f" % size, f"{float(w) * 100.0:.1f} %", round(float(w), 2))
+        print(float(error), "%.3f" % size, f"{float(w) * 100.0:.1f} %", round(float(w), 2))  # noqa: UP031
         loss = error + 0.1 * size
         percent = float(error) * 100.0
-        print("{:.1f}".format(percent))
+        print("{:.1f}".format(percent))  # noqa: UP032
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -156,7 +156,7 @@ def test_the_loss_itself_may_give_its_number():
 
 
 def test_a_number_that_no_loss_can_have_read_sets_off_nothing():
-    w, b = parameters()
+    w, _ = parameters()
     other = wb.Value(3.0, name="other")
     scale = math.exp(other) * 2.0
     (w * w * scale).backward()  # scale is a setting here: no gradient by `other` is asked for
@@ -168,10 +168,10 @@ def test_a_number_that_no_loss_can_have_read_sets_off_nothing():
 
 def test_without_a_source_the_number_itself_is_recognised():
     names = {"w": wb.Value(1.5, name="w"), "math": math}
-    exec("loss = float(w) * w", names)  # noqa: S102 - code without a file is the point
+    exec("loss = float(w) * w", names)
     with pytest.warns(wb.GradientWarning):
         names["loss"].backward()
-    exec("x = float(w); loss = w * w", names)  # noqa: S102
+    exec("x = float(w); loss = w * w", names)
     names["loss"].backward()
 
 

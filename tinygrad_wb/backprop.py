@@ -81,9 +81,9 @@ def _stale(x: Value, node: Value) -> StaleGraphError:
 def _changed(x: Value, node: Value) -> StaleGraphError:
     op: Any = node.op
     return StaleGraphError(
-        f"backward() through {op.name}: the array of its input {x.name or 'a leaf'} of shape {x.shape}, taken by .data, "
-        "was written to after the operation had read it, so the gradient would be wrong. Write to it after backward(), "
-        "or compute the loss again"
+        f"backward() through {op.name}: the array of its input {x.name or 'a leaf'} of shape {x.shape}, which .data "
+        "handed out, was written to after the operation had read it, so the gradient would be wrong. Write to it after "
+        "backward(), or compute the loss again"
     )
 
 
@@ -261,18 +261,18 @@ def refuse_lost_history(result: Value, call: str) -> None:
     """Raise ``RuntimeError`` for a Value that looks like a leaf, but was computed, and has lost its history."""
     if result.options is UNRECORDED:
         raise RuntimeError(
-            f"{call}: {result!r:.80} was computed under no_grad(), which records nothing, so it has no gradient to hand "
+            f"{call}: {result!r:.80} was computed under no_grad(), which records nothing, so it can't hand a gradient "
             "on. Compute the loss outside the no_grad() block"
         )
     if result.op is not None:
         raise RuntimeError(
-            f"{call}: {result!r:.80} is a copy, and copy.deepcopy and pickle leave the history behind, so it has no "
-            "gradient to hand on. Call it on the original, or compute the loss again from the copied model"
+            f"{call}: {result!r:.80} is a copy, and copy.deepcopy and pickle leave the history behind, so it can't hand "
+            "a gradient on. Call it on the original, or compute the loss again from the copied model"
         )
 
 
 def _notice_growth(nodes: Sequence[Value]) -> None:
-    """Warn when each backward() walks all that the one before walked, and more: training that gets slower and slower."""
+    """Warn when each backward() walks all that the one before walked, and more, so that training gets slower."""
     first = nodes[-1].tick
     length, growths = _grown.pop(first, (len(nodes), 0))
     growths = growths + 1 if len(nodes) > length else 0
@@ -282,9 +282,9 @@ def _notice_growth(nodes: Sequence[Value]) -> None:
     if growths == GROWTHS:
         warn_user(
             f"the graph behind this loss grows with every backward(), to {len(nodes):,} operations by now: it reaches "
-            "back through all earlier steps, and each takes longer than the one before. An update such as w = w - rate "
-            "* w.grad makes a new Value that remembers the old one; change the number in place instead, w.data = w.data "
-            "- rate * w.grad, or use an optimizer's step()"
+            "back through all earlier steps, and each takes longer than the one before. An update such as "
+            "w = w - rate * w.grad makes a new Value that remembers the old one; assign the number instead, "
+            "w.data = w.data - rate * w.grad, or use an optimizer's step()"
         )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.value import Value
 
-__all__ = ["changed_leaf", "handed_out", "hand_out"]
+__all__ = ["changed_leaf", "hand_out", "handed_out"]
 
 
 class HandedOut(NamedTuple):
