@@ -266,8 +266,8 @@ def refuse_lost_history(result: Value, call: str) -> None:
         )
     if result.op is not None:
         raise RuntimeError(
-            f"{call}: {result!r:.80} is a copy, and copy.deepcopy and pickle leave the history behind, so it can't hand "
-            "a gradient on. Call it on the original, or compute the loss again from the copied model"
+            f"{call}: {result!r:.80} is a copy, and copy.deepcopy and pickle leave the history behind, so it can't "
+            "hand a gradient on. Call it on the original, or compute the loss again from the copied model"
         )
 
 
