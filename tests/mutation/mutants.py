@@ -24,7 +24,7 @@ OTHER: dict[type, type] = {
 }  # fmt: skip
 ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 # With swapped arguments the first three raise at once, which tests nothing; the others give what they gave.
-UNSWAPPED = ("isinstance", "getattr", "map", "np.minimum", "np.maximum", "np.fmin", "np.vdot")
+UNSWAPPED = ("isinstance", "getattr", "map", "np.minimum", "np.maximum", "np.fmin", "np.vdot", "maximum", "minimum")
 
 
 @dataclass(frozen=True)
