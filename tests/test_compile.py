@@ -1913,6 +1913,42 @@ def test_threads(backward):
     assert not wrong
 
 
+def test_while_one_thread_records_another_works_as_ever():
+    """What a recorded function may not do, and what is a Value only in a record, concerns the thread that records."""
+    recording, done = threading.Lock(), threading.Lock()
+    recording.acquire()
+    done.acquire()
+
+    def slow(x):
+        recording.release()
+        done.acquire()
+        return x * x
+
+    f = wb.compile(slow)
+    result = []
+    thread = threading.Thread(target=lambda: result.append(f(wb.Value(3.0))))
+    thread.start()
+    recording.acquire()
+    try:
+        v, w = wb.Value([1.0, 2.0]), wb.Value(3.0)
+        v.on_gradient(lambda g: g * 10.0).remove()
+        assert type(v > 1.0) is np.ndarray
+        assert type(wb.where(v > 1.0, 1.0, 2.0)) is np.ndarray
+        assert type(wb.where(wb.Value([1.0, 0.0]), 1.0, 2.0)) is np.ndarray
+        assert type(wb.set_at(np.zeros(2), [0], 1.0)) is np.ndarray
+        np.testing.assert_array_equal(v[v > 1.0].data, [2.0])
+        assert (float(w), w.item(), v.argmax(), v.argmin(), wb.Value(w).data) == (3.0, 3.0, 1, 0, 3.0)
+        with wb.no_grad():
+            assert (w * 2.0).op is None
+        w.data = 4.0
+        (v * w).sum().backward()
+        np.testing.assert_array_equal(v.grad, [4.0, 4.0])
+    finally:
+        done.release()
+        thread.join()
+    assert [y.data for y in result] == [9.0]
+
+
 def test_a_model_that_was_compiled_can_be_copied():
     model = wb.MLP(3, [4], 2, seed=0)
     holder = Plain(model=model)

@@ -19,6 +19,8 @@ ONE = {
     "moveaxis": (lambda x, a: x.moveaxis(a, 0, -1), T, "transpose"),
     "moveaxis tuples": (lambda x, a: x.moveaxis(a, (0, 2), (-1, 0)), T, "transpose"),
     "moveaxis of nothing": (lambda x, a: x.moveaxis(a, (), ()), np.zeros((2, 0, 3)), "transpose"),
+    "transpose by a number": (lambda x, a: x.transpose(a, 0), V, "transpose"),
+    "transpose by negative axes": (lambda x, a: x.transpose(a, (-1, 0, -2)), T, "transpose"),
     "expand_dims": (lambda x, a: x.expand_dims(a, 1), M, "reshape"),
     "expand_dims tuple": (lambda x, a: x.expand_dims(a, (0, -1)), M, "reshape"),
     "expand_dims of a number": (lambda x, a: x.expand_dims(a, 0), 2.0, "reshape"),
