@@ -168,6 +168,19 @@ def test_a_name_that_the_user_gave_is_kept():
     assert [p.name for p in model.parameters()] == ["slope", "held.held.b"]
 
 
+def test_a_name_that_the_user_gave_is_kept_though_it_ends_like_a_path():
+    class Child(wb.Module):
+        def __init__(self, parent=None):
+            self.w, self.slope = wb.Value(1.0, name="line.w"), wb.Value(1.0, name="steep")
+            if parent is not None:
+                self.parent = parent
+
+    assert [p.name for p in Child().parameters()] == ["line.w", "steep"]
+    model = Holder(None)
+    model.held = Child(parent=model)
+    assert "steep" in [p.name for p in model.parameters()], "where a part knows its parent, too"
+
+
 @pytest.mark.parametrize("first", ["parent", "value"])
 def test_a_part_that_knows_its_parent_neither_hangs_nor_spoils_the_names(first):
     class Parent(wb.Module):

@@ -23,8 +23,10 @@ OTHER: dict[type, type] = {
     ast.FloorDiv: ast.Div, ast.Mod: ast.Mult, ast.MatMult: ast.Mult,
 }  # fmt: skip
 ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-# With swapped arguments the first three raise at once, which tests nothing; the others give what they gave.
-UNSWAPPED = ("isinstance", "getattr", "map", "np.minimum", "np.maximum", "np.fmin", "np.vdot", "maximum", "minimum")
+# With swapped arguments these raise at once, which tests nothing, or give what they gave.
+UNSWAPPED = (
+    "isinstance", "getattr", "map", "min", "max", "minimum", "maximum", "np.minimum", "np.maximum", "np.fmin", "np.vdot"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
