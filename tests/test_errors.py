@@ -153,7 +153,7 @@ for _loss, _a, _b in [
         f"{_name} sizes": (
             lambda f=_loss: f(ones(4), np.ones(3)),
             wb.ShapeError,
-            [_name, f"{_a} has shape (4,)", f"{_b} (3,)"],
+            [_name, f"{_a} has shape (4,)", f"{_b} (3,)", f"give one of {_b} for each of {_a}"],
         ),
         f"{_name} number": (lambda f=_loss: f(ones(4), 1.0), wb.ShapeError, [_name, "(4,)", "()"]),
         f"{_name} empty": (lambda f=_loss: f(ones(0), ones(0)), wb.ShapeError, [_name, "empty", "(0,)"]),

@@ -82,7 +82,8 @@ RECORDED = {
     # -- the same under other names
     "fabs": np.fabs, "fliplr": np.fliplr, "flipud": np.flipud, "hsplit": lambda v: np.hsplit(v, 3)[1], "hsplit flat": lambda v: np.hsplit(v[0], [1])[1],
     "vsplit": lambda v: np.vsplit(v, 2)[1], "dsplit": lambda v: np.dsplit(v[None], [1])[1], "matrix_transpose": lambda v: np.matrix_transpose(v[None]),
-    "linalg.matrix_transpose": np.linalg.matrix_transpose, "linalg.vector_norm": np.linalg.vector_norm,
+    "linalg.matrix_transpose": np.linalg.matrix_transpose, "linalg.matrix_transpose of stacks": lambda v: np.linalg.matrix_transpose(v[None]),
+    "linalg.vector_norm": np.linalg.vector_norm,
     **{
         f"linalg.vector_norm {ord} {axis} {keepdims}": lambda v, how=(axis, keepdims, ord): np.linalg.vector_norm(v, axis=how[0], keepdims=how[1], ord=how[2])
         for ord in (0, 1, 2, 3, -1, np.inf, -np.inf) for axis, keepdims in [(None, False), (1, True), ((0, 1), False), ((0, 1), True)]

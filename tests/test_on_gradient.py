@@ -345,6 +345,16 @@ def test_a_value_that_is_gone_takes_its_listeners_along():
     listener.remove()
 
 
+def test_removing_the_last_listener_leaves_nothing_though_the_value_lives():
+    w = wb.Value([1.0])
+    one, other = w.on_gradient(lambda g: None), w.on_gradient(lambda g: None)
+    one.remove()
+    assert list(listened) == [id(w)]
+    other.remove()
+    other.remove()
+    assert not listened
+
+
 def test_a_copy_is_not_listened_to():
     w = wb.Value([1.0])
     w.on_gradient(lambda g: 1 / 0)
