@@ -27,7 +27,7 @@ def test_total():
 """
 FILES = """
 [[files]]
-name = "small.py"
+names = ["small.py"]
 tests = [["test_small.py"]]
 """
 EQUIVALENT = """
@@ -100,7 +100,7 @@ def test_an_equivalent_row_without_a_mutant_is_told(run):
 
 def test_the_plan_names_files_that_there_are():
     for row in tomllib.loads(PLAN.read_text(encoding="utf-8"))["files"]:
-        assert list(ROOT.glob(row["name"])), row["name"]
+        assert all(list(ROOT.glob(name)) for name in row["names"]), row["names"]
         assert row["tests"]
         for word in (word for stage in row["tests"] for word in stage if "/" in word):
             assert (ROOT / word).is_file(), word

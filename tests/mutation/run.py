@@ -94,12 +94,13 @@ def write_log(log: Path | None, mutant: Mutant, result: str) -> None:
 def drawn(root: Path, plan: dict[str, Any], only: list[str], seed: int) -> list[tuple[Mutant, list[list[str]]]]:
     """All mutants in the order of the draw, each with its tests: those of the first row that names its file."""
     every = []
-    for path in sorted({path for row in plan["files"] for path in root.glob(row["name"])}):
+    rows = [({path for name in row["names"] for path in root.glob(name)}, row["tests"]) for row in plan["files"]]
+    for path in sorted(set().union(*(paths for paths, _ in rows))):
         file = path.relative_to(root).as_posix()
         if not only or any(part in file for part in only):
-            tests = next(row["tests"] for row in plan["files"] if path in root.glob(row["name"]))
+            stages = next(stages for paths, stages in rows if path in paths)
             names = " or ".join(exported(path))
-            stages = [[word.replace("{names}", names) for word in stage] for stage in tests]
+            stages = [[word.replace("{names}", names) for word in tests] for tests in stages]
             every += [(mutant, stages) for mutant in mutants(root, file)]
     # By hash, so that what is drawn first stays the same when a file or a kind of mistake is added elsewhere.
     return sorted(every, key=lambda item: hashlib.sha256(f"{seed} {item[0].key}".encode()).digest())
