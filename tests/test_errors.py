@@ -175,6 +175,18 @@ def test_errors_restate_the_call_and_name_the_remedy(name):
     assert not isinstance(found.value, RecursionError)
 
 
+def test_an_error_has_the_operation_that_failed_its_inputs_and_its_options():
+    v, rows = V([[1.0, 2.0]]), np.ones((3, 3))
+    for call, inputs, options in [(lambda: v * rows, (v, rows), {}), (lambda: v.reshape(7), (v,), {"shape": 7})]:
+        with pytest.raises(wb.ShapeError) as found:
+            call()
+        failed = found.value.failed
+        assert failed.op.name in str(found.value)
+        assert len(failed.inputs) == len(inputs)
+        assert all(x is y for x, y in zip(failed.inputs, inputs, strict=True))
+        assert dict(failed.options) == options
+
+
 def test_shape_errors_are_value_errors_and_stale_ones_runtime_errors():
     assert issubclass(wb.ShapeError, ValueError)
     assert issubclass(wb.StaleGraphError, RuntimeError)

@@ -413,7 +413,7 @@ ROWS = {
             for i in [
                 1, -1, slice(1, None), slice(None, None, -2), (1, 2), (slice(None), 2), (..., 0), None, (slice(None), None, 1),
                 (np.array([0, 2, 0]),), (np.array([0, 0]), np.array([1, 1])), (slice(None), [1, 1, -3]), [2, 2], slice(0, 0),
-                (np.array([[0, 1], [1, 1]]),), np.array([0, 0, 2]), np.array([True, False, True]), (),
+                (np.array([[0, 1], [1, 1]]),), np.array([0, 0, 2]), np.array([True, False, True]), (np.array([True, False, True]),), (),
             ]
         ],
         sample((2, 3), index=MASK), sample((2, 3), index=~MASK & MASK), sample((2, 3), index=(MASK[:, 0], 1)),
