@@ -124,6 +124,7 @@ WRONG = {
     "attention features": (
         lambda: wb.scaled_dot_product_attention(ones(2, 3), ones(2, 4), ones(2, 4)), wb.ShapeError, ["query has shape (2, 3), key (2, 4) and value (2, 4)", "as many features"],
     ),
+    "attention of nothing": (lambda: wb.scaled_dot_product_attention(ones(2, 0), ones(2, 0), ones(2, 3)), wb.ShapeError, ["query has shape (2, 0)", "as many features"]),
     "attention values": (lambda: wb.scaled_dot_product_attention(ones(2, 3), ones(2, 3), ones(4, 3)), wb.ShapeError, ["one value for each key"]),
     "attention batches": (lambda: wb.scaled_dot_product_attention(ones(2, 2, 3), ones(3, 2, 3), ones(2, 3)), wb.ShapeError, ["before the last two must broadcast"]),
     "attention mask": (lambda: wb.scaled_dot_product_attention(ones(2, 3), ones(4, 3), ones(4, 3), np.ones((2, 3))), wb.ShapeError, ["mask, of shape (2, 3)", "(2, 4)"]),
