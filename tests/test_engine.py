@@ -686,6 +686,8 @@ def test_repr_and_format():
     assert f"{V(2.0)}" == str(V(2.0)) == "Value(2.0)"
     assert f"{V([1.0, 2.0])}" == "Value([1., 2.])"
     assert len(repr(V(np.zeros((500, 500))))) < 500
+    assert ["..." in repr(V(np.arange(n))) for n in (50.0, 51.0)] == [False, True]
+    assert repr(V([[1.0, 2.0], [3.0, 4.0]])) == "Value([[1., 2.],\n       [3., 4.]])"
     with pytest.raises(ValueError, match="one element"):
         f"{V([1.0, 2.0]):.2f}"
 

@@ -25,7 +25,8 @@ OTHER: dict[type, type] = {
 ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 # With swapped arguments these raise at once, which tests nothing, or give what they gave.
 UNSWAPPED = (
-    "isinstance", "getattr", "map", "min", "max", "minimum", "maximum", "np.minimum", "np.maximum", "np.fmin", "np.vdot"
+    "isinstance", "getattr", "map", "min", "max", "minimum", "maximum", "np.minimum", "np.maximum", "np.fmin", "np.vdot",
+    "np.result_type",
 )  # fmt: skip
 
 
