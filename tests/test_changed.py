@@ -1,10 +1,12 @@
 """Data that was written to between the forward pass and backward(): told, where it was handed out by .data."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 import tinygrad_wb as wb
-from tinygrad_wb.changed import handed_out
+from tinygrad_wb.changed import handed_out, reads
 
 
 @pytest.fixture(params=["C", "F", "strided"])
@@ -104,3 +106,72 @@ def test_a_note_goes_with_its_leaf():
     assert len(handed_out) == 1
     del w, loss
     assert not handed_out
+
+
+# -- plain arrays -----------------------------------------------------------------------------------------------------
+
+
+REFILLED = {  # an array, and a loss whose gradients read it
+    "matmul": (lambda: np.ones((5, 3)), lambda x: wb.sum(x @ wb.Value(np.ones((3, 2)), name="w"))),
+    "matmul, right": (lambda: np.ones((3, 2)), lambda x: wb.sum(wb.Value(np.ones((5, 3))) @ x)),
+    "multiply": (lambda: np.ones(3), lambda x: wb.sum(wb.Value(np.ones(3)) * x)),
+    "affine": (lambda: np.ones((5, 3)), lambda x: wb.sum(wb.Dense(3, 2, seed=0)(x))),
+    "large": (lambda: np.ones((300, 200)), lambda x: wb.sum(wb.Dense(200, 2, seed=0)(x))),
+    "one long row": (lambda: np.ones(100_000), lambda x: wb.sum(wb.Value(2.0) * x)),
+    "turned": (lambda: np.ones((200, 300)).T, lambda x: wb.sum(wb.Dense(200, 2, seed=0)(x))),
+    "labels": (lambda: np.array([0, 1, 1]), lambda y: wb.cross_entropy(wb.Value(np.eye(3)), y)),
+    "einsum": (lambda: np.ones((2, 3)), lambda x: wb.sum(wb.einsum("ij,j->i", x, wb.Value(np.ones(3))))),
+}
+
+
+@pytest.mark.parametrize("case", REFILLED)
+def test_a_buffer_that_was_filled_anew_is_told(case):
+    make, loss = REFILLED[case]
+    x = make()
+    right = loss(x)
+    x[...] = x + 1
+    with pytest.raises(wb.StaleGraphError, match=r"was written to after the operation had read it.*array of its own"):
+        right.backward()
+    again = loss(x)
+    again.backward()
+    x[...] = 0  # after backward(), for the next batch
+    loss(x).backward()
+
+
+def test_what_no_partial_reads_may_be_written_to():
+    y, mask = np.ones(3), np.array([True, False, True])
+    w = wb.Value([1.0, 2.0, 3.0])
+    loss = wb.sum(y - w) + wb.sum(w + y)
+    y[:] = 7.0
+    loss.backward()
+    assert (w.grad == 0.0).all()
+    found = wb.sum(wb.where(mask, w, 0.0))
+    mask[:] = True
+    with pytest.raises(wb.StaleGraphError):
+        found.backward()
+
+
+def test_a_convolution_has_copied_its_windows():
+    x, layer = np.ones((4, 1, 6, 6)), wb.Conv2d(1, 2, 3, seed=0)
+    loss = wb.sum(layer(x))
+    x[:] = 7.0
+    loss.backward()
+    assert (layer.weight.grad == 4.0 * 16.0).all()
+
+
+def test_a_reader_that_is_not_behind_the_loss_is_left_alone():
+    x, w = np.ones(3), wb.Value(np.ones(3))
+    other = w * x
+    x[:] = 2.0
+    wb.sum(w * x).backward()
+    assert (w.grad == 2.0).all()
+    assert other is not None
+
+
+def test_notes_keep_nothing_alive(no_collector):
+    x, w = np.ones(3), wb.Value(np.ones(3))
+    result = weakref.ref(w * x)
+    assert result() is None
+    for _ in range(1000):
+        _ = w * x
+    assert len(reads) <= reads.maxlen

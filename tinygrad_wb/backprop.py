@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import changed_leaf, handed_out
+from tinygrad_wb.changed import argument_name, changed_constant, changed_leaf, handed_out, reads
 from tinygrad_wb.errors import ShapeError, StaleGraphError
 from tinygrad_wb.notices import warn_user
 from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
@@ -65,8 +65,10 @@ def history(result: Value) -> list[Value]:
     made.sort(key=_by_tick, reverse=True)
     if watchers and (watch := watcher()) is not None:
         watch.history_read(made)
-    if handed_out and (found := changed_leaf(made)) is not None:
-        raise _changed(*found)
+    if handed_out and (leaf := changed_leaf(made)) is not None:
+        raise _changed(*leaf)
+    if reads and (constant := changed_constant(made)) is not None:
+        raise _refilled(*constant)
     return made
 
 
@@ -84,6 +86,15 @@ def _changed(x: Value, node: Value) -> StaleGraphError:
         f"backward() through {op.name}: the array of its input {x.name or 'a leaf'} of shape {x.shape}, which .data "
         "handed out, was written to after the operation had read it, so the gradient would be wrong. Write to it after "
         "backward(), or compute the loss again"
+    )
+
+
+def _refilled(node: Value, position: int) -> StaleGraphError:
+    op: Any = node.op
+    return StaleGraphError(
+        f"backward() through {op.name}: its input {argument_name(op, position)}, an array of shape "
+        f"{node.inputs[position].shape}, was written to after the operation had read it, so the gradient would be "
+        "wrong. Give each batch an array of its own, or refill the buffer after backward()"
     )
 
 
@@ -253,6 +264,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
         accumulate(self, seed, seed)
         _walk(nodes)
     settle()
+    reads.clear()
     if watchers and (watch := watcher()) is not None:
         watch.went_back(nodes, seed, _grad)
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.changed import note_read
 from tinygrad_wb.errors import explained
 from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import Value, constant, record
@@ -219,8 +220,16 @@ def _binary(op: Operation) -> Callable[..., Any]:
             data = forward(x, y)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
-        if type(a) is Value or type(b) is Value:
-            return record(op, (a, b), data)
+        if type(a) is Value:
+            value = record(op, (a, b), data)
+            if type(b) is np.ndarray:
+                note_read(value, 1)
+            return value
+        if type(b) is Value:
+            value = record(op, (a, b), data)
+            if type(a) is np.ndarray:
+                note_read(value, 0)
+            return value
         return data
 
     return call
@@ -238,7 +247,11 @@ def _ternary(op: Operation) -> Callable[..., Any]:
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
-            return record(op, (a, b, c), data)
+            value = record(op, (a, b, c), data)
+            for i, array in enumerate((a, b, c)):
+                if type(array) is np.ndarray:
+                    note_read(value, i)
+            return value
         return data
 
     return call
@@ -308,7 +321,13 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
         data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
-    return record(op, tuple(inputs), data, options) if tracked else data
+    if not tracked:
+        return data
+    value = record(op, tuple(inputs), data, options)
+    for i, x in enumerate(inputs):
+        if type(x) is np.ndarray:
+            note_read(value, i)
+    return value
 
 
 # -- helpers that rows are written with -------------------------------------------------------------------
