@@ -1203,9 +1203,9 @@ def test_what_was_there_stays_when_saving_fails(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    for function in ("write_text", "replace"):
+    for owner, function in ((os, "fsync"), (Path, "replace")):
         with monkeypatch.context() as patch:
-            patch.setattr(Path, function, full)
+            patch.setattr(owner, function, full)
             with pytest.raises(OSError, match="No space"):
                 program.save(path)
         assert path.read_text(encoding="utf-8") == "precious"

@@ -439,10 +439,9 @@ CRASHING = """
 import os, sys
 from pathlib import Path
 import tinygrad_wb as wb
-from tinygrad_wb.saving import files
 
 target, moment, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-real_fsync, real_replace, real_open = os.fsync, Path.replace, Path.open
+real_fsync, real_replace, real_open, real_fdopen = os.fsync, Path.replace, os.open, os.fdopen
 
 def end():
     if how == "dies":
@@ -461,13 +460,13 @@ class Writing:
         self.file.flush()
         end()
 
-def open_(self, mode="r", *rest, **more):
-    if mode != "xb":
-        return real_open(self, mode, *rest, **more)
-    if moment == "open":
+def open_(path, flags, *rest, **more):
+    if moment == "open" and flags & os.O_EXCL:
         end()
-    file = real_open(self, mode, *rest, **more)
-    return Writing(file) if moment == "write" else file
+    return real_open(path, flags, *rest, **more)
+
+def fdopen(*how):
+    return Writing(real_fdopen(*how)) if moment == "write" else real_fdopen(*how)
 
 def fsync(handle):
     is_folder = os.path.isdir(f"/proc/self/fd/{handle}")
@@ -480,7 +479,7 @@ def replace(self, other):
         end()
     return real_replace(self, other)
 
-Path.open, Path.replace, os.fsync = open_, replace, fsync
+os.open, os.fdopen, Path.replace, os.fsync = open_, fdopen, replace, fsync
 try:
     wb.save(wb.MLP(2, [4], 1, seed=1), target)
 except OSError:

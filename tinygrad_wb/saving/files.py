@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.errors import LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["TRAINING", "Entry", "File", "entry_of", "reading", "replaced", "written"]
+__all__ = ["TRAINING", "Entry", "File", "entry_of", "reading", "written"]
 
 DTYPES = {  # safetensors' words for them
     "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
@@ -37,35 +37,6 @@ def _library() -> Any:
     return safetensors
 
 
-def replaced(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write ``content`` to a file; at any moment, ``path`` is the old file or the new one, whole.
-
-    It is written beside it, forced to the disk, and renamed; then the folder is forced to the disk too, in which the
-    name stands. A link stays, and what it points to is replaced.
-    """
-    target = Path(path).resolve()
-    if not target.parent.is_dir():
-        folder = str(target.parent)
-        raise FileNotFoundError(f"{str(path)!r} can't be written: there is no folder {folder!r}; make it first")
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}.unfinished")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # Windows has no handle for a folder
-        handle = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    return Path(path)
-
-
 def written(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> Path:
     """Write arrays by name, and texts by name, in the safetensors format."""
     safetensors = _library()
@@ -77,7 +48,7 @@ def written(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: M
         if name == RESERVED:
             raise ValueError(f"save: {name!r} can't be a name in a file: the format has it for itself")
     sums = json.dumps({name: zlib.crc32(a.tobytes()) for name, a in whole.items()})
-    return replaced(path, safetensors.numpy.save(whole, {**metadata, SUMS: sums}))
+    return write(path, safetensors.numpy.save(whole, {**metadata, SUMS: sums}))
 
 
 class Entry(NamedTuple):

@@ -13,11 +13,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.errors import LoadError
 from tinygrad_wb.nn.attention import MultiHeadAttention
 from tinygrad_wb.nn.layers import Sequential
 from tinygrad_wb.nn.module import Module
-from tinygrad_wb.saving.files import Entry, entry_of, reading, replaced
+from tinygrad_wb.saving.files import Entry, entry_of, reading
 from tinygrad_wb.saving.fitting import Fitting
 from tinygrad_wb.saving.heads import places_in_heads
 from tinygrad_wb.saving.tables import KERAS, KERAS_NAMES, Place, places_in
@@ -80,7 +81,7 @@ def to_keras(model: Module, path: str | os.PathLike[str]) -> Path:
     with h5py.File(content, "w") as file:
         for name, place in _places(model).items():
             file.create_dataset(name, data=place.read())
-    return replaced(path, content.getvalue())
+    return write(path, content.getvalue())
 
 
 # -- where Keras keeps what ------------------------------------------------------------------------------------------
