@@ -213,6 +213,52 @@ def test_what_is_no_tensor(bad):
         wb.from_torch(wb.Dense(1, 1), {"weight": [[2.0]], "bias": bad})
 
 
+@pytest.mark.parametrize("name", [5, None, ("weight",), b"weight", 0.5])
+def test_names_that_are_no_texts(name):
+    layer = wb.Dense(1, 1)
+    before = numbers(layer)
+    with pytest.raises(wb.LoadError, match=r"names such as 'hidden.weight' are texts, got .*; nothing was changed"):
+        wb.from_torch(layer, {"weight": [[2.0]], "bias": [1.0], name: [3.0]})
+    assert numbers(layer) == before
+
+
+def test_a_checkpoint_around_the_state_dictionary():
+    whole = {"epoch": 3, "model": {"weight": [[2.0]], "bias": [1.0]}}
+    layer = wb.Dense(1, 1)
+    with pytest.raises(
+        wb.LoadError, match=r"'model' is a dictionary, not a tensor\..*give that: state_dict\['model'\]"
+    ):
+        wb.from_torch(layer, whole)
+    wb.from_torch(layer, whole["model"])
+    assert layer.weight.data.tolist() == [[2.0]]
+
+
+def test_two_names_of_one_place():
+    with pytest.raises(wb.LoadError, match=r"'0.weight' is not wanted|'00.weight' is not wanted"):
+        wb.from_torch(wb.Sequential(wb.Dense(1, 1)), {"0.weight": [[2.0]], "00.weight": [[3.0]], "0.bias": [1.0]})
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's own, of tensors that it deprecates
+def test_tensors_that_have_no_plain_numbers(torch):
+    w = torch.ones(1, 2)
+    cases = {
+        "sparse": w.to_sparse(), "compressed": w.to_sparse_csr(), "without data": torch.zeros(1, 2, device="meta"),
+        "quantised": torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "complex": w.to(torch.complex64),
+        "nested": torch.nested.nested_tensor([w]), "of 8 bits": w.to(torch.float8_e4m3fn),
+        "not made yet": torch.nn.parameter.UninitializedParameter(), "huge": torch.zeros(1).expand(10**13),
+        "huge and narrow": torch.zeros(1, dtype=torch.bfloat16).expand(10**13), "whole numbers": w.int(),
+    }  # fmt: skip
+    layer = wb.Dense(2, 1)
+    before = numbers(layer)
+    for what, tensor in cases.items():
+        with pytest.raises(
+            wb.LoadError, match=r"'weight' is .*; nothing was changed|nothing was changed:\n.*'weight' is"
+        ) as caught:
+            wb.from_torch(layer, {"bias": torch.zeros(1), "weight": tensor})
+        assert "allocate" not in str(caught.value), what
+        assert numbers(layer) == before, what
+
+
 @pytest.mark.parametrize("bad", ["model.pt", None, [("weight", 1.0)]])
 def test_what_is_no_state_dictionary(bad):
     with pytest.raises(TypeError, match=r"a state dictionary is wanted.*weights_only=True"):
