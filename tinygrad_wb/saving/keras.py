@@ -168,14 +168,19 @@ def _opened(path: Path, size: int) -> Iterator[Any]:
 
 
 def _unpacked(archive: zipfile.ZipFile, limit: int) -> bytes:
-    """The weights' file; a few bytes may be packed that would fill the memory, so no more than ``limit`` are taken."""
+    """The weights' file. A few bytes may unpack to what fills the memory, so no more than ``limit`` are unpacked.
+
+    Of the ways to pack that a zip knows, these two alone can be unpacked up to a limit; Keras uses no other.
+    """
     if INSIDE not in archive.namelist():
         raise LoadError(f"{archive.filename} has no {INSIDE} in it, as .keras files have; nothing was changed")
-    with archive.open(INSIDE) as packed:
-        content = packed.read(limit + 1)
-    if len(content) > limit:
+    entry = archive.getinfo(INSIDE)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise LoadError(f"{archive.filename} is packed in another way than .keras files are; nothing was changed")
+    if entry.file_size > limit:
         raise LoadError(f"{archive.filename} holds more than {limit:,} bytes, too many for this model")
-    return content
+    with archive.open(entry) as packed:
+        return packed.read(limit + 1)  # which gives no more than the size above, and unpacks no more than asked for
 
 
 def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
