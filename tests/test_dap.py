@@ -1116,7 +1116,7 @@ def test_one_client_on_this_machine_only(debug):
 def strange(client, *said):
     """What a connection of its own, that says these messages, is answered until it is dropped."""
     answers = []
-    with socket.create_connection(("127.0.0.1", client.port)) as other, other.makefile("rb") as stream:
+    with socket.create_connection(("127.0.0.1", client.port), client.timeout) as other, other.makefile("rb") as stream:
         with contextlib.suppress(ConnectionError):  # dropped in the middle of what it says
             for each in said:
                 text = each if isinstance(each, bytes) else framed(json.dumps({"seq": 1, "type": "request", **each}))
@@ -1250,7 +1250,7 @@ def test_a_client_that_takes_nothing_in_does_not_hold_up_the_script(monkeypatch)
         with contextlib.redirect_stderr(said):
             ends.append(debugged(0, Stops(), script))
 
-    server = threading.Thread(target=serve)
+    server = threading.Thread(target=serve, daemon=True)
     server.start()
     while not (announced := re.search(ANNOUNCED, said.getvalue())):
         server.join(0.01)
@@ -1259,7 +1259,7 @@ def test_a_client_that_takes_nothing_in_does_not_hold_up_the_script(monkeypatch)
             client.sendall(
                 framed(json.dumps({"seq": 1, "type": "request", "command": command, "arguments": arguments}))
             )
-        server.join()
+        server.join(60.0)
     assert (ends, len(written)) == ([7], 200)
     assert said.getvalue().count("step: dropped the debugger: it took nothing in for 0.2 seconds\n") == 1
 

@@ -33,7 +33,7 @@ Message = dict[str, Any]
 class Session:
     """A client's session; ``send`` sends it a message, ``close`` ends the connection.
 
-    Before it has given the ``token``, a client can ask for nothing else, and its first wrong word ends the session.
+    Before it has given the ``token``, a client can ask for nothing else, and the first refusal ends the session.
     """
 
     def __init__(self, send: Callable[[Message], None], close: Callable[[], None], token: str) -> None:
@@ -100,7 +100,7 @@ class Session:
         self._unknown(text)
 
     def _unknown(self, why: str) -> None:
-        """What it said was wrong: that ends it, if the client has not given the token."""
+        """A message was refused: that ends the session, if the client has not given the token."""
         if not self.known:
             self.refused = why
             self.gone()
