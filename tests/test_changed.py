@@ -9,6 +9,12 @@ import tinygrad_wb as wb
 from tinygrad_wb.changed import handed_out, reads
 
 
+@pytest.fixture(autouse=True)
+def forget():
+    handed_out.clear()
+    reads.clear()
+
+
 @pytest.fixture(params=["C", "F", "strided"])
 def w(request):
     value = wb.Value(np.ones((3, 4)), name="w")
