@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
 
-__all__ = ["Value", "constant", "own", "raw", "record", "traced"]
+__all__ = ["COMPUTED", "Value", "constant", "own", "raw", "record", "traced"]
 
 # The one clock. Order of ticks is order of execution, in every thread.
 next_tick = itertools.count().__next__
 
 NO_OPTIONS: Mapping[str, Any] = {}
+COMPUTED: Mapping[str, Any] = {}  # the options of a leaf that `Value(…)` did not make: computed, and not recorded
 
 
 class Value:
@@ -217,7 +218,7 @@ class Value:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy carries the data, not the history: however deep the graph, copying is one step.
-        return _restore, (self._data, self.name, raw(self.grad), self.op)
+        return _restore, (self._data, self.name, raw(self.grad), self.op, self.options is COMPUTED)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
@@ -331,10 +332,11 @@ class Value:
         var: Callable[..., Value]
 
 
-def _restore(data: Any, name: str | None, grad: Any, op: Operation | None) -> Value:
+def _restore(data: Any, name: str | None, grad: Any, op: Operation | None, computed: bool = False) -> Value:
     value = Value(data, name)
     value.grad = grad
     value.op = op  # without inputs it is a leaf to backprop; but what was computed does not become a parameter
+    value.options = COMPUTED if computed else NO_OPTIONS
     return value
 
 
@@ -393,7 +395,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
             value._data = data.copy()  # a leaf's array is its own, not a view into another's
         value.op = None
         value.inputs = ()
-        value.options = NO_OPTIONS
+        value.options = COMPUTED
         if watchers and (watch := watcher()) is not None:
             watch.computed(value, op, inputs, options)
     else:
@@ -415,6 +417,6 @@ def traced(data: Any, name: str | None = None) -> Value:
     value.name = name
     value.op = None
     value.inputs = ()
-    value.options = NO_OPTIONS
+    value.options = COMPUTED
     value.tick = next_tick()
     return value
