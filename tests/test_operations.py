@@ -35,6 +35,10 @@ def above_zero(rng, shape):
     return rng.uniform(0.3, 2.0, shape)
 
 
+def a_share(rng, shape):
+    return rng.uniform(0.1, 0.9, shape)
+
+
 def not_one(rng, shape):
     """Away from 0 and from ±1, where hinge_loss and clip have kinks."""
     return rng.choice([-1.0, 1.0], shape) * rng.choice([0.5, 1.5], shape) * rng.uniform(0.9, 1.1, shape)
@@ -449,7 +453,7 @@ ROWS = {
     ),
     "mean_squared_error": general(lambda a, b: np.mean(np.square(a - b)), *SAME_SHAPE, scalars=True),
     "binary_cross_entropy": general(
-        lambda a, b: np.mean(np.log1p(np.exp(a)) - a * b), *SAME_SHAPE, scalars=True, draw=(spread, above_zero)
+        lambda a, b: np.mean(np.log1p(np.exp(a)) - a * b), *SAME_SHAPE, scalars=True, draw=(spread, a_share)
     ),
     "hinge_loss": general(
         lambda a, b: np.mean(np.maximum(0, 1 - a * b)), *SAME_SHAPE, scalars=True, draw=(not_one, lambda rng, s: rng.choice([-1.0, 1.0], s))
@@ -706,8 +710,11 @@ ROWS = {
     ),
 }  # fmt: skip
 
-# A matrix of ones is singular; `einsum` makes numbers of whole ones before it contracts.
-NOT_OF = {"inv": [np.bool_], "solve": [np.bool_], "cholesky": [np.bool_], "einsum": [np.uint8, np.bool_]}
+# A matrix of ones is singular; `einsum` makes numbers of whole ones before it contracts; two losses take no other targets.
+NOT_OF = {
+    "inv": [np.bool_], "solve": [np.bool_], "cholesky": [np.bool_], "einsum": [np.uint8, np.bool_],
+    "binary_cross_entropy": [np.int64, np.uint8], "hinge_loss": [np.int64, np.uint8],
+}  # fmt: skip
 
 # Those without any derivative: what NumPy says, and inputs for which an array and each of its numbers are tried.
 NASTY_PAIRS = [np.ravel(x) for x in np.meshgrid(*[[0.0, -0.0, 1.0, -1.0, 0.5, inf, -inf, nan, 1e300, 1e-300]] * 2)]

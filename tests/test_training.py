@@ -1164,8 +1164,12 @@ def test_accuracy_refuses_what_it_cannot_count(prediction, y, message):
 @pytest.mark.parametrize(
     ("loss", "y", "message"),
     [
-        ("hinge_loss", [[0.0], [1.0]], "targets -1 and 1, y has"),
-        ("binary_cross_entropy", [[0.0], [2.0]], "targets from 0 to 1, y goes from 0.0 to 2.0"),
+        ("hinge_loss", [[0.0], [1.0]], "fit: hinge_loss takes targets -1 and 1, these have"),
+        (
+            "binary_cross_entropy",
+            [[0.0], [2.0]],
+            "fit: binary_cross_entropy takes targets from 0 to 1, these go from 0.0 to 2.0",
+        ),
     ],
 )
 def test_targets_that_a_loss_would_make_nonsense_of(loss, y, message):
