@@ -4,6 +4,7 @@ An operation without a row in both fails the suite. To add one, write a `Row` (h
 what NumPy says the result is) and its nasty points (value and gradient at 0, ±inf, nan, ties, huge and tiny numbers).
 """
 
+import inspect
 import math
 import operator
 import warnings
@@ -33,10 +34,6 @@ def spread(rng, shape, low=0.3, high=2.0):
 
 def above_zero(rng, shape):
     return rng.uniform(0.3, 2.0, shape)
-
-
-def a_share(rng, shape):
-    return rng.uniform(0.1, 0.9, shape)
 
 
 def not_one(rng, shape):
@@ -453,7 +450,7 @@ ROWS = {
     ),
     "mean_squared_error": general(lambda a, b: np.mean(np.square(a - b)), *SAME_SHAPE, scalars=True),
     "binary_cross_entropy": general(
-        lambda a, b: np.mean(np.log1p(np.exp(a)) - a * b), *SAME_SHAPE, scalars=True, draw=(spread, a_share)
+        lambda a, b: np.mean(np.log1p(np.exp(a)) - a * b), *SAME_SHAPE, scalars=True, draw=(spread, above_zero)
     ),
     "hinge_loss": general(
         lambda a, b: np.mean(np.maximum(0, 1 - a * b)), *SAME_SHAPE, scalars=True, draw=(not_one, lambda rng, s: rng.choice([-1.0, 1.0], s))
@@ -710,11 +707,8 @@ ROWS = {
     ),
 }  # fmt: skip
 
-# A matrix of ones is singular; `einsum` makes numbers of whole ones before it contracts; two losses take no other targets.
-NOT_OF = {
-    "inv": [np.bool_], "solve": [np.bool_], "cholesky": [np.bool_], "einsum": [np.uint8, np.bool_],
-    "binary_cross_entropy": [np.int64, np.uint8], "hinge_loss": [np.int64, np.uint8],
-}  # fmt: skip
+# A matrix of ones is singular; `einsum` makes numbers of whole ones before it contracts.
+NOT_OF = {"inv": [np.bool_], "solve": [np.bool_], "cholesky": [np.bool_], "einsum": [np.uint8, np.bool_]}
 
 # Those without any derivative: what NumPy says, and inputs for which an array and each of its numbers are tried.
 NASTY_PAIRS = [np.ravel(x) for x in np.meshgrid(*[[0.0, -0.0, 1.0, -1.0, 0.5, inf, -inf, nan, 1e300, 1e-300]] * 2)]
@@ -1419,7 +1413,8 @@ def test_every_operation_has_a_row_of_samples_and_one_of_nasty_points():
 
 
 def test_every_operation_is_public_under_its_name():
-    hidden = {name for name in REGISTRY if getattr(wb, name, None) is not REGISTRY[name].function}
+    # A loss looks at its targets before it calls its row.
+    hidden = {name for name in REGISTRY if inspect.unwrap(getattr(wb, name, None)) is not REGISTRY[name].function}
     assert hidden - COMPILED == INTERNAL
 
 

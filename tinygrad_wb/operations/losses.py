@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
-from tinygrad_wb.operation import REGISTRY, ones, operation
+from tinygrad_wb.operation import ones, operation
 from tinygrad_wb.operations.arithmetic import absolute, clip, divide, maximum, sign, where
 from tinygrad_wb.operations.functions import log, sigmoid, softplus
 from tinygrad_wb.operations.indexing import take, whole
@@ -122,9 +122,9 @@ TARGETS: dict[Callable[..., Any], Callable[[Any], None]] = {}  # what looks at a
 
 
 def _of_targets(check: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a loss raise ``ValueError`` for targets that it would make nonsense of without a word.
+    """Let what users call raise ``ValueError`` for targets that a loss would make nonsense of without a word.
 
-    Targets that are Values to be changed may be any: there are derivatives by them.
+    The row itself takes any: there are derivatives by targets that are Values.
     """
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,7 +137,6 @@ def _of_targets(check: Callable[[Any], None]) -> Callable[[Callable[..., Any]], 
                 check(targets._data)
             return result
 
-        REGISTRY[function.__name__].function = loss
         TARGETS[loss] = check
         return loss
 
