@@ -3,12 +3,14 @@
 import contextlib
 import copy
 import importlib.metadata
+import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from tinygrad_wb.training.checks import all_pairs, results_of
 
 MOONS = wb.datasets.moons(120, seed=0)
 UNSEEN = wb.datasets.moons(60, seed=1)
+LINE_X = np.random.default_rng(0).normal(size=(64, 3))
+LINE_Y = LINE_X @ [1.0, 2.0, 3.0]
 
 
 def moons_model(seed=0, **options):
@@ -551,20 +555,51 @@ def test_early_stopping(numbers, options, metric, ends, remains):
         assert weight == remains
 
 
+class BeforeTheLastStep(wb.Callback):
+    """The weights before the last step of each epoch; after the first epoch it only gets worse."""
+
+    def __init__(self):
+        self.weights = []
+
+    def on_batch_start(self, training):
+        if training.last_batch:
+            self.weights.append(weights(training.model))
+
+    def on_epoch(self, training):
+        training.optimizer.learning_rate = 50.0
+
+
 def test_early_stopping_keeps_arrays_that_go_on_changing():
     """The best weights are a copy: later steps are made in place."""
     model, optimizer = moons_model()
-    at_best = []
-
-    def remember(training):
-        if training.epoch == 1:
-            at_best.extend(weights(model))
-            training.optimizer.learning_rate = 50.0  # from here on it only gets worse
-
-    history = fit_moons(model, optimizer, epochs=20, callbacks=[remember, wb.EarlyStopping("loss", patience=3)])
-    assert len(history) == 4
-    assert same(at_best, weights(model))
+    before = BeforeTheLastStep()
+    history = fit_moons(model, optimizer, epochs=20, callbacks=[before, wb.EarlyStopping("loss", patience=3)])
+    assert len(history) == len(before.weights) == 4
+    assert same(before.weights[0], weights(model))
     assert all(type(p.data) is np.ndarray and p.dtype == np.float64 for p in model.parameters())
+
+
+def fit_too_fast(monitor, batch_size, epochs=30, **options):
+    """Steps that are so large that the loss falls, and then explodes."""
+    model = wb.Sequential(wb.Dense(3, 4, "relu", seed=0), wb.BatchNorm(4), wb.Dense(4, 1, seed=1))
+    history = wb.fit(
+        model, LINE_X, LINE_Y[:, None], loss="mean_squared_error", optimizer=wb.SGD(model.parameters(), 0.3), seed=0,
+        epochs=epochs, batch_size=batch_size, callbacks=[wb.EarlyStopping(monitor, patience=3)], progress=False, **options,
+    )  # fmt: skip
+    return model, history
+
+
+@pytest.mark.parametrize("epochs", [30, 1, 2, 5])
+@pytest.mark.parametrize("compile", [True, False])
+def test_the_weights_that_early_stopping_gives_back_have_the_best_loss(epochs, compile):
+    model, history = fit_too_fast("loss", 64, epochs, compile=compile)
+    assert wb.mean_squared_error(model(LINE_X), LINE_Y[:, None]).data == pytest.approx(min(history["loss"]), rel=1e-9)
+    unseen = LINE_X[:20] + 0.1, LINE_Y[:20, None]
+    model, history = fit_too_fast("val_loss", 16, epochs, compile=compile, validation=unseen)
+    found = wb.evaluate(model, *unseen, loss="mean_squared_error")["loss"]
+    assert found == pytest.approx(min(history["val_loss"]), rel=1e-9), (
+        "so what BatchNorm has kept is of that epoch, too"
+    )
 
 
 def test_early_stopping_on_something_that_is_not_measured_says_what_there_is():
@@ -926,9 +961,6 @@ def test_parameters_that_are_made_after_the_optimizer_are_said_not_to_be_trained
 
 # -- a loss of all pairs ----------------------------------------------------------------------------------------------
 
-LINE_X = np.random.default_rng(0).normal(size=(64, 3))
-LINE_Y = LINE_X @ [1.0, 2.0, 3.0]
-
 
 def fit_line(loss, y, **options):
     model = wb.Dense(3, 1, seed=0)
@@ -1197,15 +1229,46 @@ def test_two_metrics_of_one_name_are_refused():
 
 
 def test_a_callback_with_a_method_that_is_never_called_is_refused():
-    with pytest.raises(TypeError, match="on_epoch_end would never be called: there are on_start, on_batch, on_epoch"):
+    with pytest.raises(
+        TypeError, match="on_epoch_end would never be called: there are on_start, on_batch_start, on_batch, on_epoch"
+    ):
 
         class Keras(wb.Callback):
             def on_epoch_end(self, training):
                 pass
 
 
-def test_a_history_is_a_mapping_of_lists():
+def test_a_history_is_a_dictionary_of_lists():
     history = wb.History()
+    assert not history
     history.add({"loss": 1.0, "accuracy": 0.5})
-    assert dict(history) == {"loss": [1.0], "accuracy": [0.5]}
-    assert list(history) == ["loss", "accuracy"]
+    history.add({"loss": 0.5, "accuracy": 0.75})
+    lists = {"loss": [1.0, 0.5], "accuracy": [0.5, 0.75]}
+    assert dict(history) == history.epochs == history == lists
+    assert list(history) == list(history.keys()) == ["loss", "accuracy"]
+    assert list(history.items()) == list(lists.items())
+    assert isinstance(history, Mapping)
+    assert history.get("val_loss") is None
+    assert json.loads(json.dumps(history)) == lists
+    assert len(history) == 2, "epochs"
+    history.interrupted = True
+    for twin in (copy.copy(history), copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        assert type(twin) is wb.History
+        assert repr(twin) == repr(history) == "<History of 2 epochs, loss 0.5, accuracy 0.75, interrupted>"
+        assert twin.batch_losses == []
+
+
+def test_a_history_is_a_table_in_pandas():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    model, optimizer = moons_model()
+    history = fit_moons(model, optimizer, epochs=3, metrics=["accuracy", "confusion_matrix"], validation=UNSEEN)
+    table = pandas.DataFrame(history)
+    assert list(table.columns) == list(history) == [
+        "loss", "accuracy", "confusion_matrix", "val_loss", "val_accuracy", "val_confusion_matrix",
+    ]  # fmt: skip
+    assert table.shape == (3, 6)
+    assert table["loss"].dtype == float
+    assert table["val_accuracy"].tolist() == history["val_accuracy"]
+    np.testing.assert_array_equal(table["confusion_matrix"][2], history["confusion_matrix"][2])
+    assert pandas.DataFrame(history.curves(), index=range(1, 4)).loc[3, "loss"] == history["loss"][-1]
+    assert pandas.DataFrame(wb.History()).empty

@@ -53,6 +53,7 @@ class Training:
         self.callbacks = sorted(map(_callback, given), key=lambda callback: callback.last)
         self.epochs = epochs
         self.epoch = 0  # the one that is running, from 1
+        self.last_batch = False  # whether it is the epoch's last
         self.rng = np.random.default_rng(seed)  # of the shuffling
         self.history = History()
         self.stop = False
@@ -106,6 +107,8 @@ class Training:
         order = self.rng.permutation(len(x))
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
+            self.last_batch = start + batch_size >= len(x)
+            self.tell("on_batch_start")
             self.step(x.take(rows, 0), y.take(rows, 0), meter)
             bar.batch(self.epoch, meter, self.compiled)
             self.tell("on_batch")
