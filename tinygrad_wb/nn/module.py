@@ -18,6 +18,7 @@ from tinygrad_wb.nn.lost import (
     stands_alone,
 )
 from tinygrad_wb.nn.slots import Slot
+from tinygrad_wb.nn.unpacking import parts_of
 from tinygrad_wb.notices import warn_user
 from tinygrad_wb.value import COMPUTED, Value, next_tick
 
@@ -29,6 +30,8 @@ __all__ = ["NOTES", "Module", "assignments", "in_mode", "size_text"]
 assignments = [0]  # how many, to attributes of Modules: while it stays the same, no Module has changed
 NOTES = frozenset({"_called", "_known", "_path"})  # what a Module notes about itself: nothing is computed from it
 MISSING = object()
+
+Value.__iter__ = parts_of  # type: ignore[method-assign]
 
 
 class Module:
@@ -52,6 +55,7 @@ class Module:
 
     training: bool = True
     kept: ClassVar[tuple[str, ...]] = ()  # attributes that are saved besides parameters, such as "running.mean"
+    _beside: ClassVar[str] = ""  # the line that gives what other libraries' layers return besides the result
     _path: str = ""  # where this module stands in its model; the model itself stands at ""
     _known: frozenset[str] = frozenset()  # paths of the parts that can learn, of those that are not in a Module inside
     _called: bool = False
