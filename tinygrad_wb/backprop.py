@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.changed import changed_leaf, handed_out
 from tinygrad_wb.errors import ShapeError, StaleGraphError
+from tinygrad_wb.notices import warn_user
 from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
 from tinygrad_wb.recording import recorders, replayable, watcher, watchers
-from tinygrad_wb.value import Value, next_tick, own, raw
+from tinygrad_wb.taken import taken, warn_of_taken
+from tinygrad_wb.value import UNRECORDED, Value, next_tick, own, raw, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,11 +36,16 @@ _grad = attrgetter("grad")
 # The tick at which backward() was last called: gradients of leaves assigned since then are older than they.
 latest = [-1]
 
+# Histories that reach back behind the previous backward(): how long each was, and how often in a row it had grown. The
+# key is the tick of the first operation.
+_grown: dict[int, tuple[int, int]] = {}
+GROWTHS = 10  # so many in a row are a mistake
+
 
 def history(result: Value) -> list[Value]:
     """The Values behind ``result`` that an operation made, latest first: every one stands before its inputs.
 
-    Raises ``StaleGraphError`` where a leaf was assigned after an operation had read it.
+    Raises ``StaleGraphError`` where a leaf got new data after an operation had read it.
     """
     seen = {result}
     ahead = [result]
@@ -57,6 +65,8 @@ def history(result: Value) -> list[Value]:
     made.sort(key=_by_tick, reverse=True)
     if watchers and (watch := watcher()) is not None:
         watch.history_read(made)
+    if handed_out and (found := changed_leaf(made)) is not None:
+        raise _changed(*found)
     return made
 
 
@@ -65,6 +75,15 @@ def _stale(x: Value, node: Value) -> StaleGraphError:
     return StaleGraphError(
         f"backward() through {op.name}: its input {x.name or 'a leaf'} of shape {x.shape} was given new data after it "
         "had been read, so the gradient would be wrong. Compute the loss again, then call backward() on it"
+    )
+
+
+def _changed(x: Value, node: Value) -> StaleGraphError:
+    op: Any = node.op
+    return StaleGraphError(
+        f"backward() through {op.name}: the array of its input {x.name or 'a leaf'} of shape {x.shape}, which .data "
+        "handed out, was written to after the operation had read it, so the gradient would be wrong. Write to it after "
+        "backward(), or compute the loss again"
     )
 
 
@@ -209,7 +228,9 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     if recorders:
         replayable("backward() inside it", "call it on the result")
     seed = seed_of(self, seed)
-    latest[0] = next_tick()
+    if not self.inputs:
+        refuse_lost_history(self, "backward()")
+    before, latest[0] = latest[0], next_tick()
     if record:
         for x, d in pull_back(self, seed, record, with_stops).items():
             if x.inputs:
@@ -220,6 +241,10 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
         return
     seed = raw(seed)
     nodes = history(self)
+    if nodes and nodes[-1].tick < before:
+        _notice_growth(nodes)
+    if taken:
+        warn_of_taken(self, nodes)
     for node in nodes:
         node.grad = None
     if listened:
@@ -227,8 +252,40 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     else:
         accumulate(self, seed, seed)
         _walk(nodes)
+    settle()
     if watchers and (watch := watcher()) is not None:
         watch.went_back(nodes, seed, _grad)
+
+
+def refuse_lost_history(result: Value, call: str) -> None:
+    """Raise ``RuntimeError`` for a Value that looks like a leaf, but was computed, and has lost its history."""
+    if result.options is UNRECORDED:
+        raise RuntimeError(
+            f"{call}: {result!r:.80} was computed under no_grad(), which records nothing, so it can't hand a gradient "
+            "on. Compute the loss outside the no_grad() block"
+        )
+    if result.op is not None:
+        raise RuntimeError(
+            f"{call}: {result!r:.80} is a copy, and copy.deepcopy and pickle leave the history behind, so it can't "
+            "hand a gradient on. Call it on the original, or compute the loss again from the copied model"
+        )
+
+
+def _notice_growth(nodes: Sequence[Value]) -> None:
+    """Warn when each backward() walks all that the one before walked, and more, so that training gets slower."""
+    first = nodes[-1].tick
+    length, growths = _grown.pop(first, (len(nodes), 0))
+    growths = growths + 1 if len(nodes) > length else 0
+    if len(_grown) > 16:
+        _grown.clear()
+    _grown[first] = len(nodes), growths
+    if growths == GROWTHS:
+        warn_user(
+            f"the graph behind this loss grows with every backward(), to {len(nodes):,} operations by now: it reaches "
+            "back through all earlier steps, and each takes longer than the one before. An update such as "
+            "w = w - rate * w.grad makes a new Value that remembers the old one; assign the number instead, "
+            "w.data = w.data - rate * w.grad, or use an optimizer's step()"
+        )
 
 
 def _walk(nodes: Sequence[Value]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.value import COMPUTED, Value
+from tinygrad_wb.value import NO_OPTIONS, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def stands_alone(value: Value) -> bool:
             met.add(x)
             if x.inputs:
                 ahead.append(x)
-            elif x.name is not None or x.op is not None or x.options is COMPUTED:
+            elif x.name is not None or x.op is not None or x.options is not NO_OPTIONS:
                 return False
             else:
                 leaves = True

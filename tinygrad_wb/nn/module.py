@@ -20,7 +20,7 @@ from tinygrad_wb.nn.lost import (
 from tinygrad_wb.nn.slots import Slot
 from tinygrad_wb.nn.unpacking import parts_of
 from tinygrad_wb.notices import warn_user
-from tinygrad_wb.value import COMPUTED, Value, next_tick
+from tinygrad_wb.value import NO_OPTIONS, Value, next_tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -362,7 +362,7 @@ def _is_parameter(module: Module, path: str, value: Value) -> bool:
     Under ``no_grad`` what forward computes is a leaf, too. So once the module was called, a leaf that was computed is
     a parameter only where one was before, as after a step by hand.
     """
-    return value.op is None and (value.options is not COMPUTED or not module._called or path in module._known)
+    return value.op is None and (value.options is NO_OPTIONS or not module._called or path in module._known)
 
 
 def _may_replace(content: Any) -> bool:

@@ -17,7 +17,7 @@ from tinygrad_wb.operations.neural import one_hot, one_hot_rows, out_of_range, p
 from tinygrad_wb.operations.reductions import sum, total
 from tinygrad_wb.operations.shaping import reshape
 from tinygrad_wb.recording import replayable
-from tinygrad_wb.value import COMPUTED, Value
+from tinygrad_wb.value import TRACED, UNRECORDED, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +133,9 @@ def _of_targets(check: Callable[[Any], None]) -> Callable[[Callable[..., Any]], 
             result = function(scores, targets)  # which looks at the shapes
             if type(targets) is not Value:
                 check(np.asarray(targets))
-            elif targets.options is COMPUTED:  # in a program, what stands for plain numbers
+            elif (
+                targets.options is TRACED or targets.options is UNRECORDED
+            ):  # plain numbers in a program; or made of them
                 check(targets._data)
             return result
 
