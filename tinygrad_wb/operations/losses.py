@@ -133,10 +133,8 @@ def _of_targets(check: Callable[[Any], None]) -> Callable[[Callable[..., Any]], 
             result = function(scores, targets)  # which looks at the shapes
             if type(targets) is not Value:
                 check(np.asarray(targets))
-            elif (
-                targets.options is TRACED or targets.options is UNRECORDED
-            ):  # plain numbers in a program; or made of them
-                check(targets._data)
+            elif targets.options is TRACED or targets.options is UNRECORDED:
+                check(targets._data)  # in a program, or under no_grad, they are as good as plain numbers
             return result
 
         TARGETS[loss] = check
