@@ -335,11 +335,11 @@ class Cell(wb.Module):
     """Used again and again, with weights of its own."""
 
     def __init__(self):
-        self.input, self.state = wb.Dense(2, 3, seed=1), wb.Dense(3, 3, bias=False, seed=2)
+        self.input, self.before = wb.Dense(2, 3, seed=1), wb.Dense(3, 3, bias=False, seed=2)
         self.scale = wb.Value(0.5)
 
     def forward(self, x, h):
-        return wb.tanh(self.input(x) + self.state(h) * self.scale)
+        return wb.tanh(self.input(x) + self.before(h) * self.scale)
 
 
 def test_a_module_that_is_used_several_times_has_a_function_for_each_time():
@@ -350,9 +350,9 @@ def test_a_module_that_is_used_several_times_has_a_function_for_each_time():
             h = cell(x, h)
         loss = wb.mean(h * h)
     program = equals_backward(loss, cell.parameters())
-    assert program.run()[1].keys() >= {"input_weight", "input_bias", "state_weight", "scale"}
+    assert program.run()[1].keys() >= {"input_weight", "input_bias", "before_weight", "scale"}
     # its lines lie inside the model's own, at the path "", and its parts are too short for functions: all in one
-    assert "d_state_weight_11" in program.source
+    assert "d_before_weight_11" in program.source
 
 
 def test_functions_with_very_many_names_are_wrapped_where_python_allows_it():

@@ -152,8 +152,9 @@ class Optimizer:
     def _missing(self) -> ValueError:
         names = [p.name or f"number {i}" for i, p in enumerate(self.parameters) if p.grad is None]
         return ValueError(
-            f"{type(self).__name__}.step(): no gradient for {', '.join(names)}. Call loss.backward() first; "
-            "a parameter that the loss does not use must be left out of the optimizer"
+            f"{type(self).__name__}.step(): no gradient for {', '.join(names)}. Call loss.backward() first; if you do, "
+            "the loss does not use them: leave them out of the optimizer, or make it anew, if the model was made or "
+            "changed after it"
         )
 
 

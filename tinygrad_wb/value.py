@@ -46,6 +46,7 @@ next_tick = itertools.count().__next__
 
 NO_OPTIONS: Mapping[str, Any] = {}
 UNRECORDED: Mapping[str, Any] = {}  # the options of what was computed under no_grad: how it differs from a leaf
+TRACED: Mapping[str, Any] = {}  # the options of a leaf that stands for an argument of a program
 
 
 class Value:
@@ -230,7 +231,13 @@ class Value:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy carries the data, not the history: however deep the graph, copying is one step.
-        return _restore, (self._data, self.name, raw(self.grad), self.op)
+        return _restore, (
+            self._data,
+            self.name,
+            raw(self.grad),
+            self.op,
+            self.op is None and self.options is not NO_OPTIONS,
+        )
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
@@ -344,10 +351,11 @@ class Value:
         var: Callable[..., Value]
 
 
-def _restore(data: Any, name: str | None, grad: Any, op: Operation | None) -> Value:
+def _restore(data: Any, name: str | None, grad: Any, op: Operation | None, unrecorded: bool = False) -> Value:
     value = Value(data, name)
     value.grad = grad
     value.op = op  # without inputs it is a leaf to backprop; but what was computed does not become a parameter
+    value.options = UNRECORDED if unrecorded else NO_OPTIONS
     return value
 
 
@@ -447,6 +455,6 @@ def traced(data: Any, name: str | None = None) -> Value:
     value.name = name
     value.op = None
     value.inputs = ()
-    value.options = NO_OPTIONS
+    value.options = TRACED
     value.tick = next_tick()
     return value

@@ -78,7 +78,8 @@ def resume(training: Training, path: str | os.PathLike[str]) -> None:
 
         def go_on() -> None:
             training.epoch, training.stop = epoch, stop
-            training.history.epochs, training.history.batch_losses = epochs, losses["batch"]
+            training.history.update(epochs)
+            training.history.batch_losses = losses["batch"]
 
         fitting.then(go_on)
 

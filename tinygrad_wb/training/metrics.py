@@ -203,12 +203,24 @@ def f1(matrix: Any) -> float:
     return _over_classes(matrix, 2 * right, predicted + true)
 
 
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _errors(prediction: Any, y: Any) -> Any:
+    if np.shape(prediction) != np.shape(y):
+        raise ShapeError(
+            f"the prediction has shape {np.shape(prediction)} but y {np.shape(y)}; give both one shape, or each "
+            "prediction would be compared with every y"
+        )
+    return prediction - y
+
+
 METRICS: dict[str, Callable[[Any, Any], Any]] = {
     "accuracy": accuracy,
     "precision": precision,
     "recall": recall,
     "f1": f1,
     "confusion_matrix": confusion_matrix,
-    "mean_absolute_error": lambda prediction, y: float(np.mean(np.abs(prediction - y))),
-    "mean_squared_error": lambda prediction, y: float(np.mean(np.square(prediction - y))),
+    "mean_absolute_error": lambda prediction, y: float(np.mean(np.abs(_errors(prediction, y)))),
+    "mean_squared_error": lambda prediction, y: float(np.mean(np.square(_errors(prediction, y)))),
 }
