@@ -15,7 +15,8 @@ from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import CodeType, FrameType
 
 __all__ = [
@@ -222,6 +223,9 @@ class Watcher(Protocol):
 
     def history_read(self, made: list[Any]) -> None:
         """The history ``made`` is about to be walked."""
+
+    def going_back(self, path: Iterable[Any]) -> AbstractContextManager[Iterable[Any]]:
+        """Partials are about to be run, maybe on Values, along ``path``; it is to be walked as it is handed back."""
 
     def went_back(self, made: list[Any], seed: Any, gradients: Callable[[Any], Any]) -> None:
         """The history ``made`` was walked; ``gradients`` has what each Value got."""
