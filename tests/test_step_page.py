@@ -745,7 +745,10 @@ def test_without_a_page_it_says_so(tmp_path):
     (tmp_path / "nothing.py").write_text("print('hello')\n", encoding="utf-8")
     done = command("nothing.py", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "hello\n")
-    assert "backward() was never called" in done.stderr
+    assert (
+        "neither backward() nor wb.grad (value_and_grad, jacobian, hessian, hvp) was called, so there is no page"
+        in done.stderr
+    )
     assert command(folder=tmp_path).returncode == 2
     missing = command("missing.py", folder=tmp_path)
     assert missing.returncode == 2
