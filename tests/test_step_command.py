@@ -309,6 +309,17 @@ def test_in_a_pass_of_a_derivative_things_are_called_as_in_its_function(derivati
     assert "∂L/∂v = " in said(nested)["print v"]
 
 
+def test_the_outer_pass_still_knows_the_variables_of_the_inner_function(tmp_path):
+    (tmp_path / "outer.py").write_text(
+        "import tinygrad_wb as wb\n\ndef f(t):\n    power = 3.0\n    cube = t ** power\n    return cube * cube\n\n"
+        "def g(t):\n    slope = wb.grad(f)(t)\n    return slope * 2.0\n\nprint(wb.grad(g)(1.0))\n",
+        encoding="utf-8",
+    )
+    done = step(tmp_path, "--at", "2", "outer.py", stdin="until 5\nprint power + 0.5\nc\n")
+    assert said(done)["print power + 0.5"] == "3.5\n"
+    assert "60.0" in done.stdout
+
+
 def test_an_edited_derivative_goes_on_with_the_edit(derivatives):
     done = step(derivatives, "derive.py", stdin="next\nedit 100\nc\n")
     assert "result [ 300. 1200.]" in done.stdout
