@@ -247,6 +247,41 @@ def test_misfits():
         assert misfit(wrongly, form) == wrong
 
 
+# -- derivatives of functions -----------------------------------------------------------------------------------------
+
+DERIVE = """\
+import tinygrad_wb as wb
+
+def f(t):
+    cube = t ** 3
+    return cube * 2.0
+
+print("slope", wb.grad(f)(2.0))
+print("curvature", wb.grad(wb.grad(f))(2.0))
+"""
+
+
+def test_passes_of_derivatives_stop_with_their_names_and_how_they_nest(debug):
+    client = debug(DERIVE)
+    assert client.begin()["reason"] == "entry"
+    assert top(client) == ("<module>", line(DERIVE, 'print("slope"'))
+    client.set_breakpoints(client.path, [line(DERIVE, "cube")])
+    descriptions = []
+    for _ in range(2):
+        body = client.go("continue")
+        assert body["reason"] == "breakpoint"
+        assert top(client) == ("∂L/∂t from cube = t ** 3", line(DERIVE, "cube"))
+        descriptions.append(body["description"])
+    client.set_breakpoints(client.path, [line(DERIVE, 'print("curvature"')])  # where both of its passes begin
+    descriptions.append(client.go("continue")["description"])
+    assert "pass" not in descriptions[0]
+    assert descriptions[1].endswith("; pass 2: an outer derivative is being taken, whose pass comes later")
+    assert "; pass 3: it goes back through pass 2 too" in descriptions[2]
+    client.set_breakpoints(client.path, [])
+    client.request("continue", threadId=1)
+    assert client.wait_terminated() == 0
+
+
 # -- a session ------------------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,10 @@ from tinygrad_wb.value import UNRECORDED, Value, next_tick, own, raw, settle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back", "seed_of"]
+__all__ = [
+    "accumulate", "backward", "contribution", "contributions", "history", "latest", "match", "pull_back", "seed_of",
+    "shared_anew",
+]  # fmt: skip
 
 _by_tick = attrgetter("tick")
 _grad = attrgetter("grad")
@@ -115,25 +118,31 @@ def contributions(
     y = node if record else node._data
     operands = operands or [x._data if type(x) is Value and not record else x for x in node.inputs]
     if op.shared is not None and record:
-        options = {k: v for k, v in options.items() if k != "shared"}
-        options["shared"] = op.shared(*operands, **options) if shared is None else shared
-    try:
-        return _contributions(node, op, g, y, operands, options)
-    except ArithmeticError:  # a float was divided by zero
-        return _contributions(node, op, _ieee(g), _ieee(y), list(map(_ieee, operands)), options)
-
-
-def _contributions(
-    node: Value, op: Any, g: Any, y: Any, operands: list[Any], options: Mapping[str, Any]
-) -> list[tuple[Value, Any]]:
+        options = shared_anew(op, operands, options, shared)
     found = []
     for i, x in enumerate(node.inputs):
         if type(x) is Value and _varies(x._data):
-            partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
-            if partial is None:
-                continue
-            found.append((x, partial(g, y, *operands, **options)))
+            d = contribution(op, i, g, y, operands, options)
+            if d is not None:
+                found.append((x, d))
     return found
+
+
+def contribution(op: Any, i: int, g: Any, y: Any, operands: list[Any], options: Mapping[str, Any]) -> Any:
+    """What input number ``i`` gets of g; None where there is no partial by it."""
+    partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
+    if partial is None:
+        return None
+    try:
+        return partial(g, y, *operands, **options)
+    except ArithmeticError:  # a float was divided by zero
+        return partial(_ieee(g), _ieee(y), *map(_ieee, operands), **options)
+
+
+def shared_anew(op: Any, operands: list[Any], options: Mapping[str, Any], shared: Any = None) -> dict[str, Any]:
+    """The options, with what forward and partials share computed from ``operands``, unless it is given."""
+    others = {k: v for k, v in options.items() if k != "shared"}
+    return {**others, "shared": op.shared(*operands, **others) if shared is None else shared}
 
 
 def _varies(data: Any) -> bool:
@@ -155,15 +164,23 @@ def pull_back(
     """
     gradients = {result: seed}
     nodes = history(result)
-    for node in walk(result, nodes, gradients):
+    path = walk(result, nodes, gradients)
+    if (watch := watcher()) is None:
+        _hand_on(path, gradients, record)
+    else:
+        with watch.going_back(path) as watched:
+            _hand_on(watched, gradients, record)
+        watch.went_back(nodes, seed, gradients.get)
+    return gradients
+
+
+def _hand_on(path: Iterable[Value], gradients: dict[Value, Any], record: bool) -> None:
+    for node in path:
         if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
             continue
         for x, d in contributions(node, gradients[node], record):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted
-    if watchers and (watch := watcher()) is not None:
-        watch.went_back(nodes, seed, gradients.get)
-    return gradients
 
 
 # -- shapes are mended here, once, so that no partial has to ---------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import secrets
 import signal
@@ -12,21 +11,18 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_wb.backprop import backward
 from tinygrad_wb.debug.dap.clients import first_with
 from tinygrad_wb.debug.dap.walk import Walk
-from tinygrad_wb.debug.script import backward_replaced
-from tinygrad_wb.debug.stepper import Stepper
-from tinygrad_wb.program.names import variables_in
-from tinygrad_wb.recording import outside
+from tinygrad_wb.debug.passes import passes_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
     from tinygrad_wb.debug.dap.session import Session
+    from tinygrad_wb.debug.passes import Pass
+    from tinygrad_wb.debug.stepper import Stepper
     from tinygrad_wb.debug.stops import Stops
-    from tinygrad_wb.value import Value
 
 __all__ = ["debugged"]
 
@@ -94,25 +90,24 @@ def _status(code: Any) -> int:
 
 @contextlib.contextmanager
 def stopping(session: Session, stops: Stops) -> Iterator[None]:
-    """For the length of a block, each ``backward()`` is gone through as the client wants."""
-    calls = itertools.count(1)
+    """For the length of a block, each backward pass is gone through as the client wants."""
     busy = threading.Lock()  # one pass at a time: what else is computed meanwhile runs free
 
-    def stopping(self: Value, seed: Any, record: bool) -> None:
-        frame = outside(sys._getframe(1))
-        wanted = session.wants(stops.wanted(next(calls), frame, self))
+    def stopping(now: Pass) -> Stepper | None:
+        wanted = session.wants(stops.wanted(now.number, now.frame, now.result))
         if session.free or not (wanted or session.all_breakpoints()) or not busy.acquire(blocking=False):
-            backward(self, seed, record)
-            return
+            return None
         try:
-            stepper = Stepper(self, seed, variables=variables_in(frame))
-            walk = Walk(stepper, frame, session.all_breakpoints, lambda: session.pausing, session.looked_up)
+            stepper = now.stepper()
+            walk = Walk(
+                stepper, now.frame, session.all_breakpoints, lambda: session.pausing, session.looked_up, now.note
+            )
             session.go(walk, wanted)
-            stepper.apply(record)
         finally:
             busy.release()
+        return stepper
 
-    with backward_replaced(stopping):
+    with passes_replaced(stopping):
         yield
 
 

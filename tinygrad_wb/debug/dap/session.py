@@ -218,7 +218,9 @@ class Session:
     def _tell(self, stop: Stop) -> None:
         position, steps = self.at.stepper.position, len(self.at.stepper)
         body: Message = {"reason": stop.reason, "threadId": THREAD, "allThreadsStopped": True}
-        body["description"] = f"Paused on {stop.reason}, {position} of {steps} steps back"
+        body["description"] = (
+            f"Paused on {stop.reason}, {position} of {steps} steps back{'; ' * bool(self.at.note)}{self.at.note}"
+        )
         if stop.breakpoints:
             body["hitBreakpointIds"] = [breakpoint_.number for breakpoint_ in stop.breakpoints]
         if stop.text:
