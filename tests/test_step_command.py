@@ -813,6 +813,8 @@ BLOCKS = [
     "homeward script",
     "homeward",
     "the hunt",
+    "twice script",
+    "twice",
 ]
 needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
 
