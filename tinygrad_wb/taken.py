@@ -180,12 +180,17 @@ class _Source:
         return self._at.get(next(itertools.islice(code.co_positions(), instruction // 2, None)))
 
     def uses(self, name: ast.Name) -> list[ast.Name]:
-        """Where the variable that is assigned at ``name`` is read, in the same function or file."""
+        """Where the variable that is assigned at ``name`` is read, in the same function or file.
+
+        A variable of a file that the file does not read, as in a notebook's cell, may be read by another cell: then
+        the assignment itself counts as a use.
+        """
         scope: ast.AST = name
         while scope in self.parents and not isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             scope = self.parents[scope]
         names = (node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == name.id)
-        return [node for node in names if isinstance(node.ctx, ast.Load)]
+        read = [node for node in names if isinstance(node.ctx, ast.Load)]
+        return read or ([name] if isinstance(scope, ast.Module) else [])
 
 
 class _Path:
@@ -240,7 +245,10 @@ class _Path:
             if target.id not in self._followed:
                 self._followed.add(target.id)
                 for use in self.source.uses(target):
-                    self.follow(use)
+                    if use is target:
+                        self._harmful()
+                    else:
+                        self.follow(use)
         elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
             self.container = target.value.id
         else:
