@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import explained
+from tinygrad_wb.foreign import GivesWay, as_array
 from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import Value, constant, record
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
     Text = str | Callable[..., str]
 
-__all__ = ["ALL_AT_ONCE", "REGISTRY", "Operation", "elementwise", "of_one_number", "ones", "operation", "plain"]
+__all__ = [
+    "ALL_AT_ONCE", "REGISTRY", "Operation", "binary", "elementwise", "of_one_number", "ones", "operation", "plain",
+]  # fmt: skip
 
 ALL_AT_ONCE = -1  # the arity of a compiled function, which has all its gradients ready, in arrays that it gives away
 
@@ -147,7 +150,7 @@ def operation(
         op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name)
         if op.name in REGISTRY:
             raise ValueError(f"there is an operation {op.name} already: give yours another name")
-        make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
+        make = _variadic if variadic else (_general, _unary, binary, _ternary)[op.arity]
         function = make(op)
         function.__name__ = function.__qualname__ = op.name
         function.__module__ = forward.__module__
@@ -177,14 +180,17 @@ def _unary(op: Operation) -> Callable[..., Any]:
     return call
 
 
-def _binary(op: Operation) -> Callable[..., Any]:
+def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[..., Any]:
+    """Two inputs. An operator of Value has another way to ``read`` an operand, which may leave it to its class."""
     forward = op.forward
 
     def call(a: Any, b: Any) -> Any:
         try:
-            x = a._data if type(a) is Value else (a := constant(a))
-            y = b._data if type(b) is Value else (b := constant(b))
+            x = a._data if type(a) is Value else (a := constant(a, read))
+            y = b._data if type(b) is Value else (b := constant(b, read))
             data = forward(x, y)
+        except GivesWay:
+            return NotImplemented
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
         if type(a) is Value or type(b) is Value:

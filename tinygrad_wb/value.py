@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.recording import (
     Place,
     paused,
@@ -222,7 +223,19 @@ class Value:
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             "NumPy can't turn a Value into an array without losing its history: "
-            "take .data for the plain numbers, or wb.stack([…]) to keep the gradient"
+            "take .data for the plain numbers, or wb.stack([…]) to keep the gradient; "
+            "and if it was table @ value, write wb.matmul(table, value)"
+        )
+
+    # pandas leaves an operator to a class of higher priority than its own: Index 2000, Series 3000, DataFrame 4000.
+    __pandas_priority__ = 5000
+
+    @property
+    def _mask(self) -> Any:
+        # np.ma looks here first. It takes the numbers of whatever has a ``_data``, and would lose the history.
+        raise TypeError(
+            "NumPy's masked arrays can't compute with a Value without losing its history: "
+            "take x.filled(number) or x.data of the masked array, and wb.where(x.mask, …) of the result"
         )
 
     if TYPE_CHECKING:
@@ -346,8 +359,8 @@ def raw(x: Any) -> Any:
     return x._data if type(x) is Value else x
 
 
-def constant(x: Any) -> Any:
-    """A plain number as a float, an array (or what NumPy makes one of) as an array; not copied.
+def constant(x: Any, read: Callable[[Any], Any] = as_array) -> Any:
+    """A plain number as a float, an array (or what ``read`` makes one of) as an array; not copied.
 
     Python and NumPy scalars become Python floats, so that they never widen a float32 array (NEP 50).
     """
@@ -356,7 +369,7 @@ def constant(x: Any) -> Any:
     if type(x) is not np.ndarray:
         if isinstance(x, (int, float)):
             return float(x)
-        x = np.asarray(x)
+        x = read(x)
     if x.dtype.kind not in "fiub":
         raise TypeError(f"numbers are wanted (float, integer or boolean), got {_described(x)}")
     return x if x.ndim else float(x)
