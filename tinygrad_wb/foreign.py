@@ -18,7 +18,7 @@ import numpy as np
 __all__ = ["GivesWay", "as_array", "as_factor", "as_operand", "gives_way"]
 
 TABLES = {"pandas", "polars"}
-REFLECTED = ("__radd__", "__rsub__", "__rmul__", "__rtruediv__", "__rpow__", "__rmatmul__")
+REFLECTED = ("__radd__", "__rmul__", "__rmatmul__")  # not __rsub__, which sets have
 
 
 class GivesWay(Exception):  # noqa: N818 - it never leaves an operator

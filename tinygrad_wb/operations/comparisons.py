@@ -40,10 +40,13 @@ def _compares(name: str, sign: str, compute: Callable[[Any, Any], Any]) -> Calla
     def compare(a: Any, b: Any) -> Any:
         if recorders and recorder():
             return row(a, b)
-        if type(b) is Value:
+        kind = type(b)
+        if kind is Value:
             return compute(a._data, b._data)
+        if kind in READY:
+            return compute(a._data, b)
         try:
-            return compute(a._data, b if type(b) in READY else as_operand(b))
+            return compute(a._data, as_operand(b))
         except GivesWay:
             return NotImplemented
 
