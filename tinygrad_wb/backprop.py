@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError, StaleGraphError
+from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
 from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
@@ -116,6 +117,7 @@ def _ieee(x: Any) -> Any:
     return np.float64(x) if type(x) is float else x
 
 
+@at_the_users_line
 def pull_back(
     result: Value, seed: Any, record: bool = False, walk: Callable[..., Iterable[Value]] = straight_on
 ) -> dict[Value, Any]:
@@ -226,7 +228,11 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
         _walk_heard(self, nodes, seed)
     else:
         accumulate(self, seed, seed)
-        _walk(nodes)
+        token = enter(OF_STEPS[state()])
+        try:
+            _walk(nodes)
+        finally:
+            leave(token)
     if watchers and (watch := watcher()) is not None:
         watch.went_back(nodes, seed, _grad)
 
@@ -288,7 +294,7 @@ def _walk_heard(result: Value, nodes: Sequence[Value], seed: Any) -> None:
     try:
         accumulate(result, seed, seed)
         for stretch in stops.stretches(_grad, _set_grad):
-            _walk(stretch)
+            at_the_users_line(_walk)(stretch)
     finally:
         for leaf, g in earlier.items():
             leaf.grad = g if leaf.grad is None else g + leaf.grad

@@ -24,6 +24,7 @@ import numpy as np
 
 from tinygrad_wb.errors import explained
 from tinygrad_wb.foreign import GivesWay, as_array
+from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, enter, leave, state
 from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import Value, constant, record
 
@@ -166,29 +167,49 @@ def operation(
 # -- calling an operation: one way for each form, so that the common forms are short -------------------
 
 
+def _states(op: Operation) -> Any:
+    """How NumPy is to warn while the operation computes with arrays; floats are Python's own arithmetic."""
+    return OF_UFUNC if isinstance(getattr(np, op.name, None), np.ufunc) else OF_STEPS
+
+
 def _unary(op: Operation) -> Callable[..., Any]:
-    forward = op.forward
+    on_float, on_array = getattr(op.forward, "halves", (op.forward, op.forward))
+    states = _states(op)
 
     def call(a: Any) -> Any:
         try:
-            if type(a) is Value:
-                return record(op, (a,), forward(a._data))
-            return forward(constant(a))
+            x = a._data if (tracked := type(a) is Value) else constant(a)
+            if type(x) is float:
+                data = on_float(x)
+            else:
+                token = enter(states[state()])
+                try:
+                    data = on_array(x)
+                finally:
+                    leave(token)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a,)) from None
+        return record(op, (a,), data) if tracked else data
 
     return call
 
 
 def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[..., Any]:
     """Two inputs. An operator of Value has another way to ``read`` an operand, which may leave it to its class."""
-    forward = op.forward
+    forward, states = op.forward, _states(op)
 
     def call(a: Any, b: Any) -> Any:
         try:
             x = a._data if type(a) is Value else (a := constant(a, read))
             y = b._data if type(b) is Value else (b := constant(b, read))
-            data = forward(x, y)
+            if type(x) is float and type(y) is float:
+                data = forward(x, y)
+            else:
+                token = enter(states[state()])
+                try:
+                    data = forward(x, y)
+                finally:
+                    leave(token)
         except GivesWay:
             return NotImplemented
         except (ValueError, TypeError) as error:
@@ -201,14 +222,18 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
 
 
 def _ternary(op: Operation) -> Callable[..., Any]:
-    forward = op.forward
+    forward, states = op.forward, _states(op)
 
     def call(a: Any, b: Any, c: Any) -> Any:
         try:
             x = a._data if type(a) is Value else (a := constant(a))
             y = b._data if type(b) is Value else (b := constant(b))
             z = c._data if type(c) is Value else (c := constant(c))
-            data = forward(x, y, z)
+            token = enter(states[state()])
+            try:
+                data = forward(x, y, z)
+            finally:
+                leave(token)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
@@ -277,9 +302,13 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 raise TypeError(
                     f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
                 )
-        if op.shared is not None:
-            options["shared"] = op.shared(*operands, **options)
-        data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
+        token = enter(OF_STEPS[state()])
+        try:
+            if op.shared is not None:
+                options["shared"] = op.shared(*operands, **options)
+            data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
+        finally:
+            leave(token)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
     return record(op, tuple(inputs), data, options) if tracked else data
@@ -294,14 +323,16 @@ def elementwise(scalar: Callable[[float], float], array: Callable[..., Any]) -> 
     Where `math` raises (overflow, domain) the result is what NumPy's IEEE arithmetic gives: inf or nan.
     """
 
-    def forward(a: Any) -> Any:
-        if type(a) is float:
-            try:
-                return scalar(a)
-            except (ValueError, OverflowError):
-                return float(array(a))
-        return array(a)
+    def on_float(a: float) -> float:
+        try:
+            return scalar(a)
+        except (ValueError, OverflowError):
+            return as_numpy(array, a)
 
+    def forward(a: Any) -> Any:
+        return on_float(a) if type(a) is float else array(a)
+
+    forward.halves = on_float, array  # type: ignore[attr-defined]
     return forward
 
 

@@ -8,6 +8,7 @@ rows of the tables in `operations/`, which attach themselves to this class.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 from typing import TYPE_CHECKING, Any
@@ -391,10 +392,12 @@ def _described(x: np.ndarray[Any, Any]) -> str:
 
 # -- recording -------------------------------------------------------------------------------------------
 
+blank = functools.partial(object.__new__, Value)  # quicker than to look both up each time
+
 
 def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
     """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
-    value = object.__new__(Value)
+    value = blank()
     value._data = data
     value.grad = None
     value.name = None
@@ -422,7 +425,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
 
 def traced(data: Any, name: str | None = None) -> Value:
     """A leaf for a program that is being recorded: it holds ``data`` itself, whole numbers and booleans included."""
-    value = object.__new__(Value)
+    value = blank()
     value._data = data
     value.grad = None
     value.name = name

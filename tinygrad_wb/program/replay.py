@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.flat import address, side_by_side, together
+from tinygrad_wb.numpy_warnings import at_the_users_line
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
 from tinygrad_wb.program.arguments import filled_in, pattern
 from tinygrad_wb.program.fast import FastForm
@@ -189,7 +190,7 @@ class Returned:
         found: list[Any] = []
         with Recorder().running(lines=False):  # so that nobody is told of it, as of a call of its own
             pattern(self._function(*args, **kwargs), found)
-        gradients = pull_back(found[result], g, record=True)
+        gradients = pull_back(found[result], g, True)
         return [gradients.get(x, 0.0) for x in inputs]
 
 
@@ -204,6 +205,7 @@ class Call:
         self.filled: Gradients | None = None
         self.numbers: Sequence[Any] = ()
 
+    @at_the_users_line
     def replayed(self, given: list[Any]) -> Sequence[Any] | None:
         """The plain results."""
         replay = self.replay
@@ -234,6 +236,7 @@ class Call:
         found = replay.form.in_order(self.filled.views, self.numbers)
         return found if g == 1.0 else [d * g for d in found]
 
+    @at_the_users_line
     def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:
         form = self.replay.pullback(result)
         arrays = Gradients(form.arrays()).views
