@@ -61,13 +61,13 @@ OF_UFUNC, OF_STEPS = States(), States(under="ignore")
 
 
 def at_the_users_line(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, which computes in many steps, with NumPy's warnings at the user's line; no names of arguments."""
+    """``function``, which computes in many steps, with NumPy's warnings at the user's line."""
 
     @functools.wraps(function)
-    def call(*args: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         token = enter(OF_STEPS[state()])
         try:
-            return function(*args)
+            return function(*args, **kwargs)
         finally:
             leave(token)
 

@@ -190,7 +190,7 @@ class Returned:
         found: list[Any] = []
         with Recorder().running(lines=False):  # so that nobody is told of it, as of a call of its own
             pattern(self._function(*args, **kwargs), found)
-        gradients = pull_back(found[result], g, True)
+        gradients = pull_back(found[result], g, record=True)
         return [gradients.get(x, 0.0) for x in inputs]
 
 
