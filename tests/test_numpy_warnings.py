@@ -30,8 +30,8 @@ def stepped(optimizer, g):
 
 def fitted():
     model = wb.Dense(1, 1, seed=0)
-    x = np.full((4, 1), 1e200)
-    wb.fit(model, x, x, loss="mean_squared_error", optimizer=wb.SGD(model.parameters()), progress=False, batch_size=4)
+    x, optimizer = np.full((4, 1), 1e200), wb.SGD(model.parameters(), learning_rate=1e200)
+    wb.fit(model, x, x, loss="mean_absolute_error", optimizer=optimizer, progress=False)
 
 
 def walked(y):
