@@ -9,7 +9,7 @@ Value, with its history. Tables, such as those of pandas and polars, have no pla
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Number
 from typing import Any
 
@@ -25,8 +25,7 @@ class GivesWay(Exception):  # noqa: N818 - it never leaves an operator
     """An operand of a class that decides itself what an operator means."""
 
 
-@functools.lru_cache(maxsize=256)
-def gives_way(kind: type) -> bool:
+def _gives_way(kind: Any) -> bool:
     """Whether an operator, or a ufunc, of a Value and an object of class ``kind`` is left to that class."""
     if any(base.__module__.partition(".")[0] in TABLES for base in kind.__mro__):
         return False
@@ -35,6 +34,9 @@ def gives_way(kind: type) -> bool:
     if hasattr(kind, "__array__") or issubclass(kind, (Number, Sequence)):
         return False  # it can be read as numbers, or an error says why not
     return any(hasattr(kind, name) for name in REFLECTED)
+
+
+gives_way: Callable[[Any], bool] = functools.lru_cache(maxsize=256)(_gives_way)
 
 
 def as_array(x: Any) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from tinygrad_wb.notices import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 __all__ = ["OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "state"]
 
@@ -60,11 +63,11 @@ class States(dict[Any, Any]):
 OF_UFUNC, OF_STEPS = States(), States(under="ignore")
 
 
-def at_the_users_line(function: Callable[..., Any]) -> Callable[..., Any]:
+def at_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
     """``function``, which computes in many steps, with NumPy's warnings at the user's line."""
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
         token = enter(OF_STEPS[state()])
         try:
             return function(*args, **kwargs)

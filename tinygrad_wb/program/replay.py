@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.flat import address, side_by_side, together
-from tinygrad_wb.numpy_warnings import at_the_users_line
+from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
 from tinygrad_wb.program.arguments import filled_in, pattern
 from tinygrad_wb.program.fast import FastForm
@@ -205,14 +205,17 @@ class Call:
         self.filled: Gradients | None = None
         self.numbers: Sequence[Any] = ()
 
-    @at_the_users_line
     def replayed(self, given: list[Any]) -> Sequence[Any] | None:
         """The plain results."""
         replay = self.replay
-        if replay.main is None:
-            return replay.function(*given, *self.arguments)  # type: ignore[no-any-return]
-        gradients = replay.spare()
-        found: Sequence[Any] | None = replay.function(*given, *self.arguments, *gradients.views)
+        token = enter(OF_STEPS[state()])
+        try:
+            if replay.main is None:
+                return replay.function(*given, *self.arguments)  # type: ignore[no-any-return]
+            gradients = replay.spare()
+            found: Sequence[Any] | None = replay.function(*given, *self.arguments, *gradients.views)
+        finally:
+            leave(token)
         if found is not None:
             gradients.owner, self.filled, self.numbers = self, gradients, found[replay.count :]
         return found
