@@ -74,6 +74,7 @@ class Operation:
         "scalar",
         "shared",
         "signature",
+        "states",
         "template",
         "variadic",
     )
@@ -111,6 +112,8 @@ class Operation:
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
         self.da, self.db, self.dc = (*self.partials, None, None)[:3]
+        # How NumPy is to warn of numbers while the operation computes with arrays; floats are Python's own arithmetic.
+        self.states = OF_UFUNC if isinstance(getattr(np, self.name, None), np.ufunc) else OF_STEPS
         self.function: Callable[..., Any] = forward  # what users call; `operation` sets it
 
     def _call_template(self) -> str:
@@ -167,14 +170,8 @@ def operation(
 # -- calling an operation: one way for each form, so that the common forms are short -------------------
 
 
-def _states(op: Operation) -> Any:
-    """How NumPy is to warn while the operation computes with arrays; floats are Python's own arithmetic."""
-    return OF_UFUNC if isinstance(getattr(np, op.name, None), np.ufunc) else OF_STEPS
-
-
 def _unary(op: Operation) -> Callable[..., Any]:
     on_float, on_array = getattr(op.forward, "halves", (op.forward, op.forward))
-    states = _states(op)
 
     def call(a: Any) -> Any:
         try:
@@ -182,7 +179,7 @@ def _unary(op: Operation) -> Callable[..., Any]:
             if type(x) is float:
                 data = on_float(x)
             else:
-                token = enter(states[state()])
+                token = enter(op.states[state()])
                 try:
                     data = on_array(x)
                 finally:
@@ -196,7 +193,7 @@ def _unary(op: Operation) -> Callable[..., Any]:
 
 def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[..., Any]:
     """Two inputs. An operator of Value has another way to ``read`` an operand, which may leave it to its class."""
-    forward, states = op.forward, _states(op)
+    forward = op.forward
 
     def call(a: Any, b: Any) -> Any:
         try:
@@ -205,7 +202,7 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
             if type(x) is float and type(y) is float:
                 data = forward(x, y)
             else:
-                token = enter(states[state()])
+                token = enter(op.states[state()])
                 try:
                     data = forward(x, y)
                 finally:
@@ -222,14 +219,14 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
 
 
 def _ternary(op: Operation) -> Callable[..., Any]:
-    forward, states = op.forward, _states(op)
+    forward = op.forward
 
     def call(a: Any, b: Any, c: Any) -> Any:
         try:
             x = a._data if type(a) is Value else (a := constant(a))
             y = b._data if type(b) is Value else (b := constant(b))
             z = c._data if type(c) is Value else (c := constant(c))
-            token = enter(states[state()])
+            token = enter(op.states[state()])
             try:
                 data = forward(x, y, z)
             finally:
@@ -302,7 +299,7 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 raise TypeError(
                     f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
                 )
-        token = enter(OF_STEPS[state()])
+        token = enter(op.states[state()])
         try:
             if op.shared is not None:
                 options["shared"] = op.shared(*operands, **options)
