@@ -88,8 +88,12 @@ RECORDED = {
         for ord in (0, 1, 2, 3, -1, np.inf, -np.inf) for axis, keepdims in [(None, False), (1, True), ((0, 1), False), ((0, 1), True)]
     },
     **{f"linalg.matrix_norm {ord}": lambda v, how=ord: np.linalg.matrix_norm(v[None], ord=how) for ord in ("fro", "nuc", 1, -1, 2, -2, np.inf)},
-    "cumulative_sum": lambda v: np.cumulative_sum(v, axis=1), "cumulative_prod": lambda v: np.cumulative_prod(v[0]),
 }  # fmt: skip
+if hasattr(np, "cumulative_sum"):  # since NumPy 2.1
+    RECORDED |= {
+        "cumulative_sum": lambda v: np.cumulative_sum(v, axis=1),
+        "cumulative_prod": lambda v: np.cumulative_prod(v[0]),
+    }
 
 
 @pytest.mark.parametrize("call", RECORDED.values(), ids=RECORDED)
@@ -121,6 +125,7 @@ def test_whatever_numpy_has_a_name_for_is_reached_by_it():
     assert missing == []
 
 
+@pytest.mark.skipif(not hasattr(np, "cumulative_sum"), reason="NumPy has it since 2.1")
 def test_newer_scans_do_not_flatten():
     with pytest.raises(wb.ShapeError, match=r"x has shape \(2, 3\); say along which axis"):
         np.cumulative_sum(V(X))

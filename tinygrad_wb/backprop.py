@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_wb.changed import argument_name, changed_constant, changed_leaf, handed_out, reads
 from tinygrad_wb.errors import ShapeError, StaleGraphError
 from tinygrad_wb.notices import warn_user
+from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, warned
 from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
@@ -155,6 +156,7 @@ def _ieee(x: Any) -> Any:
     return np.float64(x) if type(x) is float else x
 
 
+@at_the_users_line
 def pull_back(
     result: Value, seed: Any, record: bool = False, walk: Callable[..., Iterable[Value]] = straight_on
 ) -> dict[Value, Any]:
@@ -279,7 +281,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
         _walk_heard(self, nodes, seed)
     else:
         accumulate(self, seed, seed)
-        _walk(nodes)
+        warned(OF_STEPS, _walk, nodes)
     settle()
     reads.clear()
     if watchers and (watch := watcher()) is not None:
@@ -374,7 +376,7 @@ def _walk_heard(result: Value, nodes: Sequence[Value], seed: Any) -> None:
     try:
         accumulate(result, seed, seed)
         for stretch in stops.stretches(_grad, _set_grad):
-            _walk(stretch)
+            warned(OF_STEPS, _walk, stretch)
     finally:
         for leaf, g in earlier.items():
             leaf.grad = g if leaf.grad is None else g + leaf.grad

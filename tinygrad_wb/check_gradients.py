@@ -19,6 +19,7 @@ import numpy as np
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.differences import Comparison, Line, compared
 from tinygrad_wb.errors import GradientError
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.recording import recording
 from tinygrad_wb.value import Value, raw
@@ -56,7 +57,7 @@ def check_gradients(
         raise ValueError(
             f"check_gradients(f, *args, order): needs an argument and order ≥ 1, got {len(args)} and {order}"
         )
-    points = [np.asarray(raw(x), dtype=np.float64) for x in args]
+    points = [as_array(raw(x)).astype(np.float64) for x in args]
     for i, point in enumerate(points):
         if not np.isfinite(point).all():
             raise ValueError(f"check_gradients: argument {i} is not finite, nothing can be compared there")

@@ -27,6 +27,8 @@ import numpy as np
 
 from tinygrad_wb.changed import note_read
 from tinygrad_wb.errors import explained
+from tinygrad_wb.foreign import GivesWay, as_array
+from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, enter, leave, state, warned
 from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import Value, constant, record
 
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 
     Text = str | Callable[..., str]
 
-__all__ = ["ALL_AT_ONCE", "REGISTRY", "Operation", "elementwise", "of_one_number", "ones", "operation", "plain"]
+__all__ = [
+    "ALL_AT_ONCE", "REGISTRY", "Operation", "binary", "elementwise", "of_one_number", "ones", "operation", "plain",
+]  # fmt: skip
 
 ALL_AT_ONCE = -1  # the arity of a compiled function, which has all its gradients ready, in arrays that it gives away
 
@@ -74,6 +78,7 @@ class Operation:
         "scalar",
         "shared",
         "signature",
+        "states",
         "template",
         "variadic",
     )
@@ -114,6 +119,8 @@ class Operation:
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
         self.da, self.db, self.dc = (*self.partials, None, None)[:3]
+        # How NumPy is to warn of numbers while the operation computes with arrays; floats are Python's own arithmetic.
+        self.states = OF_UFUNC if isinstance(getattr(np, self.name, None), np.ufunc) else OF_STEPS
         self.function: Callable[..., Any] = forward  # what users call; `operation` sets it
 
     def _call_template(self) -> str:
@@ -175,7 +182,7 @@ def operation(
         op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name)
         if (known := REGISTRY.get(op.name)) is not None and not _again(known.forward, forward):
             raise ValueError(f"there is an operation {op.name} already: give yours another name")
-        make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
+        make = _variadic if variadic else (_general, _unary, binary, _ternary)[op.arity]
         function = make(op)
         function.__name__ = function.__qualname__ = op.name
         function.__module__ = forward.__module__
@@ -197,27 +204,31 @@ def _again(known: Callable[..., Any], forward: Callable[..., Any]) -> bool:
 
 
 def _unary(op: Operation) -> Callable[..., Any]:
-    forward = op.forward
+    states = op.states
+    on_float, on_array = getattr(op.forward, "halves", (op.forward, op.forward))
 
     def call(a: Any) -> Any:
         try:
-            if type(a) is Value:
-                return record(op, (a,), forward(a._data))
-            return forward(constant(a))
+            x = a._data if (tracked := type(a) is Value) else constant(a)
+            data = on_float(x) if type(x) is float else warned(states, on_array, x)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a,)) from None
+        return record(op, (a,), data) if tracked else data
 
     return call
 
 
-def _binary(op: Operation) -> Callable[..., Any]:
-    forward = op.forward
+def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[..., Any]:
+    """Two inputs. An operator of Value has another way to ``read`` an operand, which may leave it to its class."""
+    forward, states = op.forward, op.states
 
     def call(a: Any, b: Any) -> Any:
         try:
-            x = a._data if type(a) is Value else (a := constant(a))
-            y = b._data if type(b) is Value else (b := constant(b))
-            data = forward(x, y)
+            x = a._data if type(a) is Value else (a := constant(a, read))
+            y = b._data if type(b) is Value else (b := constant(b, read))
+            data = forward(x, y) if type(x) is float and type(y) is float else warned(states, forward, x, y)
+        except GivesWay:
+            return NotImplemented
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
         if type(a) is Value:
@@ -236,14 +247,14 @@ def _binary(op: Operation) -> Callable[..., Any]:
 
 
 def _ternary(op: Operation) -> Callable[..., Any]:
-    forward = op.forward
+    forward, states = op.forward, op.states
 
     def call(a: Any, b: Any, c: Any) -> Any:
         try:
             x = a._data if type(a) is Value else (a := constant(a))
             y = b._data if type(b) is Value else (b := constant(b))
             z = c._data if type(c) is Value else (c := constant(c))
-            data = forward(x, y, z)
+            data = warned(states, forward, x, y, z)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
@@ -316,9 +327,13 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 raise TypeError(
                     f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
                 )
-        if op.shared is not None:
-            options["shared"] = op.shared(*operands, **options)
-        data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
+        token = enter(op.states[state()])
+        try:
+            if op.shared is not None:
+                options["shared"] = op.shared(*operands, **options)
+            data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
+        finally:
+            leave(token)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
     if not tracked:
@@ -339,14 +354,16 @@ def elementwise(scalar: Callable[[float], float], array: Callable[..., Any]) -> 
     Where `math` raises (overflow, domain) the result is what NumPy's IEEE arithmetic gives: inf or nan.
     """
 
-    def forward(a: Any) -> Any:
-        if type(a) is float:
-            try:
-                return scalar(a)
-            except (ValueError, OverflowError):
-                return float(array(a))
-        return array(a)
+    def on_float(a: float) -> float:
+        try:
+            return scalar(a)
+        except (ValueError, OverflowError):
+            return as_numpy(array, a)
 
+    def forward(a: Any) -> Any:
+        return on_float(a) if type(a) is float else array(a)
+
+    forward.halves = on_float, array  # type: ignore[attr-defined]
     return forward
 
 

@@ -14,13 +14,15 @@ from collections import deque
 from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from types import CodeType, FrameType
 
 __all__ = [
-    "Frames", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
+    "REPLAY", "Frames", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
     "kept_frames", "no_grad", "observed", "outside", "paused", "placing", "recorder", "recorders", "recording",
     "replayable", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads", "watcher", "watchers",
 ]  # fmt: skip
@@ -112,11 +114,15 @@ def source_lines() -> contextlib._GeneratorContextManager[None]:
     return _counted(placing)
 
 
+NUMPY = os.path.dirname(np.__file__) + os.sep  # noqa: PTH120
+REPLAY = "<replay>"  # the file name of a compiled program
+
+
 class _Inside(dict[str, bool]):
-    """Whether a file belongs to this package; each is asked about once."""
+    """Whether a file belongs to this package, or to what works for it: NumPy and replays. Each is asked about once."""
 
     def __missing__(self, file: str) -> bool:
-        answer = self[file] = file.startswith(PACKAGE)
+        answer = self[file] = file.startswith((PACKAGE, NUMPY)) or file == REPLAY
         return answer
 
 

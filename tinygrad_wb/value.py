@@ -8,6 +8,7 @@ rows of the tables in `operations/`, which attach themselves to this class.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.changed import hand_out
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.recording import (
     Place,
     is_recording,
@@ -242,7 +244,19 @@ class Value:
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             "NumPy can't turn a Value into an array without losing its history: "
-            "take .data for the plain numbers, or wb.stack([…]) to keep the gradient"
+            "take .data for the plain numbers, or wb.stack([…]) to keep the gradient; "
+            "and if it was table @ value, write wb.matmul(table, value)"
+        )
+
+    # pandas leaves an operator to a class of higher priority than its own: Index 2000, Series 3000, DataFrame 4000.
+    __pandas_priority__ = 5000
+
+    @property
+    def _mask(self) -> Any:
+        # np.ma looks here first. It takes the numbers of whatever has a ``_data``, and would lose the history.
+        raise TypeError(
+            "NumPy's masked arrays can't compute with a Value without losing its history: "
+            "take x.filled(number) or x.data of the masked array, and wb.where(x.mask, …) of the result"
         )
 
     if TYPE_CHECKING:
@@ -367,8 +381,8 @@ def raw(x: Any) -> Any:
     return x._data if type(x) is Value else x
 
 
-def constant(x: Any) -> Any:
-    """A plain number as a float, an array (or what NumPy makes one of) as an array; not copied.
+def constant(x: Any, read: Callable[[Any], Any] = as_array) -> Any:
+    """A plain number as a float, an array (or what ``read`` makes one of) as an array; not copied.
 
     Python and NumPy scalars become Python floats, so that they never widen a float32 array (NEP 50).
     """
@@ -377,7 +391,7 @@ def constant(x: Any) -> Any:
     if type(x) is not np.ndarray:
         if isinstance(x, (int, float)):
             return float(x)
-        x = np.asarray(x)
+        x = read(x)
     if x.dtype.kind not in "fiub":
         raise TypeError(f"numbers are wanted (float, integer or boolean), got {_described(x)}")
     return x if x.ndim else float(x)
@@ -418,10 +432,12 @@ def settled_since(tick: int) -> bool:
 
 # -- recording -------------------------------------------------------------------------------------------
 
+blank = functools.partial(object.__new__, Value)  # quicker than to look both up each time
+
 
 def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
     """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
-    value = object.__new__(Value)
+    value = blank()
     value._data = data
     value.grad = None
     value.name = None
@@ -449,7 +465,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
 
 def traced(data: Any, name: str | None = None) -> Value:
     """A leaf for a program that is being recorded: it holds ``data`` itself, whole numbers and booleans included."""
-    value = object.__new__(Value)
+    value = blank()
     value._data = data
     value.grad = None
     value.name = name

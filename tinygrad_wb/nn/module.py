@@ -20,6 +20,7 @@ from tinygrad_wb.nn.lost import (
 from tinygrad_wb.nn.slots import Slot
 from tinygrad_wb.nn.unpacking import parts_of
 from tinygrad_wb.notices import warn_user
+from tinygrad_wb.numpy_warnings import OF_UFUNC, enter, leave, state
 from tinygrad_wb.value import NO_OPTIONS, Value, next_tick
 
 if TYPE_CHECKING:
@@ -67,7 +68,16 @@ class Module:
         if not self._called:
             _begin(self)
         start = next_tick()
-        result = self.forward(*args, **kwargs)
+        given = state()
+        wanted = OF_UFUNC[given]
+        if wanted is given:
+            result = self.forward(*args, **kwargs)
+        else:  # once for all that is inside
+            token = enter(wanted)
+            try:
+                result = self.forward(*args, **kwargs)
+            finally:
+                leave(token)
         note(result, (ref(self), self._path, start, (*args, *kwargs.values()) if kwargs else args))
         return result
 

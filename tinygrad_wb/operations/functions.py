@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_wb.numpy_warnings import as_numpy
 from tinygrad_wb.operation import of_one_number, operation, plain
 from tinygrad_wb.operations.arithmetic import where
 
@@ -115,5 +116,5 @@ def power(a: Any, b: Any) -> Any:
     try:
         y = a**b
     except ArithmeticError:  # only floats raise it
-        return float(np.power(a, b))
+        return as_numpy(np.power, a, b)
     return math.nan if type(y) is complex else y

@@ -163,7 +163,8 @@ def _along_axis_da(g: Any, y: Any, a: Any, indices: Any, axis: int | None) -> An
     return scatter_along_axis(g, indices, shape, axis)
 
 
-@operation(numpy="np.take_along_axis({a}, {indices}, axis={axis})", da=_along_axis_da, dindices=None)
+# The axis by position, so that it is printed even where it is the last: NumPy before 2.3 has no default for it.
+@operation(numpy="np.take_along_axis({a}, {indices}, {axis})", da=_along_axis_da, dindices=None)
 def take_along_axis(a: Any, indices: Any, axis: int | None = -1) -> Any:
     """For each place in ``indices``, the number of a that stands there but for ``axis``, where it stands at the index.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.operation import ones, operation
 from tinygrad_wb.operations.arithmetic import absolute, clip, divide, maximum, sign, where
 from tinygrad_wb.operations.functions import log, sigmoid, softplus
@@ -250,7 +251,7 @@ def _weights(scores: Any, class_weights: Any) -> Any:
     """``class_weights`` as an array for these scores, or 1.0 for all."""
     if class_weights is None:
         return 1.0
-    weights = np.asarray(class_weights, scores.dtype if scores.dtype.kind == "f" else np.float64)
+    weights = as_array(class_weights).astype(scores.dtype if scores.dtype.kind == "f" else np.float64)
     if weights.shape != scores.shape[-1:]:
         raise ShapeError(
             f"class_weights have shape {weights.shape}; give one number for each of {scores.shape[-1]} classes"

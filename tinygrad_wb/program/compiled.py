@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from numpy import ndarray
 
 from tinygrad_wb.memory import without_collection
+from tinygrad_wb.numpy_warnings import at_the_users_line
 from tinygrad_wb.program.arguments import kind_of, others, pattern
 from tinygrad_wb.program.program import Program
 from tinygrad_wb.program.replay import Recorded, Replay, Returned
@@ -185,7 +186,7 @@ class Compiled:
     def _prepare(self, variant: Variant, run: Run, terms: Terms) -> None:
         """Make a program of a run."""
         try:
-            variant.replays.append((terms, Replay(run, is_recording())))
+            variant.replays.append((terms, at_the_users_line(Replay)(run, is_recording())))
         except Exception as error:  # noqa: BLE001 - a shortcoming of ours need not stop the user
             self._gave_up(variant, f"there is no program for it ({type(error).__name__}: {error})")
             return

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.flat import address, side_by_side, together
+from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
 from tinygrad_wb.program.arguments import filled_in, pattern
 from tinygrad_wb.program.fast import FastForm
@@ -207,10 +208,14 @@ class Call:
     def replayed(self, given: list[Any]) -> Sequence[Any] | None:
         """The plain results."""
         replay = self.replay
-        if replay.main is None:
-            return replay.function(*given, *self.arguments)  # type: ignore[no-any-return]
-        gradients = replay.spare()
-        found: Sequence[Any] | None = replay.function(*given, *self.arguments, *gradients.views)
+        token = enter(OF_STEPS[state()])
+        try:
+            if replay.main is None:
+                return replay.function(*given, *self.arguments)  # type: ignore[no-any-return]
+            gradients = replay.spare()
+            found: Sequence[Any] | None = replay.function(*given, *self.arguments, *gradients.views)
+        finally:
+            leave(token)
         if found is not None:
             gradients.owner, self.filled, self.numbers = self, gradients, found[replay.count :]
         return found
@@ -234,6 +239,7 @@ class Call:
         found = replay.form.in_order(self.filled.views, self.numbers)
         return found if g == 1.0 else [d * g for d in found]
 
+    @at_the_users_line
     def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:
         form = self.replay.pullback(result)
         arrays = Gradients(form.arrays()).views

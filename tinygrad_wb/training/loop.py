@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.nn.module import in_mode
 from tinygrad_wb.notices import warn_user
 from tinygrad_wb.optimizers import Optimizer
@@ -245,7 +246,7 @@ def check_settings(call: str, optimizer: Any, **numbers: Any) -> None:
 
 def checked_data(call: str, what: str, x: Any, y: Any, allow_nan: bool = False) -> tuple[Any, Any]:
     """x and y as arrays of as many rows, with numbers in them."""
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = as_array(x), as_array(y)
     if not x.ndim or not y.ndim or len(x) != len(y):
         raise ValueError(
             f"{call}: {what} need one row for each example, as many in both; got shapes {x.shape} and {y.shape}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.nn.module import in_mode
 from tinygrad_wb.nn.names import named
 from tinygrad_wb.operations import losses
@@ -86,7 +85,7 @@ def evaluate(
     ``loss`` and ``metrics`` are names or functions as in `fit`; returns ``{"loss": …, "accuracy": …}``. Metrics of
     classes are of all rows together, whatever the ``batch_size``.
     """
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = as_array(x), as_array(y)
     if batch_size < 1:
         raise ValueError(f"evaluate: batch_size must be a positive whole number, got {batch_size!r}")
     if not x.ndim or not y.ndim or len(x) != len(y) or not len(x):

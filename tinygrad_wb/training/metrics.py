@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.value import raw
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def added(a: Any, b: Any) -> Any:
 
 def classes_of(prediction: Any, labels: Any) -> tuple[Any, Any, int]:
     """The class that each row belongs to, the one that was decided for, and how many classes there are."""
-    prediction, labels = np.asarray(raw(prediction)), np.asarray(raw(labels))
+    prediction, labels = as_array(raw(prediction)), as_array(raw(labels))
     for name, x in (("prediction", prediction), ("labels", labels)):
         if x.dtype.kind not in "fiub" or not x.size:
             raise ValueError(f"{name} must hold numbers, at least one; got {x.dtype} of shape {x.shape}")
