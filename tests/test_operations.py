@@ -715,6 +715,7 @@ WITHOUT_DERIVATIVE = {
     "greater": (np.greater, NASTY_PAIRS), "greater_equal": (np.greater_equal, NASTY_PAIRS), "less": (np.less, NASTY_PAIRS),
     "less_equal": (np.less_equal, NASTY_PAIRS), "equal": (np.equal, NASTY_PAIRS), "not_equal": (np.not_equal, NASTY_PAIRS),
     "logical_and": (np.logical_and, NASTY_PAIRS), "isfinite": (np.isfinite, NASTY_PAIRS[:1]),
+    "is_flat": (lambda a, b: np.equal(b, 0.0) & ~(np.abs(a) > 1.3e-77), NASTY_PAIRS),
     "one_hot": (lambda labels, classes: np.eye(classes)[np.asarray(labels, int)], [np.array([0.0, 2.0, 1.0, 2.0])], {"classes": 3}),
     "argsort": (lambda a: np.argsort(a, kind="stable"), NASTY_PAIRS[:1]),
     "first_equal": (
@@ -806,6 +807,7 @@ NASTY = {
         (inf, 2.0, inf, inf, inf), (inf, -1.0, 0.0, 0.0, nan), (inf, 0.0, 1.0, 0.0, inf), (2.0, inf, inf, inf, inf), (2.0, -inf, 0.0, nan, 0.0),
         (nan, 2.0, nan, nan, nan), (2.0, nan, nan, nan, nan), (1.0, nan, 1.0, nan, 0.0), (10.0, 400.0, inf, inf, inf),
         (HUGE, 2.0, inf, 2 * HUGE, inf), (TINY, 2.0, 0.0, 2 * TINY, 0.0),
+        (nan, 0.0, 1.0, 0.0, nan), (-inf, 0.0, 1.0, 0.0, nan), (5e-324, 0.0, 1.0, 0.0, -1074 * math.log(2)),
     ),
     "maximum": pairs(
         (1.0, 1.0, 1.0, 0.5, 0.5), (0.0, -0.0, 0.0, 0.5, 0.5), (inf, inf, inf, 0.5, 0.5), (-inf, 1.0, 1.0, 0.0, 1.0),
@@ -1862,6 +1864,51 @@ def test_derivatives_of_products_are_exact_wherever_there_are_zeros(zeros):
     for n in (1, 2, 3, 4):
         expected[:n, :n] += 2.0 ** (n - 1) * slope_of_products(a[:n], 2)
     np.testing.assert_array_equal(partial_products, expected)
+
+
+# -- powers of exponent 0 ------------------------------------------------------------------------------------------------
+
+BASES = [2.0, -3.0, 0.03, 1e-200, 1e-310, 5e-324, 0.0, -0.0, HUGE, inf, -inf, nan]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("zero", ["0", "an array", "a Value", "a Value of an array"])
+def test_the_slope_of_what_is_raised_to_0_is_0_to_every_order(zero, dtype):
+    """a⁰ is 1 for every a. The slopes by a are 0 in eager, recorded, compiled and printed form."""
+    a, zeros = np.array(BASES).astype(dtype), np.zeros(len(BASES), dtype)
+    exponent = {"0": 0, "an array": zeros, "a Value": wb.Value(0.0), "a Value of an array": wb.Value(zeros)}[zero]
+    f = lambda v: wb.sum(v**exponent)
+    found = [wb.grad(f)(a), wb.grad(lambda v: wb.sum(wb.grad(f)(v)))(a)]
+    compiled = wb.compile(f)
+    for _ in range(3):  # two runs, then a replay
+        v = wb.Value(a)
+        compiled(v).backward()
+        found.append(v.grad)
+    v = wb.Value(a, name="v")
+    program = f(v).program()
+    found.append(program.run()[1]["v"])
+    for slope in found:
+        np.testing.assert_array_equal(wb.value.raw(slope), np.zeros(len(a)))
+        assert slope.dtype == dtype
+
+
+@pytest.mark.parametrize("a", [2.0, 0.3, 1e60, 1e-60])
+def test_the_slope_by_a_at_exponent_0_has_a_slope_by_the_exponent(a):
+    """∂²(aᵇ)/∂a∂b is 1 / a there, in either order."""
+    for second in [
+        wb.hessian(lambda z: z[0] ** z[1])([a, 0.0]),
+        wb.hessian(lambda z: wb.sum(z[:1] ** z[1:]))([a, 0.0]),
+    ]:
+        np.testing.assert_allclose(second, [[0.0, 1 / a], [1 / a, math.log(a) ** 2]], rtol=1e-14)
+
+
+def test_exponents_with_zeros_among_them():
+    a, b = np.array([2.0, 0.0, nan, 1e-310, 3.0]), np.array([0.0, 0.0, 0.0, 0.0, 2.0])
+    v, w = wb.Value(a), wb.Value(b)
+    (v**w).sum().backward()
+    np.testing.assert_array_equal(v.grad, [0.0, 0.0, 0.0, 0.0, 6.0])
+    np.testing.assert_allclose(w.grad, [math.log(2), 0.0, nan, math.log(1e-310), 9 * math.log(3)])
+    np.testing.assert_array_equal(wb.hessian(lambda v: wb.sum(v**b))(a), np.diag([0.0, 0.0, 0.0, 0.0, 2.0]))
 
 
 # -- average --------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.operation import of_one_number, operation, plain
-from tinygrad_wb.operations.arithmetic import where
+from tinygrad_wb.operations.arithmetic import absolute, where
+from tinygrad_wb.operations.comparisons import logical_and
 
 __all__ = [
     "cbrt", "erf", "exp", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "power", "sigmoid", "softplus", "sqrt",
@@ -92,11 +93,19 @@ def logaddexp(a: Any, b: Any) -> Any:
     return plain(np.logaddexp(a, b))
 
 
+@operation(da=None, db=None)
+def is_flat(a: Any, b: Any) -> Any:
+    """Whether aᵇ counts as the constant 1: b is 0, and a is nan, 0, or so small that powers of 1 / a overflow."""
+    smallest = float(np.finfo(getattr(a, "dtype", np.float64)).tiny) ** 0.25
+    return logical_and(b == 0.0, where(absolute(a) > smallest, False, True))
+
+
 def _power_da(g: Any, y: Any, a: Any, b: Any) -> Any:
-    if type(b) is float and b != 0.0:
-        return g * (b * power(a, b - 1.0))
-    # 0⁰ counts as the constant 1: its slope is 0, not 0 · ∞.
-    return g * (b * power(a, where((a == 0.0) & (b == 0.0), 1.0, b - 1.0)))
+    if type(b) is float:
+        return g * (b * power(a, b - 1.0)) if b != 0.0 else where(True, 0.0, g)
+    # a⁰ is 1 for every a, so its slope is 0, where b · aᵇ⁻¹ may be 0 · ∞ or 0 · nan. By b, the slope has a slope: 1 / a.
+    flat = is_flat(a, b)
+    return where(flat, 0.0, g * (b * power(where(flat, 1.0, a), b - 1.0)))
 
 
 def _power_db(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -111,7 +120,7 @@ def _power(a: Any, b: Any) -> str:
 
 @operation("{a} ** {b}", scalar=_power, da=_power_da, db=_power_db)
 def power(a: Any, b: Any) -> Any:
-    """a to the power b; nan where that is not a real number. ∂/∂b of 0ᵇ is 0, as in PyTorch."""
+    """a to the power b; nan where that is not a real number. ∂/∂a of a⁰ and ∂/∂b of 0ᵇ are 0, as in PyTorch."""
     try:
         y = a**b
     except ArithmeticError:  # only floats raise it

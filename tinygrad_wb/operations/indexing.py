@@ -169,7 +169,7 @@ def take_along_axis(a: Any, indices: Any, axis: int | None = -1) -> Any:
 
     ``indices`` are whole numbers, of a's shape except along ``axis``: what ``np.argsort`` and the like give.
     """
-    return np.take_along_axis(np.asarray(a), indices, axis)
+    return np.take_along_axis(np.asarray(a), np.asarray(whole(indices)), axis)
 
 
 def added_along_axis(a: Any, indices: Any, shape: Any, axis: int) -> Any:

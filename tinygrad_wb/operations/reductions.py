@@ -26,8 +26,8 @@ _smallest: Any = np.minimum.reduce
 
 
 def reduced_axes(ndim: int, axis: Any) -> tuple[int, ...]:
-    """``axis`` as a tuple of integers from 0 to ndim - 1."""
-    if axis is None:
+    """``axis`` as a tuple of integers from 0 to ndim - 1; a number has none, though NumPy lets it be called 0 or -1."""
+    if axis is None or not ndim:
         return tuple(range(ndim))
     return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
 
