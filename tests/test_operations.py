@@ -4,6 +4,8 @@ An operation without a row in both fails the suite. To add one, write a `Row` (h
 what NumPy says the result is) and its nasty points (value and gradient at 0, ±inf, nan, ties, huge and tiny numbers).
 """
 
+import contextlib
+import inspect
 import math
 import operator
 import warnings
@@ -1864,6 +1866,55 @@ def test_derivatives_of_products_are_exact_wherever_there_are_zeros(zeros):
     for n in (1, 2, 3, 4):
         expected[:n, :n] += 2.0 ** (n - 1) * slope_of_products(a[:n], 2)
     np.testing.assert_array_equal(partial_products, expected)
+
+
+# -- the axes of a number ------------------------------------------------------------------------------------------------
+
+
+AXES = {"axis", "axes", "axis1", "axis2", "source", "destination"}
+OTHERWISE = {"shift": 1, "repeats": 3, "sections": 1, "indices": 0}  # what else some of them must be told
+
+
+def told_axes(f):
+    """What of the signature are axes, and what else must be told."""
+    known = inspect.signature(f).parameters if inspect.isfunction(f) else {}
+    return known.keys() & AXES, {k: x for k, x in OTHERWISE.items() if k in known}
+
+
+WITH_AXES = [name for name in sorted(vars(wb)) if told_axes(getattr(wb, name))[0] and name not in WITHOUT_DERIVATIVE]
+
+
+@pytest.mark.parametrize("name", WITH_AXES)
+def test_a_number_has_the_axes_that_numpy_gives_it_or_the_call_is_refused(name):
+    """Where the call is taken, its value and its gradient are right; it is never `backward` that refuses."""
+    f = getattr(wb, name)
+    axes, options = told_axes(f)
+    several = {"stack": lambda v: ([v, v],), "concatenate": lambda v: ([v, v],), "tensordot": lambda v: (v, v)}
+    inputs = several.get(name, lambda v: (v,))
+    for axis in (None, 0, -1, (), (0,), 1):
+        told = options | dict.fromkeys(axes, axis)
+        try:
+            y = f(*inputs(wb.Value(2.5)), **told)
+        except (IndexError, TypeError, ValueError):
+            continue
+        if hasattr(np, name):
+            with contextlib.suppress(TypeError):  # NumPy calls it otherwise
+                agree(y.data, getattr(np, name)(*inputs(2.5), **told))
+        wb.check_gradients(lambda v, told=told: f(*inputs(v), **told), 2.5, order=2)
+
+
+def test_a_number_along_axis_0():
+    for f, value, slope in [
+        (wb.prod, 2.5, 1.0), (wb.sum, 2.5, 1.0), (wb.max, 2.5, 1.0), (wb.ptp, 0.0, 0.0), (wb.softmax, 1.0, 0.0),
+        (wb.logsumexp, 2.5, 1.0), (lambda v, axis: wb.repeat(v, 3, axis), [2.5] * 3, 3.0),
+        (lambda v, axis: wb.repeat(v, [2], axis), [2.5] * 2, 2.0), (wb.cumprod, [2.5], 1.0),
+    ]:  # fmt: skip
+        for axis in (0, -1):
+            v = wb.Value(2.5)
+            y = f(v, axis=axis)
+            agree(y.data, value)
+            y.backward(np.ones(y.shape) if y.shape else None)
+            assert v.grad == slope
 
 
 # -- powers of exponent 0 ------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def is_flat(a: Any, b: Any) -> Any:
 def _power_da(g: Any, y: Any, a: Any, b: Any) -> Any:
     if type(b) is float:
         return g * (b * power(a, b - 1.0)) if b != 0.0 else where(True, 0.0, g)
-    # a⁰ is 1 for every a, so its slope is 0, where b · aᵇ⁻¹ may be 0 · ∞ or 0 · nan. By b, the slope has a slope: 1 / a.
+    # a⁰ is 1 for every a, so its slope is 0, where b · aᵇ⁻¹ may be 0 · ∞. By b, the slope has a slope there: 1 / a.
     flat = is_flat(a, b)
     return where(flat, 0.0, g * (b * power(where(flat, 1.0, a), b - 1.0)))
 
