@@ -310,8 +310,8 @@ def symmetric(a):
     return (a + np.swapaxes(a, -1, -2)) / 2
 
 
-def eigenpairs(a):
-    values, vectors = np.linalg.eigh(symmetric(a))
+def eigenpairs(a, UPLO="L"):
+    values, vectors = np.linalg.eigh(a, UPLO)
     return np.concatenate([values[..., None, :], vectors], -2)
 
 
@@ -621,8 +621,8 @@ ROWS = {
     ),
     "det": general(np.linalg.det, *square, sample((4, 4)), **matrices),
     "slogdet": general(sign_and_logarithm, *square, **matrices),
-    "cholesky": general(lambda a: np.linalg.cholesky(symmetric(a)), *square, sample((4, 4)), **matrices),
-    "eigh": general(eigenpairs, *square, sample((4, 4)), **matrices),
+    "cholesky": general(np.linalg.cholesky, *square, sample((4, 4)), sample((3, 3), upper=True), sample((2, 2, 2), upper=True), **matrices),
+    "eigh": general(eigenpairs, *square, sample((4, 4)), sample((3, 3), UPLO="U"), sample((2, 2, 2), UPLO="U"), **matrices),
     "svd": general(singular_triples, *square, sample((2, 3)), sample((4, 2)), sample((2, 4, 2)), sample((2, 2, 3)), sample((1, 3)), **matrices),
     "norm": general(
         np.linalg.vector_norm,
@@ -1247,12 +1247,16 @@ NASTY = {
     ],
     "cholesky": [
         at([[4.0]], gives=[[2.0]], slopes=([[0.25]],)), at([[4.0, 0.0], [0.0, 9.0]], gives=[[2.0, 0.0], [0.0, 3.0]], slopes=([[0.25, 0.75], [0.75, 2.0 / 3.0]],)),
+        at([[4.0, nan], [0.0, 9.0]], gives=[[2.0, 0.0], [0.0, 3.0]], slopes=([[0.25, 0.75], [0.75, 2.0 / 3.0]],)),
+        at([[4.0, 0.0], [nan, 9.0]], gives=[[2.0, 0.0], [0.0, 3.0]], slopes=([[0.25, 0.5], [0.5, 2.0 / 3.0]],), upper=True),
         at([[1.0, 2.0], [2.0, 1.0]], gives=np.linalg.LinAlgError), at([[0.0]], gives=np.linalg.LinAlgError), at(np.zeros((0, 0)), gives=np.zeros((0, 0)), slopes=(np.zeros((0, 0)),)),
     ],
     # of equal eigenvalues the vectors have no slope, and the values' is right in sum
     "eigh": [
         at([[3.0]], gives=[[3.0], [1.0]], slopes=([[1.0]],)), at(np.eye(2) * 5.0, gives=[[5.0, 5.0], [1.0, 0.0], [0.0, 1.0]], slopes=([[1.0, 0.0], [0.0, 2.0]],)),
-        at(np.zeros((2, 3)), gives=wb.ShapeError), at([1.0], gives=wb.ShapeError),
+        at([[2.0, nan], [0.0, 3.0]], gives=[[2.0, 3.0], [1.0, 0.0], [0.0, 1.0]], slopes=([[1.0, -0.5], [-0.5, 2.0]],)),
+        at([[2.0, 0.0], [nan, 3.0]], gives=[[2.0, 3.0], [1.0, 0.0], [0.0, 1.0]], slopes=([[1.0, -0.5], [-0.5, 2.0]],), UPLO="U"),
+        at(np.zeros((2, 3)), gives=np.linalg.LinAlgError), at([1.0], gives=np.linalg.LinAlgError), at([[1.0]], gives=wb.ShapeError, UPLO="X"),
     ],
     "svd": [
         at([[-3.0]], gives=[[-1.0], [3.0], [1.0]], slopes=([[-2.0]],)), at([[0.0]], gives=[[1.0], [0.0], [1.0]], slopes=([[2.0]],)), at([[nan]], gives=np.linalg.LinAlgError),
@@ -1459,7 +1463,7 @@ def check_sample(name, case):
     def f(*values):
         full = list(inputs)
         for i, v in zip(kept, values, strict=True):
-            full[i] = v
+            full[i] = symmetric(v) if op.symmetric else v
         return call(op, full, case.options)
 
     wb.check_gradients(f, *[inputs[i] for i in kept], order=row.order)

@@ -51,7 +51,8 @@ class Operation:
     ``template`` prints a call as Python; ``numpy`` does so with NumPy alone (a text, or a function of the options that
     gives one), ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a
     self-contained function that these texts call. An operation that has neither text, or is ``fused`` of simpler ones,
-    is printed as what its forward does with Values.
+    is printed as what its forward does with Values. The derivatives of a ``symmetric`` operation are those among
+    symmetric matrices, of which it reads one triangle.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Operation:
         "scalar",
         "shared",
         "signature",
+        "symmetric",
         "template",
         "variadic",
     )
@@ -86,6 +88,7 @@ class Operation:
         helper: Callable[..., Any] | None = None,
         fused: bool = False,
         name: str | None = None,
+        symmetric: bool = False,
     ) -> None:
         signature = inspect.signature(forward)
         parameters = [p for p in signature.parameters.values() if p.name != "shared"]
@@ -103,6 +106,7 @@ class Operation:
         self.helper = helper
         self.shared = shared
         self.variadic = variadic
+        self.symmetric = symmetric
         simple = not (self.defaults or shared or variadic) and None not in self.partials
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
@@ -134,6 +138,7 @@ def operation(
     helper: Callable[..., Any] | None = None,
     fused: bool = False,
     name: str | None = None,
+    symmetric: bool = False,
     **partials: Callable[..., Any] | None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated forward computation, with its partials, into the registry.
@@ -144,7 +149,7 @@ def operation(
     """
 
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
-        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name)
+        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name, symmetric)
         if op.name in REGISTRY:
             raise ValueError(f"there is an operation {op.name} already: give yours another name")
         make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
