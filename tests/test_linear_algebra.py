@@ -241,6 +241,27 @@ def test_norms_that_are_none(shape, ord, words):
         wb.norm(wb.Value(np.ones(shape)), ord)
 
 
+def test_norms_of_nothing_are_0():
+    for shape, axis in [((0,), None), ((2, 0), 1), ((0, 2), 0)]:
+        for ord in (None, 0, 1, 2, 3, 0.5, np.inf):
+            v = wb.Value(np.zeros(shape))
+            y = wb.norm(v, ord, axis)
+            np.testing.assert_array_equal(y.data, np.zeros(np.shape(np.linalg.norm(v.data, axis=axis))))
+            y.sum().backward()
+            np.testing.assert_array_equal(v.grad, np.zeros(shape))
+    for shape in [(0, 0), (2, 0), (0, 2), (3, 2, 0), (3, 0, 2), (0, 2, 2)]:
+        for ord in ("fro", "nuc", 1, 2, np.inf):
+            for keepdims in (False, True):
+                v = wb.Value(np.zeros(shape))
+                y = wb.norm(v, ord, (-2, -1), keepdims)
+                np.testing.assert_array_equal(y.data, np.linalg.norm(v.data, ord, (-2, -1), keepdims))
+                y.sum().backward()
+                np.testing.assert_array_equal(v.grad, np.zeros(shape))
+    for shape, ord in [((0,), -np.inf), ((0, 0), -1), ((0, 2), -2), ((0, 2), -np.inf)]:  # as NumPy has it
+        with pytest.raises(wb.ShapeError, match="no identity"):
+            wb.norm(wb.Value(np.zeros(shape)), ord)
+
+
 # -- matrices ---------------------------------------------------------------------------------------------------------------
 
 

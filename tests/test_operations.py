@@ -920,19 +920,23 @@ NASTY = {
         at([1000.0, 1000.0], gives=1000.0 + math.log(2), slopes=([0.5, 0.5],)), at([-1000.0, -1000.0], gives=math.log(2) - 1000.0, slopes=([0.5, 0.5],)),
         at([-inf, 0.0], gives=0.0, slopes=([0.0, 1.0],)), at([HUGE, 0.0], gives=HUGE, slopes=([1.0, 0.0],)),
         at([inf, 0.0], gives=inf, slopes=([nan, 0.0],)), at([-inf, -inf], gives=-inf, slopes=([nan, nan],)),
-        at([nan, 0.0], gives=nan, slopes=([nan, nan],)), at(7.0, gives=7.0, slopes=(1.0,)), at([], gives=wb.ShapeError),
+        at([nan, 0.0], gives=nan, slopes=([nan, nan],)), at(7.0, gives=7.0, slopes=(1.0,)), at([], gives=-inf, slopes=([],)),
+        at(np.zeros((2, 0)), gives=[-inf, -inf], slopes=(np.zeros((2, 0)),), axis=1), at(np.zeros((2, 0)), gives=np.zeros((1, 0)), slopes=(np.zeros((2, 0)),), axis=0, keepdims=True),
+        at(np.zeros((2, 0)), gives=IndexError, axis=2),
     ],
     "softmax": [
         at([1000.0, 0.0], gives=[1.0, 0.0], slopes=([0.0, 0.0],)), at([HUGE, HUGE], gives=[0.5, 0.5], slopes=([-0.25, 0.25],)),
         at([-inf, 0.0], gives=[0.0, 1.0], slopes=([0.0, 0.0],)), at([inf, 0.0], gives=[nan, nan], slopes=([nan, nan],)),
         at([nan, 0.0], gives=[nan, nan], slopes=([nan, nan],)), at([5.0], gives=[1.0], slopes=([0.0],)),
-        at(np.zeros((0, 2)), gives=np.zeros((0, 2)), slopes=(np.zeros((0, 2)),)), at(np.zeros((2, 0)), gives=wb.ShapeError),
+        at(np.zeros((0, 2)), gives=np.zeros((0, 2)), slopes=(np.zeros((0, 2)),)), at(np.zeros((2, 0)), gives=np.zeros((2, 0)), slopes=(np.zeros((2, 0)),)),
+        at([], gives=[], slopes=([],)), at([], gives=IndexError, axis=1),
     ],
     "log_softmax": [
         at([1000.0, 0.0], gives=[0.0, -1000.0], slopes=([-2.0, 2.0],)),
         at([HUGE, HUGE], gives=[-math.log(2)] * 2, slopes=([-0.5, 0.5],)), at([-inf, 0.0], gives=[-inf, 0.0], slopes=([1.0, -1.0],)),
         at([inf, 0.0], gives=[nan, nan], slopes=([nan, nan],)), at([nan, 0.0], gives=[nan, nan], slopes=([nan, nan],)),
         at([5.0], gives=[0.0], slopes=([0.0],)), at(np.zeros((0, 2)), gives=np.zeros((0, 2)), slopes=(np.zeros((0, 2)),)),
+        at(np.zeros((2, 0)), gives=np.zeros((2, 0)), slopes=(np.zeros((2, 0)),)), at([], gives=[], slopes=([],)), at([], gives=IndexError, axis=1),
     ],
     "reshape": passes_on(REARRANGED, gives=[[inf, -inf], [nan, -0.0]], slopes=([1.0, 2.0, 3.0, 4.0],), shape=(2, 2))
     + passes_on([], gives=np.zeros((0, 3)), slopes=([],), shape=(0, 3)),
@@ -1964,6 +1968,36 @@ def test_exponents_with_zeros_among_them():
     np.testing.assert_array_equal(v.grad, [0.0, 0.0, 0.0, 0.0, 6.0])
     np.testing.assert_allclose(w.grad, [math.log(2), 0.0, nan, math.log(1e-310), 9 * math.log(3)])
     np.testing.assert_array_equal(wb.hessian(lambda v: wb.sum(v**b))(a), np.diag([0.0, 0.0, 0.0, 0.0, 2.0]))
+
+
+# -- slopes far out -------------------------------------------------------------------------------------------------------
+
+SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772  # of selu
+FAR_OUT = {  # on the left, where y is all but its limit: the exact slope
+    "elu": (wb.elu, np.exp),
+    "elu, alpha=0.3": (lambda v: wb.elu(v, 0.3), lambda a: 0.3 * np.exp(a)),
+    "selu": (wb.selu, lambda a: SCALE * ALPHA * np.exp(a)),
+    "expm1": (wb.expm1, np.exp),
+    "sigmoid": (wb.sigmoid, lambda a: np.exp(a) / (1.0 + np.exp(a)) ** 2),
+    "softplus": (wb.softplus, sigmoid),
+    "-softplus(-a)": (lambda v: -wb.softplus(-v), lambda a: sigmoid(-a)),
+    "silu": (wb.silu, lambda a: sigmoid(a) * (1.0 + a * sigmoid(-a))),
+    "softsign": (wb.softsign, lambda a: 1.0 / (1.0 + np.abs(a)) ** 2),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FAR_OUT)
+def test_slopes_keep_their_digits_far_to_the_left(name, dtype):
+    f, exact = FAR_OUT[name]
+    a = -np.logspace(0, 1.9 if dtype is np.float32 else 2.8, 40).astype(dtype)
+    expected = exact(a.astype(np.float64))
+    for slope in [
+        wb.grad(lambda v: wb.sum(f(v)))(a),
+        [wb.grad(f)(float(x)) for x in a],
+        wb.jacobian(wb.grad(lambda v: wb.sum(f(v))))(a).diagonal() if name in ("elu", "selu", "expm1") else expected,
+    ]:
+        np.testing.assert_allclose(slope, expected, rtol=4e-6 if dtype is np.float32 else 1e-14)
 
 
 # -- average --------------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def _one_over_gaps(x: Any) -> Any:
 # -- eigenvalues ------------------------------------------------------------------------------------------------------
 
 
-def pairs_of_eigh(a: Any, UPLO: str = "L") -> Any:
+def pairs_of_eigh(a: Any, UPLO: Any = "L") -> Any:
     """Every eigenvalue above its eigenvector, which is a column."""
     values, vectors = np.linalg.eigh(a, UPLO)
     return np.concatenate([values[..., None, :], vectors], axis=-2)

@@ -69,7 +69,7 @@ def erf_of_array(a: Any, places: Any = erf_places()) -> Any:  # noqa: B008 - mad
 
 # fmt: off
 exp      = _row("exp", math.exp, np.exp, lambda g, y, a: g * y, "e to the power a.")
-expm1    = _row("expm1", math.expm1, np.expm1, lambda g, y, a: g * (y + 1.0), "exp(a) - 1, exact for small a.")
+expm1    = _row("expm1", math.expm1, np.expm1, lambda g, y, a: g * exp(a), "exp(a) - 1, exact for small a.")
 log      = _row("log", math.log, np.log, lambda g, y, a: g / a, "Natural logarithm; -inf at 0, nan below.")
 log1p    = _row("log1p", math.log1p, np.log1p, lambda g, y, a: g / (1.0 + a), "log(1 + a), exact for small a.")
 log2     = _row("log2", math.log2, np.log2, lambda g, y, a: g / (a * _LN_2), "Logarithm to base 2.")

@@ -10,7 +10,7 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation, plain
 from tinygrad_wb.operations.functions import exp
 from tinygrad_wb.operations.indexing import scatter, whole
-from tinygrad_wb.operations.reductions import sum
+from tinygrad_wb.operations.reductions import sum, top
 from tinygrad_wb.operations.shaping import reshape, shape_of
 from tinygrad_wb.recording import drawn
 from tinygrad_wb.value import constant, traced
@@ -21,14 +21,14 @@ __all__ = ["dropout", "embedding", "log_softmax", "one_hot", "softmax"]
 @operation(da=lambda g, y, a, axis: y * (g - sum(g * y, axis, True)))
 def softmax(a: Any, axis: int = -1) -> Any:
     """exp(a) / sum(exp(a)) along ``axis``: scores to probabilities, without overflow."""
-    y = np.exp(a - np.maximum.reduce(a, axis=axis, keepdims=True))
+    y = np.exp(a - top(a, axis))
     return plain(y / np.add.reduce(y, axis=axis, keepdims=True))
 
 
 @operation(da=lambda g, y, a, axis: g - exp(y) * sum(g, axis, True))
 def log_softmax(a: Any, axis: int = -1) -> Any:
     """log(softmax(a)) along ``axis``, exact also where softmax rounds to 0."""
-    y = a - np.maximum.reduce(a, axis=axis, keepdims=True)
+    y = a - top(a, axis)
     return plain(y - np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True)))
 
 

@@ -76,6 +76,13 @@ def _shaped(a: Any, shape: tuple[int, ...]) -> Any:
     return a if shape_of(a) == shape else reshape(a, shape)
 
 
+def top(a: Any, axis: Any) -> Any:
+    """The largest along ``axis``, which stays as length 1; of none it is -inf."""
+    if np.size(a):
+        return _largest(a, axis=axis, keepdims=True)
+    return _add_up(a, axis=axis, keepdims=True) - math.inf
+
+
 def _numpy(name: str) -> str:
     return f"np.{name}({{a}}, axis={{axis}}, keepdims={{keepdims}})"
 
@@ -205,11 +212,11 @@ def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = F
 
 @operation(da=lambda g, y, a, axis, keepdims: kept(g, a, axis, keepdims) * exp(a - kept(y, a, axis, keepdims)))
 def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(a))) over ``axis``, without overflow."""
-    top = _largest(a, axis=axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    y = np.log(_add_up(np.exp(a - top), axis=axis, keepdims=keepdims))
-    return plain(y + (top if keepdims else np.reshape(top, np.shape(y))))
+    """log(sum(exp(a))) over ``axis``, without overflow; of no numbers it is -inf."""
+    most = top(a, axis)
+    most = np.where(np.isfinite(most), most, 0.0)
+    y = np.log(_add_up(np.exp(a - most), axis=axis, keepdims=keepdims))
+    return plain(y + (most if keepdims else np.reshape(most, np.shape(y))))
 
 
 def total(x: Any) -> Any:
