@@ -535,7 +535,7 @@ ROWS = {
     # -- indexing: with the index as an input, it may be traced ----------------------------------------------------------
     "take": general(
         lambda a, indices, axis=None: np.take(a, np.asarray(indices, int), axis),
-        sample((4,), REPEATS, axis=0), sample((3, 2), REPEATS % 3, axis=0), sample((3, 4), np.array([[0, 1], [1, 1]]), axis=0),
+        sample((3, 2), 1, axis=0), sample((3, 2), -1, axis=1), sample((3, 2), 4), sample((4,), REPEATS, axis=0), sample((3, 2), REPEATS % 3, axis=0), sample((3, 4), np.array([[0, 1], [1, 1]]), axis=0),
         sample((3,), np.array([], int)), sample((2, 3), REPEATS), sample((2, 3, 2), np.array([[0, -1, 0]]), axis=1), sample((2, 3), np.array([1]), axis=-1),
     ),
     "scatter": general(
@@ -686,7 +686,7 @@ ROWS = {
     "embedding": general(
         lambda weight, labels: weight[np.asarray(labels, int)],
         sample((3, 2), REPEATS % 3), sample((4, 3), np.array([[0, 1], [1, 1]])), sample((3, 2), np.array([1])), sample((2, 3, 2), np.array([1, 1, 0], np.uint8)), sample((3,), np.array([2, 0, 2])),
-        sample((3, 2), np.array([], int)),
+        sample((3, 2), np.array([], int)), sample((3, 2), 1), sample((3, 2, 2), 2), sample((3,), 0),
     ),
     "scaled_dot_product_attention": general(
         attention,
@@ -1325,7 +1325,8 @@ NASTY = {
     ],
     "embedding": [
         at([[inf, nan], [-0.0, 1.0]], [1, 1, 0], gives=[[-0.0, 1.0], [-0.0, 1.0], [inf, nan]], slopes=([[5.0, 6.0], [4.0, 6.0]],)),
-        at([[1.0], [2.0]], 1, gives=TypeError),
+        at([[1.0], [2.0]], 1, gives=[2.0], slopes=([[0.0], [1.0]],)), at([1.0, 2.0], 1, gives=2.0, slopes=([0.0, 1.0],)),
+        at([[1.0], [2.0]], 2, gives=ValueError), at([[1.0], [2.0]], -1, gives=ValueError), at([[1.0], [2.0]], 0.5, gives=TypeError),
         at([[1.0], [2.0]], [2], gives=ValueError), at([[1.0], [2.0]], [-1], gives=ValueError), at([[1.0], [2.0]], [0.5], gives=TypeError),
         at([[1.0], [2.0]], [True], gives=TypeError), at(2.0, [0], gives=wb.ShapeError), at([[1.0], [2.0]], np.array([], int), gives=np.zeros((0, 1)), slopes=([[0.0], [0.0]],)),
     ],

@@ -71,7 +71,7 @@ def pick(a: Any, labels: Any) -> Any:
 
 def embedded(weight: Any, labels: Any) -> Any:
     """The rows that the labels name; from a negative one, NumPy would count from the end."""
-    if labels.size and np.min(labels) < 0:
+    if np.size(labels) and np.min(labels) < 0:
         raise IndexError("a label is negative")
     return weight[labels]
 
@@ -85,7 +85,7 @@ def embedded(weight: Any, labels: Any) -> Any:
 def embedding(weight: Any, labels: Any) -> Any:
     """The rows of weight that the labels name: (rows, …) and integers (…) to (…, …).
 
-    A row that is named several times gets the sum of its gradients.
+    A single integer gives one row. A row that is named several times gets the sum of its gradients.
 
     >>> import tinygrad_wb as wb
     >>> wb.embedding([[0.0, 1.0], [2.0, 3.0]], [1, 1, 0])
@@ -95,12 +95,11 @@ def embedding(weight: Any, labels: Any) -> Any:
     """
     if not np.ndim(weight):
         raise ShapeError("embedding(weight, labels): weight is a number; it must be (rows, features)")
-    if type(labels) is float:
-        raise TypeError("labels must be an array of whole numbers; a single row is weight[3]")
+    labels = whole(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     try:
-        return embedded(weight, labels)
+        return plain(embedded(weight, labels))
     except IndexError:
         raise out_of_range(labels, f"an embedding of {len(weight)} rows", len(weight)) from None
 
