@@ -24,7 +24,7 @@ import numpy as np
 
 from tinygrad_wb.errors import explained
 from tinygrad_wb.recording import recorder, recorders
-from tinygrad_wb.value import Value, constant, record
+from tinygrad_wb.value import Value, constant, promoted, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -257,7 +257,7 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    inputs, operands, tracked = list(args), [], False
+    inputs, operands, tracked, numbers = list(args), [], False, False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
     try:
@@ -266,6 +266,8 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 operands.append(x._data)
                 if partials[i] is not None or program:
                     tracked = True
+                    if type(x._data) is float:
+                        numbers = True
                     continue
                 inputs[i] = x._data  # without a derivative, it is as good as a constant
             else:
@@ -281,7 +283,16 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
         data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
-    return record(op, tuple(inputs), data, options) if tracked else data
+    if not tracked:
+        return data
+    y = record(op, tuple(inputs), data, options)
+    return _narrowed(y, op, tuple(inputs), options) if numbers and type(data) is np.ndarray else y
+
+
+def _narrowed(y: Value, op: Operation, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """An array that was made of numbers, in the dtype that they came from: float32 data stays float32."""
+    dtype = promoted(op, inputs, options) if y.dtype == np.float64 else None
+    return y if dtype is None or dtype == np.float64 else REGISTRY["astype"].function(y, dtype)
 
 
 # -- helpers that rows are written with -------------------------------------------------------------------
