@@ -35,7 +35,7 @@ def reduced_axes(ndim: int, axis: Any) -> tuple[int, ...]:
 def kept(x: Any, a: Any, axis: Any, keepdims: bool) -> Any:
     """``x``, a reduction of ``a``, with the reduced axes back as length 1, so that it broadcasts against ``a``."""
     shape = shape_of(a)
-    if keepdims or not shape or axis is None:
+    if keepdims or axis is None or not shape_of(x):  # a number broadcasts as it is, and does not widen what it meets
         return x
     axes = reduced_axes(len(shape), axis)
     return reshape(x, tuple(1 if i in axes else n for i, n in enumerate(shape)))
