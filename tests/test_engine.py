@@ -230,7 +230,7 @@ def test_a_record_is_plain_data():
     y = wb.softmax(V([[1.0, 2.0]]), axis=0)
     assert dict(y.options) == {"axis": 0}
     assert set(V.__slots__) == {
-        "__weakref__", "_data", "calls", "grad", "inputs", "listeners", "name", "op", "options", "_place", "tick",
+        "__weakref__", "_data", "calls", "grad", "inputs", "listeners", "name", "op", "options", "origin", "_place", "tick",
     }  # fmt: skip
     assert not hasattr(y, "__dict__")
     assert not hasattr(y, "place"), "only `source_lines` asks for it"

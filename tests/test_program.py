@@ -757,8 +757,6 @@ def sized_down(x, dtype):
 @each_case
 def test_every_operation_has_a_program(name, case, dtype):
     op = REGISTRY[name]
-    if name in ("take", "scatter") and any(np.ndim(x) == 0 for x in case.shapes[1:] if not isinstance(x, tuple)):
-        return  # one whole number as the index: `v[1]` is getitem
     inputs = [sized_down(x, dtype) for x in ROWS[name].inputs(case)]
     given = with_values(op, inputs)
     y = call(op, given, case.options)

@@ -47,7 +47,7 @@ class States(dict[Any, Any]):
         self.settings = settings
 
     def __missing__(self, given: Any) -> Any:
-        kinds = np.geterr()
+        kinds: dict[str, str] = dict(np.geterr())  # type: ignore[arg-type]
         if self.settings and all(kinds[kind] == what for kind, what in self.settings.items()):
             found = self[given] = OF_UFUNC[given]  # one state for both, so that one can be inside the other
             return found

@@ -30,7 +30,7 @@ from tinygrad_wb.errors import explained
 from tinygrad_wb.foreign import GivesWay, as_array
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, enter, leave, state, warned
 from tinygrad_wb.recording import recorder, recorders
-from tinygrad_wb.value import Value, constant, record
+from tinygrad_wb.value import Value, constant, promoted, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +59,8 @@ class Operation:
     ``template`` prints a call as Python; ``numpy`` does so with NumPy alone (a text, or a function of the options that
     gives one), ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a
     self-contained function that these texts call. An operation that has neither text, or is ``fused`` of simpler ones,
-    is printed as what its forward does with Values.
+    is printed as what its forward does with Values. The derivatives of a ``symmetric`` operation are those among
+    symmetric matrices, of which it reads one triangle.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Operation:
         "shared",
         "signature",
         "states",
+        "symmetric",
         "template",
         "variadic",
     )
@@ -95,6 +97,7 @@ class Operation:
         helper: Callable[..., Any] | None = None,
         fused: bool = False,
         name: str | None = None,
+        symmetric: bool = False,
     ) -> None:
         signature = inspect.signature(forward)
         parameters = [p for p in signature.parameters.values() if p.name != "shared"]
@@ -115,6 +118,7 @@ class Operation:
         self.helper = helper
         self.shared = shared
         self.variadic = variadic
+        self.symmetric = symmetric
         simple = not (self.defaults or shared or variadic) and None not in self.partials
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
@@ -168,6 +172,7 @@ def operation(
     helper: Callable[..., Any] | None = None,
     fused: bool = False,
     name: str | None = None,
+    symmetric: bool = False,
     **partials: Callable[..., Any] | None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated forward computation, with its partials, into the registry.
@@ -179,7 +184,7 @@ def operation(
     """
 
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
-        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name)
+        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name, symmetric)
         if (known := REGISTRY.get(op.name)) is not None and not _again(known.forward, forward):
             raise ValueError(f"there is an operation {op.name} already: give yours another name")
         make = _variadic if variadic else (_general, _unary, binary, _ternary)[op.arity]
@@ -210,7 +215,12 @@ def _unary(op: Operation) -> Callable[..., Any]:
     def call(a: Any) -> Any:
         try:
             x = a._data if (tracked := type(a) is Value) else constant(a)
-            data = on_float(x) if type(x) is float else warned(states, on_array, x)
+            if type(x) is float:
+                data = on_float(x)
+            elif states[given := state()] is given:
+                data = on_array(x)
+            else:
+                data = warned(states, on_array, x)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a,)) from None
         return record(op, (a,), data) if tracked else data
@@ -226,7 +236,10 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
         try:
             x = a._data if type(a) is Value else (a := constant(a, read))
             y = b._data if type(b) is Value else (b := constant(b, read))
-            data = forward(x, y) if type(x) is float and type(y) is float else warned(states, forward, x, y)
+            if (type(x) is float and type(y) is float) or states[given := state()] is given:
+                data = forward(x, y)
+            else:
+                data = warned(states, forward, x, y)
         except GivesWay:
             return NotImplemented
         except (ValueError, TypeError) as error:
@@ -254,14 +267,17 @@ def _ternary(op: Operation) -> Callable[..., Any]:
             x = a._data if type(a) is Value else (a := constant(a))
             y = b._data if type(b) is Value else (b := constant(b))
             z = c._data if type(c) is Value else (c := constant(c))
-            data = warned(states, forward, x, y, z)
+            data = forward(x, y, z) if states[given := state()] is given else warned(states, forward, x, y, z)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
             value = record(op, (a, b, c), data)
-            for i, array in enumerate((a, b, c)):
-                if type(array) is np.ndarray:
-                    note_read(value, i)
+            if type(a) is np.ndarray:
+                note_read(value, 0)
+            if type(b) is np.ndarray:
+                note_read(value, 1)
+            if type(c) is np.ndarray:
+                note_read(value, 2)
             return value
         return data
 
@@ -308,7 +324,7 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    inputs, operands, tracked = list(args), [], False
+    inputs, operands, tracked, numbers = list(args), [], False, False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
     try:
@@ -317,6 +333,8 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 operands.append(x._data)
                 if partials[i] is not None or program:
                     tracked = True
+                    if type(x._data) is float:
+                        numbers = True
                     continue
                 inputs[i] = x._data  # without a derivative, it is as good as a constant
             else:
@@ -342,7 +360,13 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
     for i, x in enumerate(inputs):
         if type(x) is np.ndarray:
             note_read(value, i)
-    return value
+    return _narrowed(value, op, tuple(inputs), options) if numbers and type(data) is np.ndarray else value
+
+
+def _narrowed(y: Value, op: Operation, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """An array that was made of numbers, in the dtype that they came from: float32 data stays float32."""
+    dtype = promoted(op, inputs, options) if y.dtype == np.float64 else None
+    return y if dtype is None or dtype == np.float64 else REGISTRY["astype"].function(y, dtype)
 
 
 # -- helpers that rows are written with -------------------------------------------------------------------

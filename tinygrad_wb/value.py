@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
 
-__all__ = ["Value", "constant", "own", "raw", "record", "settle", "settled_since", "traced"]
+__all__ = [
+    "Value", "constant", "dtype_behind", "own", "promoted", "raw", "record", "settle", "settled_since", "traced",
+]  # fmt: skip
 
 # The one clock. Order of ticks is order of execution, in every thread.
 next_tick = itertools.count().__next__
@@ -76,6 +78,7 @@ class Value:
         "name",
         "op",
         "options",
+        "origin",
         "tick",
     )
 
@@ -87,6 +90,7 @@ class Value:
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
     calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
+    origin: np.dtype[Any] | None  # of a number: the dtype that it came from; of a computed one set when it is asked for
     _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
@@ -99,6 +103,7 @@ class Value:
         self.op = None
         self.inputs = ()
         self.options = NO_OPTIONS
+        self.origin = None
         self.tick = next_tick()
 
     def __init_subclass__(cls) -> None:
@@ -430,6 +435,49 @@ def settled_since(tick: int) -> bool:
     return True
 
 
+# -- the dtype of numbers --------------------------------------------------------------------------------
+
+# A number is a Python float, and so has no dtype of its own. Where an array is made of numbers that came from float32
+# data, it is to be float32 too. So the dtype is looked up in the number's history, once, when it is needed.
+
+
+def promoted(op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> np.dtype[Any] | None:
+    """The dtype that the arrays behind ``inputs`` have together; None where numbers and leaves alone are behind them.
+
+    Inputs without a derivative, such as labels, do not count.
+    """
+    if "dtype" in options:  # astype was told
+        told: np.dtype[Any] = np.dtype(options["dtype"])
+        return told
+    partials = op.partials * len(inputs) if op.variadic else op.partials
+    counted = [x for x, partial in zip(inputs, partials, strict=False) if partial is not None]
+    found = {dtype for x in counted if (dtype := dtype_behind(x)) is not None}
+    together: np.dtype[Any] | None = np.result_type(*found) if found else None
+    return together if together is not None and together.kind == "f" else None
+
+
+def dtype_behind(x: Any) -> np.dtype[Any] | None:
+    """The dtype of an array; of a computed number the one that it came from; None for other numbers."""
+    if type(raw(x)) is not float:
+        return np.asarray(raw(x)).dtype
+    if type(x) is not Value:
+        return None
+    ahead = [x] if _unknown(x) else []
+    while ahead:
+        number = ahead[-1]
+        behind = [v for v in number.inputs if _unknown(v)]
+        if not behind:
+            number.origin = promoted(number.op, number.inputs, number.options)  # type: ignore[arg-type]
+            ahead.pop()
+        ahead += behind
+    return x.origin
+
+
+def _unknown(x: Any) -> bool:
+    """Whether it is a computed number whose origin was not asked for yet."""
+    return type(x) is Value and bool(x.inputs) and type(x._data) is float and not hasattr(x, "origin")
+
+
 # -- recording -------------------------------------------------------------------------------------------
 
 blank = functools.partial(object.__new__, Value)  # quicker than to look both up each time
@@ -450,6 +498,14 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = None
         value.inputs = ()
         value.options = UNRECORDED
+        value.origin = None
+        if type(data) is float:  # what it comes from is noted now, since a leaf has no history to look it up in
+            for x in inputs:
+                if type(x) is not float and (
+                    type(x) is not Value or x.inputs or x.origin or type(x._data) is not float
+                ):
+                    value.origin = promoted(op, inputs, options)
+                    break
         if watchers and (watch := watcher()) is not None:
             watch.computed(value, op, inputs, options)
     else:
@@ -472,5 +528,6 @@ def traced(data: Any, name: str | None = None) -> Value:
     value.op = None
     value.inputs = ()
     value.options = TRACED
+    value.origin = None
     value.tick = next_tick()
     return value

@@ -232,8 +232,13 @@ class Stepper:
             raise ValueError("check(): no step has been taken yet, so there is nothing to hold against anything")
         step = self._seen(self._position - 1)
         node, x = step.node, step.input
+        op: Any = node.op
         point = np.asarray(x._data, np.float64)
-        direction = np.random.default_rng(0).uniform(0.5, 1.5, x.shape) * np.maximum(1.0, np.abs(point))
+        direction = np.random.default_rng(0).uniform(0.5, 1.5, x.shape)
+        if op.symmetric:  # the derivatives are those among symmetric matrices
+            direction = direction + np.matrix_transpose(direction)
+        else:
+            direction = direction * np.maximum(1.0, np.abs(point))
         line = Line(_as_function(node, step.input_position), [point], 0, direction, np.float64(step.upstream))
         each = np.asarray(step.contribution, np.float64) * direction
         slope, scale = float(each.sum()), float(np.abs(each).sum())

@@ -115,7 +115,7 @@ _OTHERS: dict[Any, Any] = {  # what has other defaults in NumPy, or another name
     np.amax: reductions.max, np.amin: reductions.min, np.around: rounding.round,
     np.linalg.svd: lambda a, full_matrices=True, compute_uv=True: decompositions.svd(a, full_matrices, compute_uv),
     np.linalg.svdvals: lambda a: decompositions.svd(a, compute_uv=False),
-    np.linalg.eigvalsh: lambda a: decompositions.eigh(a).eigenvalues,
+    np.linalg.eigvalsh: lambda a, UPLO="L": decompositions.eigh(a, UPLO).eigenvalues,
     np.linalg.diagonal: lambda a, offset=0: indexing.diagonal(a, offset, -2, -1),
     np.linalg.trace: lambda a, offset=0: linear_algebra.trace(a, offset, -2, -1),
     np.linalg.matmul: linear_algebra.matmul, np.linalg.outer: linear_algebra.outer,

@@ -147,8 +147,16 @@ def scatter(a: Any, indices: Any, shape: Any, axis: int | None = None) -> Any:
     return plain(added_at(a, _along(axis, len(shape), indices), shape))
 
 
+def _new_axes(index: Any) -> tuple[int, ...]:
+    """The shape that an index gives a number, if all that it does is to add axes: ``v[None]``, ``v[..., None]``."""
+    parts = index if type(index) is tuple else (index,)
+    return (1,) * sum(i is None for i in parts) if all(i is None or i is ... for i in parts) else ()
+
+
 def _getitem(v: Any, index: Any) -> Any:
     """``v[index]`` of a Value."""
+    if type(v._data) is float and (shape := _new_axes(index)):
+        return reshape(v, shape)  # a program has no array that it could index
     if type(index) is Value and recorders and recorder():
         if type(index._data) is not float and index.dtype == np.bool_:
             replayable("how many a mask picks", "use wb.where, or multiply by it")
@@ -170,7 +178,7 @@ def take_along_axis(a: Any, indices: Any, axis: int | None = -1) -> Any:
 
     ``indices`` are whole numbers, of a's shape except along ``axis``: what ``np.argsort`` and the like give.
     """
-    return np.take_along_axis(np.asarray(a), indices, axis)
+    return np.take_along_axis(np.asarray(a), np.asarray(whole(indices)), axis)
 
 
 def added_along_axis(a: Any, indices: Any, shape: Any, axis: int) -> Any:

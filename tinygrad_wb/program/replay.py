@@ -19,7 +19,7 @@ from tinygrad_wb.program.plan import Plan
 from tinygrad_wb.program.run import Run, plain, tell
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.recording import Recorder
-from tinygrad_wb.value import Value, record, traced
+from tinygrad_wb.value import Value, dtype_behind, record, traced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,6 +160,7 @@ class Returned:
         self._positions = run.values if gradient else []
         self._results = [None if type(x) is Value else x for x in run.results]
         self._computed = [type(x) is Value for x in run.results]
+        self._origins = [dtype_behind(x) if type(x) is Value else None for x in run.results]
         self._function, self._asked, self._count = run.function, run.asked, len(run.arguments)
         self._draws = bool(run.recorder.draws)
 
@@ -169,13 +170,18 @@ class Returned:
         if self._positions:
             inputs += tuple([holes[i] for i in self._positions])
         if not inputs:
-            return [traced(x) if computed else x for x, computed in zip(found, self._computed)]
-        if len(self._computed) == 1:
-            return [record(COMPILED, inputs, found[0], {"call": call, "result": 0})]
-        return [
-            record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
-            for i, computed in enumerate(self._computed)
-        ]
+            results = [traced(x) if computed else x for x, computed in zip(found, self._computed)]
+        elif len(self._computed) == 1:
+            results = [record(COMPILED, inputs, found[0], {"call": call, "result": 0})]
+        else:
+            results = [
+                record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
+                for i, computed in enumerate(self._computed)
+            ]
+        for x, origin in zip(results, self._origins):
+            if origin is not None:
+                x.origin = origin
+        return results
 
     def recorded(self, arguments: Sequence[Any], result: int, g: Any, inputs: Sequence[Value]) -> list[Any]:
         """Call the function on ``arguments``, and find the gradients of one of its results by ``inputs``, as Values."""
