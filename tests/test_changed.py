@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_wb as wb
-from tinygrad_wb.changed import handed_out, reads
+from tinygrad_wb.changed import EVERY, handed_out, reads
 
 
 @pytest.fixture(autouse=True)
@@ -172,6 +172,23 @@ def test_a_reader_that_is_not_behind_the_loss_is_left_alone():
     wb.sum(w * x).backward()
     assert (w.grad == 2.0).all()
     assert other is not None
+
+
+def test_a_long_loop_is_looked_at_from_time_to_time():
+    w, buffer = wb.Value(np.ones(3), name="w"), np.ones(3)
+    steps = 0
+
+    def train():
+        nonlocal steps
+        for steps in range(200):
+            loss = wb.sum(w * buffer)
+            if steps >= 50:
+                buffer[:] = steps
+            loss.backward()
+
+    with pytest.raises(wb.StaleGraphError):
+        train()
+    assert 50 <= steps < 50 + EVERY
 
 
 def test_notes_keep_nothing_alive(no_collector):

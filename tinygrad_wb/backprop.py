@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import argument_name, changed_constant, changed_leaf, handed_out, reads
+from tinygrad_wb.changed import argument_name, changed_constant, changed_leaf, handed_out, next_step, reads
 from tinygrad_wb.errors import ShapeError, StaleGraphError
 from tinygrad_wb.notices import warn_user
 from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, warned
@@ -283,7 +283,7 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
         accumulate(self, seed, seed)
         warned(OF_STEPS, _walk, nodes)
     settle()
-    reads.clear()
+    next_step()
     if watchers and (watch := watcher()) is not None:
         watch.went_back(nodes, seed, _grad)
 

@@ -4,9 +4,10 @@ An array can't tell that it is written to. So the engine takes a checksum when i
 graph may have read that leaf, and the next walk of such a graph compares it. Directly after ``backward()``, where
 optimizers and hand-written updates read their weights, no graph waits, and nothing is done.
 
-A plain array belongs to the caller from the start. The beginning of it is noted when an operation reads it, and
-compared when a graph is walked: that costs a third of a microsecond, and finds a buffer that was filled anew. (Inside
-``with wb.detect_anomaly():`` all arrays are compared whole.)
+A plain array belongs to the caller from the start. Its beginning is noted when an operation reads it, and compared when
+the graph is walked: that finds a buffer that was filled anew. It costs up to a tenth of a small step, so it is done in
+the first steps after a leaf was made, and then in one of sixteen: a loop that refills its buffer too early always does.
+(Inside ``with wb.detect_anomaly():`` all arrays are compared, whole, in each step.)
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.value import Value
 
-__all__ = ["argument_name", "changed_constant", "changed_leaf", "hand_out", "handed_out", "note_read", "reads"]
+__all__ = [
+    "argument_name", "attention", "changed_constant", "changed_leaf", "hand_out", "handed_out", "look_closely",
+    "next_step", "note_reads", "reads",
+]  # fmt: skip
 
 SAMPLE = 4096  # bytes of an array that are compared
 
@@ -70,10 +74,26 @@ def changed_leaf(made: Iterable[Value]) -> tuple[Value, Value] | None:
 reads: deque[tuple[weakref.ref[Value], int, bytes]] = deque(maxlen=256)
 
 
-def note_read(node: Value, position: int) -> None:
-    """Note how the array begins that ``node`` was computed from."""
-    if node.inputs:
-        reads.append((weakref.ref(node), position, _beginning(node.inputs[position])))
+FIRST, EVERY = 20, 16
+attention = [FIRST]  # arrays are compared while it is positive; it falls by 1 in each step
+
+
+def look_closely() -> None:
+    """Something new begins: compare arrays in the next steps."""
+    attention[0] = FIRST
+
+
+def next_step() -> None:
+    """A graph was walked: what was noted for it is done with."""
+    reads.clear()
+    attention[0] = attention[0] - 1 if attention[0] > 1 - EVERY else 1
+
+
+def note_reads(node: Value) -> None:
+    """Note how the arrays begin that ``node`` was computed from."""
+    for position, x in enumerate(node.inputs):
+        if hasattr(x, "tobytes"):
+            reads.append((weakref.ref(node), position, _beginning(x)))
 
 
 def changed_constant(made: Iterable[Value]) -> tuple[Value, int] | None:

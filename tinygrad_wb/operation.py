@@ -25,10 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import note_read
 from tinygrad_wb.errors import explained
 from tinygrad_wb.foreign import GivesWay, as_array
-from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, enter, leave, state, warned
+from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, state, warned
 from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import Value, constant, promoted, record
 
@@ -244,16 +243,8 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
             return NotImplemented
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
-        if type(a) is Value:
-            value = record(op, (a, b), data)
-            if type(b) is np.ndarray:
-                note_read(value, 1)
-            return value
-        if type(b) is Value:
-            value = record(op, (a, b), data)
-            if type(a) is np.ndarray:
-                note_read(value, 0)
-            return value
+        if type(a) is Value or type(b) is Value:
+            return record(op, (a, b), data)
         return data
 
     return call
@@ -271,14 +262,7 @@ def _ternary(op: Operation) -> Callable[..., Any]:
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
-            value = record(op, (a, b, c), data)
-            if type(a) is np.ndarray:
-                note_read(value, 0)
-            if type(b) is np.ndarray:
-                note_read(value, 1)
-            if type(c) is np.ndarray:
-                note_read(value, 2)
-            return value
+            return record(op, (a, b, c), data)
         return data
 
     return call
@@ -345,22 +329,20 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 raise TypeError(
                     f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
                 )
-        token = enter(op.states[state()])
-        try:
-            if op.shared is not None:
-                options["shared"] = op.shared(*operands, **options)
-            data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
-        finally:
-            leave(token)
+        inside = op.states[given := state()] is given
+        data = _computed(op, operands, options) if inside else warned(op.states, _computed, op, operands, options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
     if not tracked:
         return data
     value = record(op, tuple(inputs), data, options)
-    for i, x in enumerate(inputs):
-        if type(x) is np.ndarray:
-            note_read(value, i)
     return _narrowed(value, op, tuple(inputs), options) if numbers and type(data) is np.ndarray else value
+
+
+def _computed(op: Operation, operands: list[Any], options: dict[str, Any]) -> Any:
+    if op.shared is not None:
+        options["shared"] = op.shared(*operands, **options)
+    return op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
 
 
 def _narrowed(y: Value, op: Operation, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_wb.flat import Together
 from tinygrad_wb.memory import keep_freed_memory
-from tinygrad_wb.numpy_warnings import at_the_users_line
+from tinygrad_wb.numpy_warnings import OF_STEPS, warned
 from tinygrad_wb.operations.functions import sqrt
 from tinygrad_wb.recording import watcher, watchers
 from tinygrad_wb.value import Value, next_tick, raw, settle, settled_since
@@ -89,9 +89,11 @@ class Optimizer:
         for p in self.parameters:
             p.grad = None
 
-    @at_the_users_line
     def step(self) -> None:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
+        warned(OF_STEPS, self._step)
+
+    def _step(self) -> None:
         if watchers and (watch := watcher()) is not None:
             watch.about_to_step(self)
         quiet = settled_since(-1)

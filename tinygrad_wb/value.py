@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import hand_out
+from tinygrad_wb.changed import attention, hand_out, look_closely, note_reads
 from tinygrad_wb.foreign import as_array
 from tinygrad_wb.recording import (
     Place,
@@ -105,6 +105,7 @@ class Value:
         self.options = NO_OPTIONS
         self.origin = None
         self.tick = next_tick()
+        look_closely()
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Value can't be subclassed: hold one in an attribute, or add an operation to the table")
@@ -429,7 +430,7 @@ def settle() -> None:
 def settled_since(tick: int) -> bool:
     """Whether nothing was recorded since ``tick``, or since `settle`."""
     now = next_tick()
-    if now > max(tick, _settled[0]) + 1:
+    if now != _settled[0] + 1 and now != tick + 1:
         return False
     _settled[0] = now
     return True
@@ -512,6 +513,8 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = op
         value.inputs = inputs
         value.options = options
+        if attention[0] > 0:
+            note_reads(value)
         if placing and (thread := this_thread()) in placing:
             value._place = this_place(value.tick)
             if watchers and (watch := watchers.get(thread)) is not None:
