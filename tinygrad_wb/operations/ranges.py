@@ -1,7 +1,7 @@
 """Which numbers an operation can make, and which numbers a loss takes: where the two don't fit, the user is warned.
 
-A sigmoid makes probabilities. A loss that takes scores, and applies a sigmoid itself, takes them for scores that are all
-close together: it trains slowly, or to nothing, and says nothing. The record shows what made a loss's input.
+A sigmoid makes probabilities. A loss that takes scores, and applies a sigmoid itself, takes them for scores that lie
+close together: the model learns slowly, and never becomes sure. The record shows what made a loss's input.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _clipped(x: Value, depth: int) -> str:
     name = made_by(x.inputs[0], depth)
     low, high = x.options["min"], x.options["max"]
     numbers = isinstance(low, (int, float)) and isinstance(high, (int, float))
-    return "clip" if numbers and RANGES.get(name) is not PROBABILITIES and 0.0 <= low and high <= 1.0 else name
+    return "clip" if numbers and RANGES.get(name) is not PROBABILITIES and low >= 0.0 and high <= 1.0 else name
 
 
 def _larger(x: Value, depth: int) -> str:
@@ -122,10 +122,12 @@ def _share(x: Value, depth: int) -> str:
     """A sigmoid or softmax by hand, of an exponential e: 1 / (1 + e), e / (1 + e), e / sum(e)."""
     part, whole = x.inputs
     e = next((e for e in whole.inputs if _of(e) == "exp"), None) if type(whole) is Value else None
-    if e is not None and _of(whole) == "add" and any(_is(one, 1.0) for one in whole.inputs):
-        return "sigmoid" if part is e or _is(part, 1.0) else ""
-    if e is not None and _of(whole) == "sum" and part is e:
-        return "softmax"
+    if e is not None:
+        of_e = part is e or (_of(part) == "exp" and part.inputs[0] is e.inputs[0])
+        if _of(whole) == "add" and any(_is(one, 1.0) for one in whole.inputs) and (of_e or _is(part, 1.0)):
+            return "sigmoid"
+        if _of(whole) == "sum" and of_e:
+            return "softmax"
     return _linear(x, depth)
 
 
