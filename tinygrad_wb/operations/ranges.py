@@ -206,11 +206,12 @@ def takes(loss: Callable[..., Any]) -> Callable[..., Any]:
     """Make a loss warn of an input that its record shows to be something else than the loss takes."""
     name = loss.__name__
     first = REGISTRY[name].inputs[0]
+    fine = {op for op, numbers in RANGES.items() if op not in LOOKS and not TAKES[name].wrong(numbers)}
 
     @functools.wraps(loss)
     def call(*args: Any, **given: Any) -> Any:
         x = args[0] if args else given.get(first)
-        if type(x) is Value and (words := misfit(name, x)):
+        if type(x) is Value and x.op is not None and x.op.name not in fine and (words := misfit(name, x)):
             warn_user(words)
         return loss(*args, **given)
 
