@@ -662,6 +662,12 @@ def test_a_network_that_explodes_is_found_at_any_moment(name, loss_of):
             optimizer.step()
 
 
+def test_a_bias_beside_large_inputs_is_not_stuck():
+    model = mlp(outputs=1, activation="leaky_relu")
+    found = diagnosed(model, wb.mean_squared_error(model(X * 1e12), HEIGHTS))
+    assert {f.kind for f in found} == {"exploding gradients"}
+
+
 def test_an_optimizer_that_was_made_before_a_layer_was_replaced():
     model = Spare.__new__(Spare)
     model.hidden, model.out = wb.Dense(2, 8, "tanh", seed=0), wb.Dense(8, 2, seed=1)
