@@ -272,7 +272,7 @@ PROBABILITIES = np.array([0.9, 0.2, 0.4, 0.7])
 def test_plain_numbers_between_0_and_1_are_doubted(name):
     metric = getattr(wb, name)
     said = (
-        rf"^{name}\(prediction, labels\): all 4 predictions lie between 0 and 1, as probabilities do, .* threshold=0\.5"
+        rf"^{name}\(prediction, labels\): all predictions lie between 0 and 1, as probabilities do, .* threshold=0\.5"
     )
     with pytest.warns(wb.GradientWarning, match=said):
         as_scores = metric(PROBABILITIES, [1, 0, 0, 1])
@@ -281,10 +281,10 @@ def test_plain_numbers_between_0_and_1_are_doubted(name):
     np.testing.assert_array_equal(metric(PROBABILITIES, [1, 0, 0, 1], threshold=0.5), metric(decided, [1, 0, 0, 1]))
     with wb.no_grad():  # which keeps no record
         lost = wb.sigmoid(wb.Value(NUMBERS))
-    with pytest.warns(wb.GradientWarning, match="all 40 predictions"):
+    with pytest.warns(wb.GradientWarning, match="all predictions"):
         metric(lost, TRUTH)
     mixture = 0.5 * wb.sigmoid(wb.Value(NUMBERS)) + 0.5 * wb.sigmoid(wb.Value(NUMBERS + 1.0))
-    with pytest.warns(wb.GradientWarning, match="all 40 predictions"):
+    with pytest.warns(wb.GradientWarning, match="all predictions"):
         metric(mixture, TRUTH)
 
 
@@ -311,7 +311,7 @@ def unknown(x):
 
 def test_evaluate_doubts_all_rows_together():
     how = {"loss": lambda p, y: 0.0, "metrics": ["accuracy", "f1"], "batch_size": 8}
-    with pytest.warns(wb.GradientWarning, match=r"^evaluate: metrics: all 40 predictions .* threshold=0\.5\)\]$"):
+    with pytest.warns(wb.GradientWarning, match=r"^evaluate: metrics: all predictions .* threshold=0\.5\)\]$"):
         wb.evaluate(unknown, NUMBERS, TRUTH, **how)
     found = wb.evaluate(lambda x: x, np.r_[np.full((8, 1), 0.3), -NUMBERS], np.r_[TRUTH[:8], TRUTH], **how)
     assert found["accuracy"] < 0.5, "a batch between 0 and 1 is not all rows"

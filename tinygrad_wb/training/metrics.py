@@ -129,7 +129,7 @@ class Doubt:
     def warn(self, call: str, remedy: str) -> None:
         if self.within and self.between and self.count > 1:
             warn_user(
-                f"{call}: all {self.count} predictions lie between 0 and 1, as probabilities do, but count as scores, "
+                f"{call}: all predictions lie between 0 and 1, as probabilities do, but count as scores, "
                 f"of which each above 0 means yes. {remedy}"
             )
 
