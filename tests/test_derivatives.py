@@ -1,5 +1,6 @@
 """grad, value_and_grad, jacobian, hessian, hvp: against results worked out by hand."""
 
+import copy
 import math
 
 import numpy as np
@@ -276,3 +277,50 @@ def test_a_plain_number_may_be_asked_for_inside():
 def test_a_computed_loss_is_no_function(make):
     with pytest.raises(TypeError, match=r"a function is wanted.*backward\(\)"):
         make(V(3.0) * 2.0)
+
+
+WITHOUT_A_DERIVATIVE = {
+    "nothing": (lambda x: None, "returned None, which has no derivative; is a return missing"),
+    "a truth": (lambda x: x > 3.0, "returned False"),
+    "NumPy's truth": (lambda x: np.bool_(True), "returned np.True_"),
+    "text": (lambda x: f"{x.item()}", "returned '2.0'"),
+    "a dictionary": (lambda x: {"loss": x}, "return the Value that was computed"),
+    "a list": (lambda x: [x, x], r"wb\.stack"),
+    "a pair": (lambda x: (x * x, "more"), r"wb\.stack"),
+    "complex numbers": (lambda x: np.zeros(2, complex), "return the Value"),
+}
+
+
+@pytest.mark.parametrize("what", WITHOUT_A_DERIVATIVE)
+@pytest.mark.parametrize("derivative", [wb.grad, wb.value_and_grad, wb.jacobian, wb.hessian])
+def test_a_function_must_return_what_has_a_derivative(derivative, what):
+    f, words = WITHOUT_A_DERIVATIVE[what]
+    with pytest.raises(TypeError, match=words):
+        derivative(f)(2.0)
+    with pytest.raises(TypeError, match=words):
+        wb.hvp(f)(2.0, 1.0)
+
+
+def test_a_constant_has_the_derivative_0():
+    for constant in (3, 3.0, np.float32(3.0), np.array(3.0), wb.Value(3.0)):
+        assert wb.grad(lambda x, constant=constant: constant)(2.0) == 0.0
+    close(wb.jacobian(lambda x: np.arange(3))(2.0), np.zeros(3))
+    close(wb.hessian(lambda x: 2.0 * x)(1.0), 0.0)
+
+
+def test_a_result_without_its_history_is_refused():
+    @wb.no_grad()
+    def unrecorded(x):
+        return x * x
+
+    with pytest.raises(RuntimeError, match=r"the derivative of unrecorded\(\): .* computed under no_grad"):
+        wb.grad(unrecorded)(2.0)
+    with pytest.raises(RuntimeError, match="is a copy"):
+        wb.grad(lambda x: copy.deepcopy(x * x))(2.0)
+
+    def partly(x):
+        with wb.no_grad():
+            scale = x * 2.0  # a constant here, on purpose
+        return x * scale
+
+    assert wb.grad(partly)(3.0) == 6.0

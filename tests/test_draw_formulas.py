@@ -234,7 +234,7 @@ def registered():
 
 
 def test_a_row_that_a_user_registers_is_drawn_at_once(registered):
-    @operation("cube({a})", da=lambda g, y, a: g * 3.0 * a * a)
+    @operation(da=lambda g, y, a: g * 3.0 * a * a)
     def cube(a):
         return a * a * a
 
@@ -260,7 +260,7 @@ def test_a_row_with_options_and_its_own_template(registered):
 
 
 def test_a_partial_for_plain_data_alone_is_drawn_without_a_formula(registered):
-    @operation("halved({a})", da=lambda g, y, a: math.ldexp(float(g), -1) + 0.0 * np.linalg.norm(np.asarray(a, float)))
+    @operation(da=lambda g, y, a: math.ldexp(float(g), -1) + 0.0 * np.linalg.norm(np.asarray(a, float)))
     def halved(a):
         return a / 2.0
 
@@ -277,7 +277,6 @@ def test_a_partial_for_plain_data_alone_is_drawn_without_a_formula(registered):
 
 def test_a_partial_that_raises_says_so_or_is_drawn_without(registered):
     @operation(
-        "strict({a}, {b})",
         da=lambda g, y, a, b: g * b if type(a) is float else np.dot(None, a),
         db=lambda g, y, a, b: g * a,
     )
@@ -290,11 +289,11 @@ def test_a_partial_that_raises_says_so_or_is_drawn_without(registered):
 
 
 def test_signs_and_brackets_of_what_a_partial_makes_of_g(registered):
-    @operation("odd({a}, {b})", da=lambda g, y, a, b: g * b - g * (a - b), db=lambda g, y, a, b: -(g * a) / (a + b))
+    @operation(da=lambda g, y, a, b: g * b - g * (a - b), db=lambda g, y, a, b: -(g * a) / (a + b))
     def odd(a, b):
         return a * b
 
-    @operation("turned({a})", da=lambda g, y, a: wb.transpose(a + g) @ wb.transpose(a))
+    @operation(da=lambda g, y, a: wb.transpose(a + g) @ wb.transpose(a))
     def turned(a):
         return a + 0.0
 
@@ -312,7 +311,7 @@ def test_a_formula_that_is_too_long_is_cut(registered):
             g = wb.sin(g * a)
         return g
 
-    @operation("endless({a})", da=long)
+    @operation(da=long)
     def endless(a):
         return a
 

@@ -960,6 +960,98 @@ def test_a_taken_name_is_refused_and_leaves_the_row():
     assert REGISTRY["exp"] is before
 
 
+def test_the_same_definition_may_run_again_and_replaces_the_first():
+    def cell(factor):
+        @wb.operation.operation(da=lambda g, y, a: g * factor)
+        def of_a_cell(a):
+            return a * factor
+
+        return of_a_cell
+
+    try:
+        first, second = cell(2.0), cell(3.0)
+        w = V(1.0)
+        second(w).backward()
+        assert (first(5.0), second(5.0), w.grad) == (10.0, 15.0, 3.0)
+        assert REGISTRY["of_a_cell"].function is second
+        with pytest.raises(ValueError, match="there is an operation of_a_cell already"):
+            wb.operation.operation(da=lambda g, y, a: g, name="of_a_cell")(lambda a: a)
+        assert REGISTRY["of_a_cell"].function is second
+    finally:
+        del REGISTRY["of_a_cell"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (("mysq({a})",), r"'mysq\(\{a\}\)' names mysq, which a printed program does not have"),
+        (("{a} * {b}",), r"has \{b\}, which is not an argument; it can have \{a\}"),
+        (("{a} *",), "is not a Python expression"),
+        ((None, "numpy.exp({a})"), "names numpy"),
+        ((None, "np.exp({a})", "torch.exp({a})"), "names torch"),
+    ],
+)
+def test_a_text_that_no_program_could_run_is_refused(texts, words):
+    words_of = dict(zip(("numpy", "scalar"), texts[1:], strict=False))
+    with pytest.raises(TypeError, match=rf"operation mysq: its text .*{words}"):
+
+        @wb.operation.operation(texts[0], da=lambda g, y, a: 2.0 * g * a, **words_of)
+        def mysq(a):
+            return a * a
+
+    assert "mysq" not in REGISTRY
+
+
+def test_what_lost_its_history_can_not_go_backward():
+    w = V([1.0, 2.0], name="w")
+    with wb.no_grad():
+        loss = wb.sum(w * w)
+        scale = wb.sum(w)
+    for call in (loss.backward, lambda: loss.backward(record=True), lambda: loss.backward(2.0)):
+        with pytest.raises(RuntimeError, match=r"backward\(\): Value\(5\.0\) was computed under no_grad"):
+            call()
+    loss = wb.sum(w * w)
+    for copied in (copy.copy(loss), copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        with pytest.raises(RuntimeError, match=r"is a copy, and copy\.deepcopy and pickle leave the history behind"):
+            copied.backward()
+    assert w.grad is None
+    (wb.sum(w) * scale).backward()  # a part that was not recorded is a constant
+    close(w.grad, [3.0, 3.0])
+    leaf = V(2.0)
+    leaf.backward()
+    assert leaf.grad == 1.0
+
+
+def test_a_graph_that_grows_from_step_to_step_is_told_once():
+    w, b = V(5.0, name="w"), V(1.0, name="b")
+
+    def train(w):
+        for _ in range(30):
+            ((w - 1.0) ** 2).backward()
+            w = w - 0.1 * w.grad
+            (b * b).backward()  # another loss between them
+
+    with pytest.warns(wb.GradientWarning, match=r"grows with every backward\(\).*w\.data = w\.data") as told:
+        train(w)
+    assert [t.filename for t in told] == [__file__]
+
+
+def test_graphs_that_reach_back_without_growing_are_right():
+    w = V(5.0, name="w")
+    trunk = wb.tanh(w * 2.0)
+    for i in range(30):  # heads on one trunk
+        wb.sum(trunk * float(i)).backward()
+    x = V(1.0)
+    for _ in range(30):  # by hand, rightly
+        ((x - 3.0) ** 2).backward()
+        x.data -= 0.1 * x.grad
+        x.grad = None
+    state = V(0.0)
+    for i in range(30):  # a recurrence that is cut every five steps
+        state = wb.tanh(state + w) if i % 5 else wb.tanh(w)
+        state.backward()
+
+
 @pytest.mark.parametrize("sign", ["-=", "+="])
 def test_updating_a_parameter_in_place_is_refused_with_the_remedy(sign):
     w = V([1.0, 2.0])

@@ -337,7 +337,7 @@ def test_a_threshold_of_ones_own():
 
 @pytest.mark.parametrize("name", ["mean_absolute_error", "mean_squared_error"])
 def test_errors_of_numbers_do_not_broadcast(name):
-    with pytest.raises(wb.ShapeError, match=r"prediction has shape \(40, 1\) but target \(40,\); reshape target"):
+    with pytest.raises(wb.ShapeError, match=r"the prediction has shape \(40, 1\) but y \(40,\); give both one shape"):
         wb.evaluate(lambda x: x, NUMBERS, TRUTH, loss=lambda p, y: 0.0, metrics=[name])
 
 

@@ -4,6 +4,7 @@ An operation without a row in both fails the suite. To add one, write a `Row` (h
 what NumPy says the result is) and its nasty points (value and gradient at 0, ±inf, nan, ties, huge and tiny numbers).
 """
 
+import inspect
 import math
 import operator
 import warnings
@@ -1412,7 +1413,8 @@ def test_every_operation_has_a_row_of_samples_and_one_of_nasty_points():
 
 
 def test_every_operation_is_public_under_its_name():
-    hidden = {name for name in REGISTRY if getattr(wb, name, None) is not REGISTRY[name].function}
+    # A loss looks at its targets before it calls its row.
+    hidden = {name for name in REGISTRY if inspect.unwrap(getattr(wb, name, None)) is not REGISTRY[name].function}
     assert hidden - COMPILED == INTERNAL
 
 

@@ -14,18 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.changed import argument_name, changed_constant, changed_leaf, handed_out, reads
 from tinygrad_wb.errors import ShapeError, StaleGraphError
+from tinygrad_wb.notices import warn_user
 from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
 from tinygrad_wb.operations.shaping import astype, broadcast_to, reshape, shape_of
 from tinygrad_wb.recording import recorders, replayable, watcher, watchers
-from tinygrad_wb.value import Value, next_tick, own, raw
+from tinygrad_wb.taken import taken, warn_of_taken
+from tinygrad_wb.value import UNRECORDED, Value, next_tick, own, raw, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back", "seed_of"]
+__all__ = [
+    "accumulate", "backward", "contribution", "contributions", "history", "latest", "match", "pull_back", "seed_of",
+    "shared_anew",
+]  # fmt: skip
 
 _by_tick = attrgetter("tick")
 _grad = attrgetter("grad")
@@ -33,11 +39,16 @@ _grad = attrgetter("grad")
 # The tick at which backward() was last called: gradients of leaves assigned since then are older than they.
 latest = [-1]
 
+# Histories that reach back behind the previous backward(): how long each was, and how often in a row it had grown. The
+# key is the tick of the first operation.
+_grown: dict[int, tuple[int, int]] = {}
+GROWTHS = 10  # so many in a row are a mistake
+
 
 def history(result: Value) -> list[Value]:
     """The Values behind ``result`` that an operation made, latest first: every one stands before its inputs.
 
-    Raises ``StaleGraphError`` where a leaf was assigned after an operation had read it.
+    Raises ``StaleGraphError`` where a leaf got new data after an operation had read it.
     """
     seen = {result}
     ahead = [result]
@@ -57,6 +68,10 @@ def history(result: Value) -> list[Value]:
     made.sort(key=_by_tick, reverse=True)
     if watchers and (watch := watcher()) is not None:
         watch.history_read(made)
+    if handed_out and (leaf := changed_leaf(made)) is not None:
+        raise _changed(*leaf)
+    if reads and (constant := changed_constant(made)) is not None:
+        raise _refilled(*constant)
     return made
 
 
@@ -65,6 +80,24 @@ def _stale(x: Value, node: Value) -> StaleGraphError:
     return StaleGraphError(
         f"backward() through {op.name}: its input {x.name or 'a leaf'} of shape {x.shape} was given new data after it "
         "had been read, so the gradient would be wrong. Compute the loss again, then call backward() on it"
+    )
+
+
+def _changed(x: Value, node: Value) -> StaleGraphError:
+    op: Any = node.op
+    return StaleGraphError(
+        f"backward() through {op.name}: the array of its input {x.name or 'a leaf'} of shape {x.shape}, which .data "
+        "handed out, was written to after the operation had read it, so the gradient would be wrong. Write to it after "
+        "backward(), or compute the loss again"
+    )
+
+
+def _refilled(node: Value, position: int) -> StaleGraphError:
+    op: Any = node.op
+    return StaleGraphError(
+        f"backward() through {op.name}: its input {argument_name(op, position)}, an array of shape "
+        f"{node.inputs[position].shape}, was written to after the operation had read it, so the gradient would be "
+        "wrong. Give each batch an array of its own, or refill the buffer after backward()"
     )
 
 
@@ -85,25 +118,31 @@ def contributions(
     y = node if record else node._data
     operands = operands or [x._data if type(x) is Value and not record else x for x in node.inputs]
     if op.shared is not None and record:
-        options = {k: v for k, v in options.items() if k != "shared"}
-        options["shared"] = op.shared(*operands, **options) if shared is None else shared
-    try:
-        return _contributions(node, op, g, y, operands, options)
-    except ArithmeticError:  # a float was divided by zero
-        return _contributions(node, op, _ieee(g), _ieee(y), list(map(_ieee, operands)), options)
-
-
-def _contributions(
-    node: Value, op: Any, g: Any, y: Any, operands: list[Any], options: Mapping[str, Any]
-) -> list[tuple[Value, Any]]:
+        options = shared_anew(op, operands, options, shared)
     found = []
     for i, x in enumerate(node.inputs):
         if type(x) is Value and _varies(x._data):
-            partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
-            if partial is None:
-                continue
-            found.append((x, partial(g, y, *operands, **options)))
+            d = contribution(op, i, g, y, operands, options)
+            if d is not None:
+                found.append((x, d))
     return found
+
+
+def contribution(op: Any, i: int, g: Any, y: Any, operands: list[Any], options: Mapping[str, Any]) -> Any:
+    """What input number ``i`` gets of g; None where there is no partial by it."""
+    partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
+    if partial is None:
+        return None
+    try:
+        return partial(g, y, *operands, **options)
+    except ArithmeticError:  # a float was divided by zero
+        return partial(_ieee(g), _ieee(y), *map(_ieee, operands), **options)
+
+
+def shared_anew(op: Any, operands: list[Any], options: Mapping[str, Any], shared: Any = None) -> dict[str, Any]:
+    """The options, with what forward and partials share computed from ``operands``, unless it is given."""
+    others = {k: v for k, v in options.items() if k != "shared"}
+    return {**others, "shared": op.shared(*operands, **others) if shared is None else shared}
 
 
 def _varies(data: Any) -> bool:
@@ -125,15 +164,23 @@ def pull_back(
     """
     gradients = {result: seed}
     nodes = history(result)
-    for node in walk(result, nodes, gradients):
+    path = walk(result, nodes, gradients)
+    if (watch := watcher()) is None:
+        _hand_on(path, gradients, record)
+    else:
+        with watch.going_back(path) as watched:
+            _hand_on(watched, gradients, record)
+        watch.went_back(nodes, seed, gradients.get)
+    return gradients
+
+
+def _hand_on(path: Iterable[Value], gradients: dict[Value, Any], record: bool) -> None:
+    for node in path:
         if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
             continue
         for x, d in contributions(node, gradients[node], record):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted
-    if watchers and (watch := watcher()) is not None:
-        watch.went_back(nodes, seed, gradients.get)
-    return gradients
 
 
 # -- shapes are mended here, once, so that no partial has to ---------------------------------------------------
@@ -209,7 +256,9 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     if recorders:
         replayable("backward() inside it", "call it on the result")
     seed = seed_of(self, seed)
-    latest[0] = next_tick()
+    if not self.inputs:
+        refuse_lost_history(self, "backward()")
+    before, latest[0] = latest[0], next_tick()
     if record:
         for x, d in pull_back(self, seed, record, with_stops).items():
             if x.inputs:
@@ -220,6 +269,10 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
         return
     seed = raw(seed)
     nodes = history(self)
+    if nodes and nodes[-1].tick < before:
+        _notice_growth(nodes)
+    if taken:
+        warn_of_taken(self, nodes)
     for node in nodes:
         node.grad = None
     if listened:
@@ -227,8 +280,41 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     else:
         accumulate(self, seed, seed)
         _walk(nodes)
+    settle()
+    reads.clear()
     if watchers and (watch := watcher()) is not None:
         watch.went_back(nodes, seed, _grad)
+
+
+def refuse_lost_history(result: Value, call: str) -> None:
+    """Raise ``RuntimeError`` for a Value that looks like a leaf, but was computed, and has lost its history."""
+    if result.options is UNRECORDED:
+        raise RuntimeError(
+            f"{call}: {result!r:.80} was computed under no_grad(), which records nothing, so it can't hand a gradient "
+            "on. Compute the loss outside the no_grad() block"
+        )
+    if result.op is not None:
+        raise RuntimeError(
+            f"{call}: {result!r:.80} is a copy, and copy.deepcopy and pickle leave the history behind, so it can't "
+            "hand a gradient on. Call it on the original, or compute the loss again from the copied model"
+        )
+
+
+def _notice_growth(nodes: Sequence[Value]) -> None:
+    """Warn when each backward() walks all that the one before walked, and more, so that training gets slower."""
+    first = nodes[-1].tick
+    length, growths = _grown.pop(first, (len(nodes), 0))
+    growths = growths + 1 if len(nodes) > length else 0
+    if len(_grown) > 16:
+        _grown.clear()
+    _grown[first] = len(nodes), growths
+    if growths == GROWTHS:
+        warn_user(
+            f"the graph behind this loss grows with every backward(), to {len(nodes):,} operations by now: it reaches "
+            "back through all earlier steps, and each takes longer than the one before. An update such as "
+            "w = w - rate * w.grad makes a new Value that remembers the old one; assign the number instead, "
+            "w.data = w.data - rate * w.grad, or use an optimizer's step()"
+        )
 
 
 def _walk(nodes: Sequence[Value]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.backprop import history, pull_back
+from tinygrad_wb.backprop import history, pull_back, refuse_lost_history
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.on_gradient import with_stops
 from tinygrad_wb.operations.arithmetic import positive
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "value_and_grad"]
+
+
+def backward_pass(result: Value, seed: Any, record: bool) -> dict[Value, Any]:
+    """Every derivative here comes from this function. While a script is stepped through, it is another one."""
+    return pull_back(result, seed, record, with_stops)
 
 
 class _Trace:
@@ -44,7 +49,7 @@ class _Trace:
             self.x = positive(given) if type(given) is Value else Value(given)
             changed = list(args)
             changed[argnum] = self.x
-            self.result = f(*changed, **kwargs)
+            self.result = _checked(f, f(*changed, **kwargs))
         others = type(given) is Value or _has_older_leaves(self.result, self.x)
         self.record = tracked and others
 
@@ -52,7 +57,7 @@ class _Trace:
         """∂result/∂x, weighted by ``seed``; zeros where the result does not depend on x."""
         x = self.x
         with recording(True):
-            found = pull_back(self.result, seed, self.record, with_stops) if type(self.result) is Value else {}
+            found = backward_pass(self.result, seed, self.record) if type(self.result) is Value else {}
             return self._told(found.get(x, 0.0 if x.shape == () else np.zeros(x.shape, x.dtype)))
 
     def value(self) -> Any:
@@ -79,6 +84,23 @@ def _function(f: Any) -> Callable[..., Any]:
             f"a function is wanted, got {f!r:.80}; of a loss that is computed already, call loss.backward()"
         )
     return f  # type: ignore[no-any-return]
+
+
+def _checked(f: Callable[..., Any], result: Any) -> Any:
+    """What f returned, if it can have a derivative: a Value, or a plain number or array (whose derivative is 0)."""
+    if type(result) is Value:
+        if not result.inputs:
+            refuse_lost_history(result, f"the derivative of {_called(f)}")
+        return result
+    if isinstance(result, (int, float, np.ndarray, np.generic)) and np.asarray(result).dtype.kind in "fiu":
+        return result
+    if result is None:
+        remedy = "is a return missing?"
+    elif isinstance(result, (list, tuple)):
+        remedy = "return one Value: wb.stack([…]) makes one of several"
+    else:
+        remedy = "return the Value that was computed from the argument"
+    raise TypeError(f"{_called(f)} returned {result!r:.80}, which has no derivative; {remedy}")
 
 
 def _called(f: Callable[..., Any]) -> str:

@@ -14,14 +14,18 @@ mind broadcasting: `backprop.match` gives every contribution the shape of the in
 
 from __future__ import annotations
 
+import ast
+import builtins
 import functools
 import inspect
 import math
+import string
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.changed import note_read
 from tinygrad_wb.errors import explained
 from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import Value, constant, record
@@ -97,6 +101,9 @@ class Operation:
         if tuple(partials) != tuple("d" + name for name in self.inputs):
             raise TypeError(f"operation {self.name}{tuple(self.inputs)} has partials named {tuple(partials)}")
         self.partials = tuple(partials.values())
+        for text in (template, numpy, scalar):
+            if isinstance(text, str):
+                _check_text(self, text, helper)
         self.template = template or self._call_template()
         self.numpy = None if fused else numpy or template
         self.scalar = None if fused else scalar or (None if numpy else template)
@@ -124,6 +131,26 @@ def _registered(name: str) -> Operation:
     return REGISTRY[name]
 
 
+def _check_text(op: Operation, text: str, helper: Callable[..., Any] | None) -> None:
+    """Raise ``TypeError`` for a text that a printed program could not run."""
+    told = f"operation {op.name}: its text {text!r}"
+    fields = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
+    if strange := fields.difference(op.inputs, op.defaults):
+        known = ", ".join(f"{{{name}}}" for name in (*op.inputs, *op.defaults))
+        raise TypeError(f"{told} has {{{min(strange)}}}, which is not an argument; it can have {known}")
+    try:
+        tree = ast.parse(text.format(**dict.fromkeys(fields, "np")), mode="eval")
+    except SyntaxError:
+        raise TypeError(f"{told} is not a Python expression") from None
+    known_names = {"np", "math", *dir(builtins), *([helper.__name__] if helper else ())}
+    if strange := {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - known_names:
+        raise TypeError(
+            f"{told} names {min(strange)}, which a printed program does not have. Write it with np and math, give the "
+            f"function as helper=, or leave the text away: then {op.name}(…) is shown, and programs print what its "
+            "forward computes"
+        )
+
+
 def operation(
     template: str | None = None,
     *,
@@ -140,12 +167,13 @@ def operation(
 
     What it returns takes Values, numbers and arrays: with a Value among them it records, otherwise it
     computes. A partial is called as ``partial(g, y, *inputs, **options)``. ``name`` is what users called, where that is
-    another function, which calls this one.
+    another function, which calls this one. The same definition may be run again, in a notebook say, and replaces the
+    first. Raises ``TypeError`` for a text that names what a printed program does not have.
     """
 
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
         op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name)
-        if op.name in REGISTRY:
+        if (known := REGISTRY.get(op.name)) is not None and not _again(known.forward, forward):
             raise ValueError(f"there is an operation {op.name} already: give yours another name")
         make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
         function = make(op)
@@ -158,6 +186,11 @@ def operation(
         return function
 
     return enter
+
+
+def _again(known: Callable[..., Any], forward: Callable[..., Any]) -> bool:
+    """Whether the same definition is run once more, as a notebook's cell is: then the new one takes its place."""
+    return (known.__module__, known.__qualname__) == (forward.__module__, forward.__qualname__)
 
 
 # -- calling an operation: one way for each form, so that the common forms are short -------------------
@@ -187,8 +220,16 @@ def _binary(op: Operation) -> Callable[..., Any]:
             data = forward(x, y)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
-        if type(a) is Value or type(b) is Value:
-            return record(op, (a, b), data)
+        if type(a) is Value:
+            value = record(op, (a, b), data)
+            if type(b) is np.ndarray:
+                note_read(value, 1)
+            return value
+        if type(b) is Value:
+            value = record(op, (a, b), data)
+            if type(a) is np.ndarray:
+                note_read(value, 0)
+            return value
         return data
 
     return call
@@ -206,7 +247,11 @@ def _ternary(op: Operation) -> Callable[..., Any]:
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
-            return record(op, (a, b, c), data)
+            value = record(op, (a, b, c), data)
+            for i, array in enumerate((a, b, c)):
+                if type(array) is np.ndarray:
+                    note_read(value, i)
+            return value
         return data
 
     return call
@@ -276,7 +321,13 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
         data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
-    return record(op, tuple(inputs), data, options) if tracked else data
+    if not tracked:
+        return data
+    value = record(op, tuple(inputs), data, options)
+    for i, x in enumerate(inputs):
+        if type(x) is np.ndarray:
+            note_read(value, i)
+    return value
 
 
 # -- helpers that rows are written with -------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tinygrad_wb.flat import Together
 from tinygrad_wb.memory import keep_freed_memory
 from tinygrad_wb.operations.functions import sqrt
 from tinygrad_wb.recording import watcher, watchers
-from tinygrad_wb.value import Value, next_tick, raw
+from tinygrad_wb.value import Value, next_tick, raw, settle, settled_since
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -92,6 +92,7 @@ class Optimizer:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
         if watchers and (watch := watcher()) is not None:
             watch.about_to_step(self)
+        quiet = settled_since(-1)
         each = gradients = [p.grad for p in self.parameters]
         # A compiled function keeps weights side by side, and gradients too: then one change does for all.
         whole = self._together.gradients(gradients)
@@ -106,17 +107,18 @@ class Optimizer:
             self._together.step(gradients[0], change, rate)
             for p in self.parameters:
                 p.tick = next_tick()
-            self.steps += 1
-            return
-        for p, g, memory in zip(self.parameters, gradients, self.memory):
-            w = p._data
-            if type(w) is np.ndarray:
-                # in place: the array stays the parameter's
-                w -= change(w, g if type(g) is np.ndarray else raw(g), memory, rate)
-            else:
-                p._data = float(w - change(np.float64(w), np.float64(raw(g)), memory, rate))
-            p.tick = next_tick()
+        else:
+            for p, g, memory in zip(self.parameters, gradients, self.memory):
+                w = p._data
+                if type(w) is np.ndarray:
+                    # in place: the array stays the parameter's
+                    w -= change(w, g if type(g) is np.ndarray else raw(g), memory, rate)
+                else:
+                    p._data = float(w - change(np.float64(w), np.float64(raw(g)), memory, rate))
+                p.tick = next_tick()
         self.steps += 1
+        if quiet:
+            settle()
 
     def change(self, w: Any, g: Any, memory: dict[str, Any], rate: float) -> Any:
         raise NotImplementedError
@@ -150,8 +152,9 @@ class Optimizer:
     def _missing(self) -> ValueError:
         names = [p.name or f"number {i}" for i, p in enumerate(self.parameters) if p.grad is None]
         return ValueError(
-            f"{type(self).__name__}.step(): no gradient for {', '.join(names)}. Call loss.backward() first; "
-            "a parameter that the loss does not use must be left out of the optimizer"
+            f"{type(self).__name__}.step(): no gradient for {', '.join(names)}. Call loss.backward() first; if you do, "
+            "the loss does not use them: leave them out of the optimizer, or make it anew, if the model was made or "
+            "changed after it"
         )
 
 

@@ -15,7 +15,8 @@ from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import CodeType, FrameType
 
 __all__ = [
@@ -181,14 +182,21 @@ class Frames:
         code = value.place.code
         return frame if frame is not None and (frame.f_code is code or code.co_flags & CO_GENERATOR) else None
 
+    def all(self) -> Iterator[FrameType]:
+        """Those that are held, the oldest first."""
+        return (frame for _, frame in self._from)
+
     @contextlib.contextmanager
-    def going_back(self) -> Iterator[None]:
-        """A ``backward()``: what is recorded in it is no part of the pass, and what comes next begins another."""
+    def going_back(self, ends: bool = True) -> Iterator[None]:
+        """A backward pass: what is recorded in it is no part of the forward pass, which it ``ends`` unless told not to.
+
+        The pass of an inner derivative ends nothing: that of the outer one goes back through the same functions.
+        """
         before, self._going_back, self.latest = self._going_back, True, None
         try:
             yield
         finally:
-            self._going_back, self._over = before, True
+            self._going_back, self._over = before, self._over or ends
 
 
 keeping: dict[int, Frames] = {}
@@ -222,6 +230,9 @@ class Watcher(Protocol):
 
     def history_read(self, made: list[Any]) -> None:
         """The history ``made`` is about to be walked."""
+
+    def going_back(self, path: Iterable[Any]) -> AbstractContextManager[Iterable[Any]]:
+        """Partials are about to be run, maybe on Values, along ``path``; it is to be walked as it is handed back."""
 
     def went_back(self, made: list[Any], seed: Any, gradients: Callable[[Any], Any]) -> None:
         """The history ``made`` was walked; ``gradients`` has what each Value got."""

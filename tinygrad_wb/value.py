@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.changed import hand_out
 from tinygrad_wb.recording import (
     Place,
+    is_recording,
     paused,
     placing,
     recorder,
@@ -27,6 +29,7 @@ from tinygrad_wb.recording import (
     watcher,
     watchers,
 )  # fmt: skip
+from tinygrad_wb.taken import note_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,12 +39,14 @@ if TYPE_CHECKING:
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
 
-__all__ = ["Value", "constant", "own", "raw", "record", "traced"]
+__all__ = ["Value", "constant", "own", "raw", "record", "settle", "settled_since", "traced"]
 
 # The one clock. Order of ticks is order of execution, in every thread.
 next_tick = itertools.count().__next__
 
 NO_OPTIONS: Mapping[str, Any] = {}
+UNRECORDED: Mapping[str, Any] = {}  # the options of what was computed under no_grad: how it differs from a leaf
+TRACED: Mapping[str, Any] = {}  # the options of a leaf that stands for an argument of a program
 
 
 class Value:
@@ -104,7 +109,10 @@ class Value:
         """The plain number (``float``) or array. Assigning to a leaf copies, and makes older graphs stale."""
         if recorders:
             replayable("v.data", "compute with v itself")
-        return self._data
+        data = self._data
+        if type(data) is np.ndarray and not self.inputs and not settled_since(self.tick):
+            hand_out(self, next_tick())  # the caller may write to it, behind a graph that has read it
+        return data
 
     @data.setter
     def data(self, new: Any) -> None:
@@ -112,9 +120,12 @@ class Value:
             replayable("an assignment to v.data", "assign it outside the function")
         if self.inputs and self.op is not None:
             raise TypeError(f"{self!r} was computed by {self.op.name}: only a leaf's data can be assigned")
+        quiet = settled_since(self.tick)
         if new is not self._data:  # `w.data -= …` on an array hands back the very same array
             self._data = own(new)
         self.tick = next_tick()
+        if quiet:
+            settle()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -165,7 +176,10 @@ class Value:
                 "float(v), and so math.exp(v) and the like, would lose v's history inside a function that is being "
                 "differentiated: use wb.exp(v) or np.exp(v), or v.item() where a plain number is meant"
             )
-        return self.item()
+        number = self.item()
+        if is_recording():
+            note_taken(self, number, next_tick())
+        return number
 
     def __bool__(self) -> bool:
         outcome = bool(self._data)
@@ -217,7 +231,13 @@ class Value:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy carries the data, not the history: however deep the graph, copying is one step.
-        return _restore, (self._data, self.name, raw(self.grad), self.op)
+        return _restore, (
+            self._data,
+            self.name,
+            raw(self.grad),
+            self.op,
+            self.op is None and self.options is not NO_OPTIONS,
+        )
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
@@ -331,10 +351,11 @@ class Value:
         var: Callable[..., Value]
 
 
-def _restore(data: Any, name: str | None, grad: Any, op: Operation | None) -> Value:
+def _restore(data: Any, name: str | None, grad: Any, op: Operation | None, unrecorded: bool = False) -> Value:
     value = Value(data, name)
     value.grad = grad
     value.op = op  # without inputs it is a leaf to backprop; but what was computed does not become a parameter
+    value.options = UNRECORDED if unrecorded else NO_OPTIONS
     return value
 
 
@@ -376,6 +397,25 @@ def _described(x: np.ndarray[Any, Any]) -> str:
     return f"{x.dtype} data of shape {x.shape}, such as {sample!r:.60}"
 
 
+# -- when nothing was recorded ------------------------------------------------------------------------------
+
+_settled = [-1]  # the latest tick up to which no graph waits for its backward()
+
+
+def settle() -> None:
+    """Say that no graph waits: a ``backward()`` has just walked it, or its leaves were assigned."""
+    _settled[0] = next_tick()
+
+
+def settled_since(tick: int) -> bool:
+    """Whether nothing was recorded since ``tick``, or since `settle`."""
+    now = next_tick()
+    if now > max(tick, _settled[0]) + 1:
+        return False
+    _settled[0] = now
+    return True
+
+
 # -- recording -------------------------------------------------------------------------------------------
 
 
@@ -393,7 +433,7 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
             value._data = data.copy()  # a leaf's array is its own, not a view into another's
         value.op = None
         value.inputs = ()
-        value.options = NO_OPTIONS
+        value.options = UNRECORDED
         if watchers and (watch := watcher()) is not None:
             watch.computed(value, op, inputs, options)
     else:
@@ -415,6 +455,6 @@ def traced(data: Any, name: str | None = None) -> Value:
     value.name = name
     value.op = None
     value.inputs = ()
-    value.options = NO_OPTIONS
+    value.options = TRACED
     value.tick = next_tick()
     return value

@@ -35,6 +35,8 @@ def note(result: Any, call: tuple[Any, ...]) -> None:
             if any([isinstance(x, (list, dict)) for x in call[3]]):  # which could come to hold the result
                 call = (*call[:3], tuple(x for x in _parts(call[3]) if type(x) is not Value or x.tick < call[2]))
             result.calls = (*notes_on(result), call)
+        elif result.tick > call[2] and call[0]()._beside:  # not recorded: nothing is drawn, but it may be unpacked
+            result.calls = (*notes_on(result), (*call[:3], ()))
     elif isinstance(result, (tuple, list)):
         for part in result:
             note(part, call)

@@ -7,21 +7,39 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 from tinygrad_wb.nn.calls import note
+from tinygrad_wb.nn.lost import (
+    HIDING,
+    alone_text,
+    check_hidden,
+    check_name,
+    of_class,
+    of_class_text,
+    replaced_text,
+    stands_alone,
+)
 from tinygrad_wb.nn.slots import Slot
-from tinygrad_wb.value import Value, next_tick
+from tinygrad_wb.nn.unpacking import parts_of
+from tinygrad_wb.notices import warn_user
+from tinygrad_wb.value import NO_OPTIONS, Value, next_tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Module", "assignments", "in_mode", "size_text"]
+__all__ = ["NOTES", "Module", "assignments", "in_mode", "size_text"]
 
 assignments = [0]  # how many, to attributes of Modules: while it stays the same, no Module has changed
+NOTES = frozenset({"_called", "_known", "_path"})  # what a Module notes about itself: nothing is computed from it
+MISSING = object()
+
+Value.__iter__ = parts_of  # type: ignore[method-assign]
 
 
 class Module:
     """A part of a model: put Values and other Modules into attributes (lists and dicts too), write ``forward``.
 
     Every leaf Value found there is a parameter, named by its path, such as ``hidden.weight`` or ``layers.0.bias``.
+    Other numbers for a parameter go into its ``data``. A new Value may take its place, or None; anything else there is
+    a ``TypeError``, as nothing would train it. What ``forward`` computes and keeps in an attribute is no parameter.
 
     >>> import tinygrad_wb as wb
     >>> class Line(wb.Module):
@@ -37,12 +55,17 @@ class Module:
 
     training: bool = True
     kept: ClassVar[tuple[str, ...]] = ()  # attributes that are saved besides parameters, such as "running.mean"
+    _beside: ClassVar[str] = ""  # the line that gives what other libraries' layers return besides the result
     _path: str = ""  # where this module stands in its model; the model itself stands at ""
+    _known: frozenset[str] = frozenset()  # paths of the parts that can learn, of those that are not in a Module inside
+    _called: bool = False
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(self, x): write what it computes there")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._called:
+            _begin(self)
         start = next_tick()
         result = self.forward(*args, **kwargs)
         note(result, (ref(self), self._path, start, (*args, *kwargs.values()) if kwargs else args))
@@ -55,42 +78,38 @@ class Module:
         yield from vars(self).items()
 
     def __setattr__(self, name: str, member: Any) -> None:
+        if name in METHODS or name == "training":
+            check_name(self, name, member, isinstance(member, Module) or not callable(member))
+        before = vars(self).get(name, MISSING)
         object.__setattr__(self, name, member)
         assignments[0] += 1
-        if isinstance(member, (Value, Module, list, tuple, dict)):
-            self._name_parts()
+        if isinstance(before, HOLDERS) or isinstance(member, HOLDERS + HIDING):
+            try:
+                _name_parts(self)
+                check_hidden(self, name, member, (Value, Module))
+            except TypeError:
+                if before is MISSING:
+                    object.__delattr__(self, name)
+                else:
+                    object.__setattr__(self, name, before)
+                raise
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
         assignments[0] += 1
 
-    def _name_parts(self) -> None:
-        """Tell every part its path. A parameter that the user named otherwise keeps that name."""
-        back = _refers_back(self)  # then no part can say where the model begins, and it begins here
-        for path, part in _walk(self, "" if back else self._path, set()):
-            if isinstance(part, Module):
-                part._path = path
-            elif part.name is None or _ends(path, part.name) or (back and _ends(part.name, path)):
-                part.name = path
-
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module (path "") and every module inside it, with its path."""
-        for path, part in _walk(self, "", set()):
-            if isinstance(part, Module):
-                yield path, part
+        yield from ((path, part) for path, part in Parts(self).found if type(part) is not Value)
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """Every parameter once, with its path; a shared one under its first."""
-        self._name_parts()  # lists may have grown since they were assigned
-        for path, part in _walk(self, "", set()):
-            if isinstance(part, Value):
-                yield path, part
+        # Named anew, as lists may have changed since they were assigned.
+        yield from ((path, part) for path, part in _name_parts(self) if type(part) is Value)
 
     def own_parameters(self) -> Iterator[tuple[str, Value]]:
         """Name and Value of each parameter that is not in a Module inside this one."""
-        for name, part in _walk(self, "", set(), deep=False):
-            if isinstance(part, Value):
-                yield name, part
+        yield from ((path, part) for path, part in Parts(self, deep=False).found if type(part) is Value)
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of assignment."""
@@ -214,37 +233,140 @@ def _ends(path: str, name: str) -> bool:
     return path.endswith("." + name)
 
 
-def _refers_back(module: Module) -> bool:
-    """Whether a part of the module holds the module itself, as in ``child.parent = self``."""
-    ahead, seen = [member for _, member in module.members()], set()
-    while ahead:
-        part = ahead.pop()
-        if part is module:
-            return True
-        if id(part) not in seen:
-            seen.add(id(part))
-            if isinstance(part, Module):
-                ahead += [member for _, member in part.members()]
-            elif isinstance(part, (list, tuple, dict)):
-                ahead += part.values() if isinstance(part, dict) else part
-    return False
+HOLDERS = (Value, Module, list, tuple, dict)  # where parameters are looked for
+METHODS = frozenset(name for name, x in vars(Module).items() if callable(x) and name[0] != "_" and name != "forward")
 
 
-def _walk(part: Any, path: str, seen: set[int], deep: bool = True) -> Iterator[tuple[str, Any]]:
-    """Every Module and parameter in ``part``, each once, with its path; not into inner modules unless ``deep``."""
-    if not isinstance(part, (Value, Module, list, tuple, dict)) or id(part) in seen:
-        return
-    seen.add(id(part))
-    if isinstance(part, Value):
-        if part.op is None:
-            yield path, part
-        return
-    if isinstance(part, Module):
-        if not deep and path:
-            return
-        yield path, part
-        inside = part.members()
-    else:
-        inside = iter(part.items()) if isinstance(part, dict) else ((str(i), member) for i, member in enumerate(part))
-    for name, member in inside:
-        yield from _walk(member, f"{path}.{name}" if path else str(name), seen, deep)
+def _name_parts(module: Module) -> list[tuple[str, Any]]:
+    """Tell every part its path, and give all of them. A parameter that the user named otherwise keeps that name.
+
+    ``TypeError`` if something that can't learn has taken the place of a parameter.
+    """
+    parts = Parts(module)
+    for owner, known in parts.known.values():
+        if owner._known != known:
+            _check_replaced(owner, owner._known - known)
+            vars(owner)["_known"] = frozenset(known)
+    back = parts.holds_itself  # then no part can say where the model begins, and it begins here
+    base = "" if back else module._path
+    for path, part in parts.found:
+        whole = f"{base}.{path}" if base and path else base or path
+        if type(part) is not Value:
+            vars(part)["_path"] = whole
+        elif part.name is None or _ends(whole, part.name) or (back and _ends(part.name, whole)):
+            part.name = whole
+    return parts.found
+
+
+def _check_replaced(module: Module, gone: frozenset[str]) -> None:
+    """``TypeError`` if something that can't learn stands where a parameter was."""
+    for path in sorted(gone):
+        content = _at(module, path)
+        if not _may_replace(content):
+            raise TypeError(replaced_text(module, path, content))
+
+
+def _begin(module: Module) -> None:
+    """Before the first call, look for parameters that a module does not have.
+
+    What is computed from here on, and kept in an attribute, is a result.
+    """
+    _name_parts(module)
+    for path, part in _own(module):
+        if type(part) is Value and part.op is not None and stands_alone(part):
+            warn_user(alone_text(module, path, part))
+    for name, content in of_class(module, Module):
+        if any(type(part) is Value or part.parameters() for part in _inside(content)):
+            warn_user(of_class_text(module, name))
+    vars(module)["_called"] = True
+
+
+class Parts:
+    """A module, its parameters and every module inside it, ``found`` once each, with its path.
+
+    ``known`` has, for each module, the paths in it that lead to a parameter, or to a module that has some.
+    ``holds_itself`` says whether a part holds the module, as in ``child.parent = self``.
+    """
+
+    def __init__(self, module: Module, deep: bool = True) -> None:
+        self.found: list[tuple[str, Any]] = [("", module)]
+        self.known: dict[int, tuple[Module, set[str]]] = {}
+        self.holds_itself = False
+        self._module, self._deep, self._seen = module, deep, {id(module)}
+        self._look(module, "")
+
+    def _look(self, owner: Module, before: str) -> None:
+        known: set[str] = set()
+        self.known[id(owner)] = owner, known
+        for name, part in _own(owner):
+            new = id(part) not in self._seen
+            if type(part) is not Value:
+                self.holds_itself = self.holds_itself or part is self._module
+                if new and self._deep:
+                    self._seen.add(id(part))
+                    self.found.append((before + name, part))
+                    self._look(part, f"{before}{name}.")
+                if self._deep and self.known[id(part)][1]:
+                    known.add(name)
+            elif _is_parameter(owner, name, part):
+                known.add(name)
+                if new:
+                    self._seen.add(id(part))
+                    self.found.append((before + name, part))
+
+
+def _own(module: Module) -> list[tuple[str, Any]]:
+    """Path and content of each Value and Module in a module's attributes: into lists and dicts, not into Modules."""
+    found: list[tuple[str, Any]] = []
+    opened: set[int] = set()
+    for name, member in module.members():
+        if isinstance(member, HOLDERS):
+            _open(name, member, found, opened)
+    return found
+
+
+def _open(path: str, content: Any, found: list[tuple[str, Any]], opened: set[int]) -> None:
+    """Add the Values and Modules in ``content`` to those that were ``found``."""
+    if isinstance(content, (Value, Module)):
+        found.append((path, content))
+    elif id(content) not in opened:
+        opened.add(id(content))
+        for key, x in content.items() if isinstance(content, dict) else enumerate(content):
+            if isinstance(x, HOLDERS):
+                _open(f"{path}.{key}", x, found, opened)
+
+
+def _inside(content: Any) -> list[Any]:
+    """The Values and Modules in an attribute."""
+    found: list[tuple[str, Any]] = []
+    if isinstance(content, HOLDERS):
+        _open("", content, found, set())
+    return [part for _, part in found]
+
+
+def _at(module: Module, path: str) -> Any:
+    """What stands at a path in a module's attributes, or as far as there is one; None if there is nothing."""
+    name, *keys = path.split(".")
+    content = dict(module.members()).get(name)
+    for key in keys:
+        if not isinstance(content, (list, tuple, dict)):
+            return content
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        content = next((x for k, x in items if str(k) == key), None)
+    return content
+
+
+def _is_parameter(module: Module, path: str, value: Value) -> bool:
+    """Whether a Value at this path in a module's attributes is a parameter.
+
+    Under ``no_grad`` what forward computes is a leaf, too. So once the module was called, a leaf that was computed is
+    a parameter only where one was before, as after a step by hand.
+    """
+    return value.op is None and (value.options is NO_OPTIONS or not module._called or path in module._known)
+
+
+def _may_replace(content: Any) -> bool:
+    """Whether ``content`` in the place of a parameter loses none in silence: a new one, or obviously nothing."""
+    if isinstance(content, (list, tuple, dict)):
+        return not content or any(map(_may_replace, _inside(content)))
+    return content is None or isinstance(content, Module) or (type(content) is Value and content.op is None)

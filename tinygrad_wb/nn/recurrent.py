@@ -31,6 +31,7 @@ class _Recurrent(Module):
     """
 
     gates: int
+    _beside = "y, state = layer.run(x) for the state after the last step, too"
     state_parts: int = 1  # 1: the state is the output; more: a tuple of so many arrays like it, the output first
 
     def __init__(

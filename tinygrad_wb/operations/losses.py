@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,10 @@ from tinygrad_wb.operations.ranges import takes
 from tinygrad_wb.operations.reductions import sum, total
 from tinygrad_wb.operations.shaping import reshape
 from tinygrad_wb.recording import replayable
-from tinygrad_wb.value import Value
+from tinygrad_wb.value import TRACED, UNRECORDED, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "binary_cross_entropy", "cross_entropy", "hinge_loss", "huber", "kl_divergence", "mean_absolute_error",
@@ -100,6 +104,47 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     return total(small * (error - 0.5 * small)) / size
 
 
+def _zero_to_one(targets: Any) -> None:
+    low, high = np.minimum.reduce(targets, axis=None), np.maximum.reduce(targets, axis=None)
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"binary_cross_entropy takes targets from 0 to 1, these go from {low} to {high}; (y + 1) / 2 for -1 and 1?"
+        )
+
+
+def _one_or_minus_one(targets: Any) -> None:
+    if (np.abs(targets) != 1).any():
+        raise ValueError(
+            f"hinge_loss takes targets -1 and 1, these have {np.unique(targets)[:5]}; 2 * y - 1 for 0 and 1?"
+        )
+
+
+TARGETS: dict[Callable[..., Any], Callable[[Any], None]] = {}  # what looks at all targets of a loss
+
+
+def _of_targets(check: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let what users call raise ``ValueError`` for targets that a loss would make nonsense of without a word.
+
+    The row itself takes any: there are derivatives by targets that are Values.
+    """
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def loss(scores: Any, targets: Any) -> Any:
+            result = function(scores, targets)  # which looks at the shapes
+            if type(targets) is not Value:
+                check(np.asarray(targets))
+            elif targets.options is TRACED or targets.options is UNRECORDED:
+                check(targets._data)  # in a program, or under no_grad, they are as good as plain numbers
+            return result
+
+        TARGETS[loss] = check
+        return loss
+
+    return enter
+
+
+@_of_targets(_zero_to_one)
 @takes
 @operation(
     dlogits=lambda g, y, logits, targets: (sigmoid(logits) - targets) * (g * (1.0 / _size(logits))),
@@ -114,6 +159,7 @@ def binary_cross_entropy(logits: Any, targets: Any) -> Any:
     return total(softplus(logits) - logits * targets) / size
 
 
+@_of_targets(_one_or_minus_one)
 @takes
 @operation(
     dscores=lambda g, y, scores, targets: targets * (1.0 - targets * scores > 0.0) * (g * (-1.0 / _size(scores))),
@@ -162,9 +208,12 @@ def _class_numbers(call: str, scores: Any, labels: Any) -> Any:
     shape = np.shape(scores)
     if labels.shape != shape[:-1] or not shape:
         what = call.partition("(")[2].partition(",")[0]
+        remedy = "; labels.argmax(axis=-1) of one-hot rows" if labels.shape == shape else ""
+        if shape and labels.size == math.prod(shape[:-1]) and not remedy:
+            remedy = f"; labels.reshape{shape[:-1]}"
         raise ShapeError(
             f"{call}: {what} have shape {shape} and labels {labels.shape}; "
-            f"{what} must be (…, classes) and labels (…), one class number for each row of {what}"
+            f"{what} must be (…, classes) and labels (…), one class number for each row of {what}{remedy}"
         )
     if 0 in shape:
         raise ShapeError(f"{call}: the batch is empty, shape {shape}; a mean over nothing has no value")

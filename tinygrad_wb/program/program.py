@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import re
 import sys
 from copy import copy
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
 from tinygrad_wb.program.calm import evaluated
@@ -27,7 +26,9 @@ from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.value import Value, raw, traced
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import FrameType
 
 __all__ = ["Program"]
@@ -190,14 +191,7 @@ class Program:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a script that stands on its own: the program and its numbers, for a machine with NumPy alone."""
-        target = Path(path)
-        unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
-        try:
-            unfinished.write_text(script(self.name, self.source, self.arguments), encoding="utf-8")
-            unfinished.replace(target)  # so that a full disk leaves what was there before
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return target
+        return write(path, script(self.name, self.source, self.arguments).encode())
 
     def _engine(self) -> dict[str, Any]:
         """What the engine has for each name: data of the forward pass, and gradients."""

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.nn.module import in_mode
+from tinygrad_wb.notices import warn_user
 from tinygrad_wb.operations.ranges import made_by
 from tinygrad_wb.optimizers import Optimizer
 from tinygrad_wb.training.callbacks import AfterEpoch, Callback
+from tinygrad_wb.training.checks import all_pairs, check_optimizer, parameters_of
 from tinygrad_wb.training.history import History
 from tinygrad_wb.training.measuring import Meter, check_targets, loss_named, measured, metrics_named
 from tinygrad_wb.training.metrics import confusion_matrix
@@ -52,11 +54,13 @@ class Training:
         self.callbacks = sorted(map(_callback, given), key=lambda callback: callback.last)
         self.epochs = epochs
         self.epoch = 0  # the one that is running, from 1
+        self.last_batch = False  # whether it is the epoch's last
         self.rng = np.random.default_rng(seed)  # of the shuffling
         self.history = History()
         self.stop = False
         self.made = ""  # by which operation the predictions were, as `ranges.made_by` finds it
         self.objective = _objective(model, self.loss, bool(self.metrics))
+        self.unseen: dict[Value, str] | None = parameters_of(model)  # of the model, until the first step was looked at
         if compile:
             from tinygrad_wb.program import compile as compiled  # loaded on use
 
@@ -81,6 +85,9 @@ class Training:
         error, prediction, made = self.objective(x, y)
         self.optimizer.zero_grad()
         error.backward()
+        if self.unseen is not None:
+            check_optimizer(self.model, self.unseen, self.optimizer)
+            self.unseen = None
         self.optimizer.step()
         return error, prediction, made
 
@@ -103,6 +110,8 @@ class Training:
         order = self.rng.permutation(len(x))
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
+            self.last_batch = start + batch_size >= len(x)
+            self.tell("on_batch_start")
             self.step(x.take(rows, 0), y.take(rows, 0), meter)
             bar.batch(self.epoch, meter, self.compiled)
             self.tell("on_batch")
@@ -124,12 +133,18 @@ class Training:
 
 def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_prediction: bool) -> Callable[..., Any]:
     """What each batch computes: the error and, for metrics, the prediction, and what made it."""
+    seen = False
 
     def objective(x: Any, y: Any) -> tuple[Value, Any, str]:
+        nonlocal seen
         prediction = model(x)
         error = loss(prediction, y)
         if type(error) is not Value:
             raise TypeError(f"the loss must return a Value computed from the prediction, got {error!r:.80}")
+        if not seen:  # the first batch shows it, as far as it is recorded
+            seen = True
+            if wrong := all_pairs(error, prediction if isinstance(prediction, (tuple, list)) else [prediction]):
+                warn_user(wrong)
         return (error, prediction, made_by(prediction)) if with_prediction else (error, None, "")
 
     return objective

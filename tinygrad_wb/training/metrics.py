@@ -15,7 +15,6 @@ import numpy as np
 
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.notices import warn_user
-from tinygrad_wb.operations.losses import mean_absolute_error, mean_squared_error
 from tinygrad_wb.operations.ranges import RANGES, made_by
 from tinygrad_wb.value import raw
 
@@ -278,12 +277,24 @@ def f1(matrix: Any) -> float:
     return _over_classes(matrix, 2 * right, predicted + true)
 
 
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _errors(prediction: Any, y: Any) -> Any:
+    if np.shape(prediction) != np.shape(y):
+        raise ShapeError(
+            f"the prediction has shape {np.shape(prediction)} but y {np.shape(y)}; give both one shape, or each "
+            "prediction would be compared with every y"
+        )
+    return prediction - y
+
+
 METRICS: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy,
     "precision": precision,
     "recall": recall,
     "f1": f1,
     "confusion_matrix": confusion_matrix,
-    "mean_absolute_error": mean_absolute_error,
-    "mean_squared_error": mean_squared_error,
+    "mean_absolute_error": lambda prediction, y: float(np.mean(np.abs(_errors(prediction, y)))),
+    "mean_squared_error": lambda prediction, y: float(np.mean(np.square(_errors(prediction, y)))),
 }

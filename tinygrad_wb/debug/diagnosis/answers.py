@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.debug.diagnosis.findings import finding, layer_of, listed
+from tinygrad_wb.nn.module import Module
+from tinygrad_wb.operations.losses import TARGETS
 from tinygrad_wb.operations.ranges import TAKES, misfit
+from tinygrad_wb.training.checks import all_pairs, results_of
 from tinygrad_wb.value import Value, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tinygrad_wb.debug.diagnosis.findings import Finding
     from tinygrad_wb.debug.diagnosis.graph import Graph
@@ -48,25 +51,19 @@ def wrong_loss_input(graph: Graph, found: list[Finding]) -> Iterator[Finding]:
             yield finding("wrong loss input", path, words.partition(": ")[0])
 
 
-def _distributions(rows: Any) -> Any:
-    return (rows >= 0.0) & np.isclose(rows.sum(axis=-1, keepdims=True), 1.0, atol=1e-3)
-
-
-# What the targets of a loss must be: a function that says so of each, and the words for it.
-TARGETS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "binary_cross_entropy": (lambda y: (y >= 0.0) & (y <= 1.0), "from 0 to 1"),
-    "hinge_loss": (lambda y: np.abs(y) == 1.0, "-1 or 1"),
-    "kl_divergence": (_distributions, "probabilities that add up to 1 in each row"),
-}
-
-
 def wrong_targets(graph: Graph, found: list[Finding]) -> Iterator[Finding]:
+    """Targets in Values, which a loss takes as they are; plain numbers it refuses."""
+    checks = {loss.__name__: check for loss, check in TARGETS.items()}
     for node in graph.made:
         op: Any = node.op
-        if op.name in TARGETS:
-            right, what = TARGETS[op.name]
-            targets = np.asarray(raw(node.inputs[1]))
-            wrong = targets[~np.broadcast_to(right(targets), targets.shape)]
-            if wrong.size:
-                words = f"{op.name} takes targets that are {what}, but {wrong.size} of {targets.size} are not"
-                yield finding("wrong targets", "", f"{words}, such as {wrong.flat[0]:g}", wrong=wrong.size)
+        if op.name in checks:
+            try:
+                checks[op.name](np.asarray(raw(node.inputs[1])))
+            except ValueError as error:
+                yield finding("wrong targets", "", str(error))
+
+
+def pairs(graph: Graph, found: list[Finding]) -> Iterator[Finding]:
+    results = results_of(graph.model, graph.loss) if isinstance(graph.model, Module) else []
+    if words := all_pairs(graph.loss, results):
+        yield finding("all pairs", "", words.partition(". ")[0])

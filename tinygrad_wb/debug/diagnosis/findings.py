@@ -72,8 +72,9 @@ REMEDIES = {
     "there",
     "wrong loss input": "let the model end with scores: the losses apply softmax and sigmoid themselves, and "
     "log-probabilities come from wb.log_softmax",
-    "wrong targets": "binary_cross_entropy takes targets from 0 to 1, hinge_loss -1 and 1 (2 * y - 1 of 0 and 1), "
-    "kl_divergence rows of probabilities",
+    "wrong targets": "give targets that the loss takes; as plain numbers, not in a Value, it refuses others",
+    "all pairs": "give both one shape, y.reshape(-1, 1) or prediction[:, 0]; if all pairs are meant, give both as many "
+    "axes, as y[None, :] does",
     "computed parameter": "keep the leaf that it was computed from, and compute with that in forward; to change a "
     "parameter, assign w.data = …, or let an optimizer step",
     "old operations": "take .data of what was computed in earlier steps, or compute it inside `with wb.no_grad():`",

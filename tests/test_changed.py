@@ -1,0 +1,183 @@
+"""Data that was written to between the forward pass and backward(): told, where it was handed out by .data."""
+
+import weakref
+
+import numpy as np
+import pytest
+
+import tinygrad_wb as wb
+from tinygrad_wb.changed import handed_out, reads
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    handed_out.clear()
+    reads.clear()
+
+
+@pytest.fixture(params=["C", "F", "strided"])
+def w(request):
+    value = wb.Value(np.ones((3, 4)), name="w")
+    value._data = {"C": value._data, "F": np.asfortranarray(value._data), "strided": np.ones((6, 4))[::2]}[
+        request.param
+    ]
+    return value
+
+
+WAYS = {
+    "backward": lambda loss: loss.backward(),
+    "recorded": lambda loss: loss.backward(record=True),
+    "program": lambda loss: loss.program().check(),
+    "stepper": wb.Stepper,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_leaf_that_was_written_to_is_refused(w, way):
+    loss = wb.sum(w * w)
+    w.data[1, 2] = 5.0
+    with pytest.raises(wb.StaleGraphError, match=r"multiply: the array of its input w of shape \(3, 4\).*written to"):
+        WAYS[way](loss)
+    assert w.grad is None
+    loss = wb.sum(w * w)  # computed again, it is right
+    loss.backward()
+    assert w.grad[1, 2] == 10.0
+
+
+def test_an_array_that_was_taken_is_watched_until_backward(w):
+    loss = wb.sum(w * w)
+    array = w.data
+    assert w.data is array, "a second look changes nothing"
+    array *= 2.0
+    with pytest.raises(wb.StaleGraphError):
+        loss.backward()
+
+
+def test_reading_is_free_to_all(w):
+    loss = wb.sum(w * w)
+    print(w.data.mean(), w.data.max())
+    loss.backward()
+    assert (w.grad == 2.0).all()
+    assert not handed_out
+
+
+def test_what_was_read_later_may_have_been_changed_before(w):
+    first = wb.sum(w * w)
+    array = w.data
+    first.backward()
+    array += 1.0  # after backward(): the usual update by hand
+    wb.sum(w * w).backward()
+    assert (w.grad == 2.0 + 4.0).all()
+
+    other = wb.sum(w * 3.0)
+    array = w.data  # handed out while `other` waits; its own operation has read it by then
+    again = wb.sum(w * w)
+    again.backward()
+    other.backward()
+
+
+def test_directly_after_backward_nothing_is_noted(w):
+    b = wb.Value(np.zeros(4), name="b")
+    x = np.ones((5, 3))
+    for _ in range(3):
+        loss = wb.mean_squared_error(x @ w + b, np.zeros((5, 4)))
+        loss.backward()
+        for p in (w, b):
+            p.data -= 0.1 * p.grad
+            p.data[:] = np.clip(p.data, -1.0, 1.0)
+            p.grad = None
+        assert not handed_out
+    optimizer = wb.SGD([w, b], 0.1)
+    wb.mean_squared_error(x @ w + b, np.zeros((5, 4))).backward()
+    optimizer.step()
+    for p in (w, b):
+        p.data[:] = 0.5
+    assert not handed_out
+
+
+def test_the_data_of_a_result_is_not_watched():
+    w = wb.Value(np.ones(3))
+    y = w * 2.0
+    y.data[:] = 0.0
+    with wb.no_grad():
+        w2 = w * 2.0
+    assert (w2.data == 2.0).all()
+    assert not handed_out
+
+
+def test_a_note_goes_with_its_leaf():
+    w = wb.Value(np.ones(3))
+    loss = wb.sum(w * w)
+    assert w.data is not None
+    assert len(handed_out) == 1
+    del w, loss
+    assert not handed_out
+
+
+# -- plain arrays -----------------------------------------------------------------------------------------------------
+
+
+REFILLED = {  # an array, and a loss whose gradients read it
+    "matmul": (lambda: np.ones((5, 3)), lambda x: wb.sum(x @ wb.Value(np.ones((3, 2)), name="w"))),
+    "matmul, right": (lambda: np.ones((3, 2)), lambda x: wb.sum(wb.Value(np.ones((5, 3))) @ x)),
+    "multiply": (lambda: np.ones(3), lambda x: wb.sum(wb.Value(np.ones(3)) * x)),
+    "affine": (lambda: np.ones((5, 3)), lambda x: wb.sum(wb.Dense(3, 2, seed=0)(x))),
+    "large": (lambda: np.ones((300, 200)), lambda x: wb.sum(wb.Dense(200, 2, seed=0)(x))),
+    "one long row": (lambda: np.ones(100_000), lambda x: wb.sum(wb.Value(2.0) * x)),
+    "turned": (lambda: np.ones((200, 300)).T, lambda x: wb.sum(wb.Dense(200, 2, seed=0)(x))),
+    "labels": (lambda: np.array([0, 1, 1]), lambda y: wb.cross_entropy(wb.Value(np.eye(3)), y)),
+    "einsum": (lambda: np.ones((2, 3)), lambda x: wb.sum(wb.einsum("ij,j->i", x, wb.Value(np.ones(3))))),
+}
+
+
+@pytest.mark.parametrize("case", REFILLED)
+def test_a_buffer_that_was_filled_anew_is_told(case):
+    make, loss = REFILLED[case]
+    x = make()
+    right = loss(x)
+    x[...] = x + 1
+    with pytest.raises(wb.StaleGraphError, match=r"was written to after the operation had read it.*array of its own"):
+        right.backward()
+    again = loss(x)
+    again.backward()
+    x[...] = 0  # after backward(), for the next batch
+    loss(x).backward()
+
+
+def test_what_no_partial_reads_may_be_written_to():
+    y, mask = np.ones(3), np.array([True, False, True])
+    w = wb.Value([1.0, 2.0, 3.0])
+    loss = wb.sum(y - w) + wb.sum(w + y)
+    y[:] = 7.0
+    loss.backward()
+    assert (w.grad == 0.0).all()
+    found = wb.sum(wb.where(mask, w, 0.0))
+    mask[:] = True
+    with pytest.raises(wb.StaleGraphError):
+        found.backward()
+
+
+def test_a_convolution_has_copied_its_windows():
+    x, layer = np.ones((4, 1, 6, 6)), wb.Conv2d(1, 2, 3, seed=0)
+    loss = wb.sum(layer(x))
+    x[:] = 7.0
+    loss.backward()
+    assert (layer.weight.grad == 4.0 * 16.0).all()
+
+
+def test_a_reader_that_is_not_behind_the_loss_is_left_alone():
+    x, w = np.ones(3), wb.Value(np.ones(3))
+    other = w * x
+    x[:] = 2.0
+    wb.sum(w * x).backward()
+    assert (w.grad == 2.0).all()
+    assert other is not None
+
+
+def test_notes_keep_nothing_alive(no_collector):
+    x, w = np.ones(3), wb.Value(np.ones(3))
+    result = weakref.ref(w * x)
+    assert result() is None
+    for _ in range(1000):
+        _ = w * x
+    assert len(reads) <= reads.maxlen
