@@ -241,11 +241,11 @@ SIGNATURES = {
         "(model, x, y, *, loss, optimizer, lowest=1e-6, highest=10.0, steps=100, batch_size=32, seed=None)"
     ),
     "EMA": "(model=None, decay=0.999)",
-    "accuracy": "(prediction, labels)",
-    "precision": "(prediction, labels)",
-    "recall": "(prediction, labels)",
-    "f1": "(prediction, labels)",
-    "confusion_matrix": "(prediction, labels)",
+    "accuracy": "(prediction, labels, threshold=None)",
+    "precision": "(prediction, labels, threshold=None)",
+    "recall": "(prediction, labels, threshold=None)",
+    "f1": "(prediction, labels, threshold=None)",
+    "confusion_matrix": "(prediction, labels, threshold=None)",
     "export_onnx": "(model, path, example, *, batch=True)",
     "fit": (
         "(model, x, y, *, loss, optimizer, epochs=1, batch_size=32, validation=None, metrics=(), callbacks=(), "

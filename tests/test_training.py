@@ -112,8 +112,7 @@ def test_fit_learns_by_every_loss_with_one_score(loss):
         model, x, y, loss=loss, optimizer=optimizer, epochs=40, metrics=["accuracy"], seed=0, progress=False
     )
     assert history["loss"][-1] < history["loss"][0] / 3.0
-    if loss in ("hinge_loss", "binary_cross_entropy"):
-        assert history["accuracy"][-1] > 0.95
+    assert history["accuracy"][-1] >= 0.95
 
 
 def test_one_batch_is_one_step_of_the_optimizer_by_hand():

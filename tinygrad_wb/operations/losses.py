@@ -15,6 +15,7 @@ from tinygrad_wb.operations.arithmetic import absolute, clip, divide, maximum, s
 from tinygrad_wb.operations.functions import log, sigmoid, softplus
 from tinygrad_wb.operations.indexing import take, whole
 from tinygrad_wb.operations.neural import one_hot, one_hot_rows, out_of_range, pick
+from tinygrad_wb.operations.ranges import takes
 from tinygrad_wb.operations.reductions import sum, total
 from tinygrad_wb.operations.shaping import reshape
 from tinygrad_wb.recording import replayable
@@ -145,6 +146,7 @@ def _of_targets(check: Callable[[Any], None]) -> Callable[[Callable[..., Any]], 
 
 
 @_of_targets(_zero_to_one)
+@takes
 @operation(
     dlogits=lambda g, y, logits, targets: (sigmoid(logits) - targets) * (g * (1.0 / _size(logits))),
     dtargets=lambda g, y, logits, targets: logits * (g * (-1.0 / _size(logits))),
@@ -159,6 +161,7 @@ def binary_cross_entropy(logits: Any, targets: Any) -> Any:
 
 
 @_of_targets(_one_or_minus_one)
+@takes
 @operation(
     dscores=lambda g, y, scores, targets: targets * (1.0 - targets * scores > 0.0) * (g * (-1.0 / _size(scores))),
     dtargets=lambda g, y, scores, targets: scores * (1.0 - targets * scores > 0.0) * (g * (-1.0 / _size(scores))),
@@ -177,6 +180,7 @@ def _rows(log_prediction: Any) -> int:
     return math.prod(log_prediction.shape[:-1])
 
 
+@takes
 @operation(
     dlog_prediction=lambda g, y, log_prediction, target: target * (g * (-1.0 / _rows(log_prediction))),
     dtarget=lambda g, y, log_prediction, target: (
@@ -270,6 +274,7 @@ def _log_likelihood_da(g: Any, y: Any, log_probabilities: Any, labels: Any, clas
     return _hot(log_probabilities, labels) * weights * share
 
 
+@takes
 @operation(dlog_probabilities=_log_likelihood_da, dlabels=None)
 def negative_log_likelihood(log_probabilities: Any, labels: Any, class_weights: Any = None) -> Any:
     """Mean of -log_probabilities[label], weighted with the label's of ``class_weights``, if they are given.
@@ -304,6 +309,7 @@ def _exponentials(logits: Any, labels: Any, label_smoothing: float = 0.0, class_
     return z, e, np.add.reduce(e, axis=-1, keepdims=True)
 
 
+@takes
 @operation(shared=_exponentials, dlogits=_cross_entropy_da, dlabels=None)
 def cross_entropy(
     logits: Any, labels: Any, label_smoothing: float = 0.0, class_weights: Any = None, *, shared: Any

@@ -13,6 +13,7 @@ from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.flat import address, side_by_side, together
 from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
+from tinygrad_wb.operations.ranges import made_by
 from tinygrad_wb.program.arguments import filled_in, pattern
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.plan import Plan
@@ -163,6 +164,7 @@ class Returned:
         self._origins = [dtype_behind(x) if type(x) is Value else None for x in run.results]
         self._function, self._asked, self._count = run.function, run.asked, len(run.arguments)
         self._draws = bool(run.recorder.draws)
+        self.made_by = list(map(made_by, run.results))  # which no replay's record shows
 
     def values(self, call: Any, found: Sequence[Any], holes: Sequence[Any]) -> list[Any]:
         """A call's results: what was a Value in the run is one again, and remembers the call."""
@@ -253,6 +255,10 @@ class Call:
         numbers = form.function(*given, *self.arguments, g, *arrays)
         return form.in_order(arrays, numbers)
 
+    def made_by(self, result: int) -> str:
+        """What `ranges.made_by` found of a result when it was recorded."""
+        return self.replay.returned.made_by[result]
+
     def recorded(self, result: int, g: Any, inputs: Sequence[Value]) -> Sequence[Any]:
         """The gradients as Values that can be differentiated again: by the function itself, recorded as usual."""
         return self.replay.returned.recorded(self.arguments, result, g, inputs)
@@ -267,6 +273,9 @@ class Recorded:
     def gradients(self, result: int, g: Any, record: bool = False) -> Sequence[Any]:
         found = pull_back(self.run.results[result], g, record)
         return [_own(found.get(x), x) for x in self.run.wanted]
+
+    def made_by(self, result: int) -> str:
+        return made_by(self.run.results[result])
 
     def recorded(self, result: int, g: Any, inputs: Sequence[Value]) -> Sequence[Any]:
         arguments = [x._data for x in self.run.arguments]

@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_wb.foreign import as_array
 from tinygrad_wb.nn.module import in_mode
 from tinygrad_wb.notices import warn_user
+from tinygrad_wb.operations.ranges import made_by
 from tinygrad_wb.optimizers import Optimizer
 from tinygrad_wb.training.callbacks import AfterEpoch, Callback
 from tinygrad_wb.training.checks import all_pairs, check_optimizer, parameters_of
@@ -58,6 +59,7 @@ class Training:
         self.rng = np.random.default_rng(seed)  # of the shuffling
         self.history = History()
         self.stop = False
+        self.made = ""  # by which operation the predictions were, as `ranges.made_by` finds it
         self.objective = _objective(model, self.loss, bool(self.metrics))
         self.unseen: dict[Value, str] | None = parameters_of(model)  # of the model, until the first step was looked at
         if compile:
@@ -72,26 +74,27 @@ class Training:
 
     def is_matrix(self, measure: str) -> bool:
         """Whether what history has for each epoch is a matrix, not a number."""
-        return self.metrics.get(measure.removeprefix("val_")) is confusion_matrix
+        metric = self.metrics.get(measure.removeprefix("val_"))
+        return getattr(metric, "func", metric) is confusion_matrix  # also as a functools.partial
 
     def tell(self, moment: str) -> None:
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 
-    def descend(self, x: Any, y: Any) -> tuple[Value, Any]:
-        """One batch: predict, measure the error, follow the gradient downhill; the error and the prediction."""
-        error, prediction = self.objective(x, y)
+    def descend(self, x: Any, y: Any) -> tuple[Value, Any, str]:
+        """One batch: predict, measure the error, follow the gradient downhill; what the objective found."""
+        error, prediction, made = self.objective(x, y)
         self.optimizer.zero_grad()
         error.backward()
         if self.unseen is not None:
             check_optimizer(self.model, self.unseen, self.optimizer)
             self.unseen = None
         self.optimizer.step()
-        return error, prediction
+        return error, prediction, made
 
     def step(self, x: Any, y: Any, meter: Meter) -> None:
         """`descend`, and note what came of it."""
-        error, prediction = self.descend(x, y)
+        error, prediction, self.made = self.descend(x, y)
         if not math.isfinite(error.data) and all(map(math.isfinite, self.history.batch_losses)):
             warnings.warn(
                 f"a loss of {error.data} was encountered in epoch {self.epoch}: the weights may be lost; "
@@ -100,11 +103,11 @@ class Training:
                 stacklevel=4,
             )
         self.history.batch_losses.append(error.data)
-        meter.add(error.data, raw(prediction), y)
+        meter.add(error.data, raw(prediction), y, self.made)
 
     def learn(self, x: Any, y: Any, batch_size: int, bar: Progress) -> Meter:
         """One epoch: every row once, in a new order; fewer if training is to stop."""
-        meter = Meter(self.metrics)
+        meter = Meter(self.metrics, self.loss, y)
         order = self.rng.permutation(len(x))
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
@@ -130,10 +133,10 @@ class Training:
 
 
 def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_prediction: bool) -> Callable[..., Any]:
-    """What each batch computes: the error and, for metrics, the prediction."""
+    """What each batch computes: the error and, for metrics, the prediction, and what made it."""
     seen = False
 
-    def objective(x: Any, y: Any) -> tuple[Value, Any]:
+    def objective(x: Any, y: Any) -> tuple[Value, Any, str]:
         nonlocal seen
         prediction = model(x)
         error = loss(prediction, y)
@@ -143,7 +146,7 @@ def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_predi
             seen = True
             if wrong := all_pairs(error, prediction if isinstance(prediction, (tuple, list)) else [prediction]):
                 warn_user(wrong)
-        return error, prediction if with_prediction else None
+        return (error, prediction, made_by(prediction)) if with_prediction else (error, None, "")
 
     return objective
 
@@ -171,8 +174,9 @@ def fit(
     ``loss`` is a function of (prediction, y) or the name of one: ``cross_entropy``, ``mean_squared_error``,
     ``binary_cross_entropy``, ``hinge_loss``, ``mean_absolute_error``, ``huber``, ``kl_divergence``,
     ``negative_log_likelihood``. ``metrics`` are names: ``accuracy``, ``precision``, ``recall``, ``f1`` and
-    ``confusion_matrix`` (of scores, not of probabilities; each of all rows of the epoch), ``mean_absolute_error``,
-    ``mean_squared_error``; or functions of the plain (prediction, y), whose mean over the batches is taken.
+    ``confusion_matrix`` (of scores or probabilities, by what the model ends with; each of all rows of the epoch),
+    ``mean_absolute_error``, ``mean_squared_error``; or functions of the plain (prediction, y), whose mean over the
+    batches is taken. ``functools.partial(wb.f1, threshold=0.3)`` decides at another number than the middle.
     ``validation`` is another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions
     called after each epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless
     ``compile`` is False or it can't be; the progress bar says "compiled" when it is. Ctrl-C ends training after the
@@ -214,10 +218,11 @@ def fit(
                 meter = training.learn(x, y, batch_size, bar)
                 if meter.rows < len(x):  # broken off: an epoch that is not whole is not recorded
                     break
-                found = meter.found()
+                found = meter.result("fit")
                 if validation is not None:
-                    unseen = measured(model, *validation, training.loss, Meter(training.metrics))
-                    found |= {f"val_{name}": number for name, number in unseen.items()}
+                    unseen = Meter(training.metrics, training.loss, validation[1])
+                    unseen_found = measured("fit", model, *validation, training.loss, unseen, made=training.made)
+                    found |= {f"val_{name}": number for name, number in unseen_found.items()}
                 training.history.add(found)
                 bar.epoch(training.epoch, found)
                 training.tell("on_epoch")
