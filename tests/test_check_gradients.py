@@ -180,6 +180,14 @@ def test_rejects_a_wrong_second_derivative_behind_a_right_first(enter, kind, poi
         wb.check_gradients(f, point, order=2)
 
 
+@pytest.mark.parametrize("point", [0.0, [0.0, 0.0]])
+def test_the_second_order_has_directions_of_its_own_where_the_point_is_0(enter, point):
+    wrong = enter(squared, da=lambda g, y, a: g * (raw(a) + raw(a)))  # at 0 it is right; its slope there should be 2
+    wb.check_gradients(wrong, point, order=1)
+    with pytest.raises(wb.GradientError, match="order 2, argument 0"):
+        wb.check_gradients(wrong, point, order=2)
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_order_three_sees_what_order_two_does_not(enter, point):
     wrong = enter(cubed, da=lambda g, y, a: g * (6.0 * a * raw(a) - 3.0 * raw(a) * raw(a)))

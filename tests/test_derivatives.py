@@ -61,6 +61,24 @@ def test_argnum_and_keywords():
     close(wb.hvp(f, argnum=1)(2.0, 3.0, 10.0), 40.0)
 
 
+@pytest.mark.parametrize("argnum", [-2, -1, 0, 1])
+def test_every_argument_has_a_number_from_either_end(argnum):
+    """As in Python's own indexing: of two arguments, -2 is the first."""
+
+    def f(a, b):
+        return a * a * b**3
+
+    first = argnum in (0, -2)
+    slope, curvature = (36.0 * 3.0, 2 * 27.0) if first else (4.0 * 27.0, 4.0 * 6.0 * 3.0)
+    close(wb.grad(f, argnum)(2.0, 3.0), slope)
+    close(wb.value_and_grad(f, argnum)(2.0, 3.0), (108.0, slope))
+    close(wb.jacobian(f, argnum)(2.0, 3.0), slope)
+    close(wb.hessian(f, argnum)(2.0, 3.0), curvature)
+    close(wb.hvp(f, argnum)(2.0, 3.0, 10.0), 10.0 * curvature)
+    with pytest.raises(wb.ShapeError, match=rf"the direction has shape \(3,\), argument {argnum} \(\)"):
+        wb.hvp(f, argnum)(2.0, 3.0, X)
+
+
 def test_nesting_to_any_order():
     f = lambda x: x**5
     derivatives = [5 * 2.0**4, 20 * 2.0**3, 60 * 2.0**2, 120 * 2.0, 120.0, 0.0]

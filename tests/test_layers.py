@@ -283,6 +283,17 @@ def test_dropout_in_use_passes_everything_on():
     np.testing.assert_array_equal(wb.Dropout(0.0)(x), x)
 
 
+def test_dropout_at_rate_0_hands_on_the_very_value_and_draws_nothing():
+    v = wb.Value([1.0, 2.0])
+    layer = wb.Dropout(0.0, seed=0)
+    assert layer.training
+    assert layer(v) is v
+    rng = np.random.default_rng(0)
+    assert wb.dropout(v, 0.0, rng) is v
+    assert wb.dropout(v, 0, rng) is v
+    assert rng.random() == np.random.default_rng(0).random()
+
+
 def test_dropout_repeats_by_seed_and_drops_others_each_time():
     x = np.ones(200)
     a, b, other = wb.Dropout(0.5, seed=1), wb.Dropout(0.5, seed=1), wb.Dropout(0.5, seed=2)

@@ -227,6 +227,26 @@ def test_kinks_of_norms():
     )
 
 
+@pytest.mark.parametrize("p", [None, 2, 1, 1.5, 3, 4, 0.5, -1, inf, -inf])
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_a_norm_of_0_is_0_and_flat(p, shape):
+    zeros = np.zeros(shape)
+    np.testing.assert_array_equal(wb.norm(zeros, p, -1), np.zeros(shape[:-1]))
+    np.testing.assert_array_equal(gradients_of(lambda v: wb.norm(v, p, -1).sum(), zeros)[0], zeros)
+
+
+def test_the_norm_of_the_number_0_is_0_and_flat():
+    assert wb.norm(0.0) == 0.0
+    assert gradients_of(wb.norm, 0.0) == [0.0]
+
+
+@pytest.mark.parametrize("p", [None, 2, 1, 1.5, 3, 0.5])
+def test_a_0_beside_other_numbers_has_slope_0_and_leaves_theirs_alone(p):
+    with_zero = gradients_of(lambda v: wb.norm(v, p), [3.0, 0.0, -4.0])[0]
+    without = gradients_of(lambda v: wb.norm(v, p), [3.0, -4.0])[0]
+    np.testing.assert_allclose(with_zero, [without[0], 0.0, without[1]], rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("shape", "ord", "words"),
     [

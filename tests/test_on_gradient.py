@@ -16,6 +16,7 @@ import pytest
 
 import tinygrad_wb as wb
 from tinygrad_wb.on_gradient import listened
+from tinygrad_wb.value import raw
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,43 @@ def test_the_order_is_that_in_which_gradients_are_complete():
         v.on_gradient(lambda g, name=name: order.append(name))
     e.backward()
     assert order == ["e", "d", "c", "b", "a"]
+
+
+WALKS = {
+    "backward()": lambda loss: loss.backward(),
+    "backward(record=True)": lambda loss: loss.backward(record=True),
+}
+
+
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+def test_a_leaf_is_heard_once_in_each_backward_after_all_contributions(walk):
+    """w is read first, in the middle and last; what it hears is ∂loss/∂w whole, in the second pass as in the first."""
+    w, b = wb.Value([1.0, 2.0], name="w"), wb.Value(3.0, name="b")
+    heard = {"w": [], "b": []}
+    for v in (w, b):
+        v.on_gradient(lambda g, name=v.name: heard[name].append(raw(g)))
+
+    for n in (1, 2):
+        walk((((w * w) * w + b) * w * b).sum())
+        assert [len(calls) for calls in heard.values()] == [n, n]
+        np.testing.assert_allclose(heard["w"][-1], 3.0 * (4.0 * np.array([1.0, 8.0]) + 3.0), rtol=1e-12)
+        assert heard["b"][-1] == 1.0 + 16.0 + 2.0 * 3.0 * (1.0 + 2.0)  # of b·Σw⁴ + b²·Σw
+        np.testing.assert_allclose(raw(w.grad), n * heard["w"][0], rtol=1e-12)
+        assert float(b.grad) == n * heard["b"][0]
+    w.grad = b.grad = None
+
+
+def test_a_leaf_is_heard_as_soon_as_its_last_reader_has_been_walked():
+    """Not before, and not only at the end: what was computed before that reader has no gradient yet."""
+    first, last = wb.Value(2.0), wb.Value(3.0)
+    early = first * 1.0
+    middle = early * early
+    loss = middle * last
+    seen = []
+    last.on_gradient(lambda g: seen.append(("last", g, middle.grad, early.grad, first.grad)))
+    first.on_gradient(lambda g: seen.append(("first", g, middle.grad, early.grad, last.grad)))
+    loss.backward()
+    assert seen == [("last", 4.0, 3.0, None, None), ("first", 12.0, 3.0, 12.0, 4.0)]
 
 
 def test_what_was_computed_later_has_its_gradient_by_then():

@@ -1,5 +1,6 @@
 """Optimizers: two steps worked out by hand for each, and what they refuse."""
 
+import inspect
 import math
 from math import sqrt
 
@@ -89,6 +90,47 @@ DEFAULT_RATES = [(wb.SGD, 0.01), (wb.Adam, 0.001), (wb.AdamW, 0.001), (wb.RMSpro
 @pytest.mark.parametrize(("optimizer", "rate"), DEFAULT_RATES, ids=lambda x: getattr(x, "__name__", x))
 def test_default_learning_rate(optimizer, rate):
     assert optimizer([wb.Value(1.0)]).rate == rate
+
+
+# Our settings by PyTorch's names. SGD's learning rate is not among them: ours is 0.01, PyTorch's 0.001.
+TORCH_NAMES = {
+    wb.SGD: {"momentum": "momentum", "nesterov": "nesterov", "weight_decay": "weight_decay"},
+    wb.Adam: {"learning_rate": "lr", "beta1": "betas", "beta2": "betas", "epsilon": "eps", "weight_decay": "weight_decay"},
+    wb.RMSprop: {
+        "learning_rate": "lr", "decay": "alpha", "epsilon": "eps", "momentum": "momentum", "weight_decay": "weight_decay"
+    },
+    wb.Adagrad: {"learning_rate": "lr", "epsilon": "eps", "weight_decay": "weight_decay"},
+}  # fmt: skip
+TORCH_NAMES[wb.AdamW] = TORCH_NAMES[wb.Adam]
+
+
+@pytest.mark.parametrize("optimizer", TORCH_NAMES)
+def test_default_settings_are_pytorchs(optimizer):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; .ci/run installs it")
+    ours = optimizer([wb.Value(1.0)])
+    theirs = getattr(torch.optim, optimizer.__name__)([torch.ones(1)]).defaults
+    for name, word in TORCH_NAMES[optimizer].items():
+        default = theirs[word][("beta1", "beta2").index(name)] if word == "betas" else theirs[word]
+        assert getattr(ours, name) == default, name
+    own = {name for kind in (optimizer, *optimizer.__mro__[1:2]) for name in inspect.signature(kind).parameters}
+    unlike = {"parameters", "options", "clip_norm", "clip_value"} | (
+        {"learning_rate"} if optimizer is wb.SGD else set()
+    )
+    assert own - unlike == set(TORCH_NAMES[optimizer]), "the table names every setting"
+
+
+@pytest.mark.parametrize("optimizer", TORCH_NAMES)
+def test_with_default_settings_the_steps_are_pytorchs(optimizer):
+    """Some gradients are so small that an epsilon, or a decay, of another size would show."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; .ci/run installs it")
+    w = wb.Value([2.0, -1.0, 0.0, 3.0])
+    t = torch.tensor(w.data.copy(), requires_grad=True)
+    ours, theirs = optimizer([w], 0.1), getattr(torch.optim, optimizer.__name__)([t], lr=0.1)
+    for g in ([0.5, 1e-8, 1e-10, 0.0], [-0.25, 3e-8, 1e-10, 0.0], [0.1, -1e-8, 2e-10, 1e-9]):
+        w.grad, t.grad = np.array(g), torch.tensor(g, dtype=torch.float64)
+        ours.step()
+        theirs.step()
+        np.testing.assert_allclose(w.data, t.detach().numpy(), rtol=1e-10)
 
 
 @pytest.mark.parametrize(("optimizer", "options", "first", "second"), TABLE.values(), ids=TABLE)
@@ -306,6 +348,29 @@ def test_where_an_array_gives_nan_a_scalar_does_too(optimizer):
     assert math.isnan(scalar.data)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("optimizer", "options", "first", "second"), TABLE.values(), ids=TABLE)
+def test_recorded_gradients_are_followed_as_plain_ones_are(optimizer, options, first, second, kind):
+    """After ``backward(record=True)`` the gradients are Values; parameters and what is remembered stay plain."""
+
+    def trained(record):
+        w = wb.Value(KINDS[kind](W))
+        steps = optimizer([w], learning_rate=0.1, **options)
+        for _ in range(3):
+            steps.zero_grad()
+            wb.sum(w * w * w).backward(record=record)
+            assert type(w.grad) is (wb.Value if record else type(w.data))
+            steps.step()
+        assert not any(isinstance(x, wb.Value) for memory in steps.memory for x in memory.values())
+        return w
+
+    plain, recorded = trained(False), trained(True)
+    assert recorded.op is None
+    assert type(recorded.data) is type(plain.data)
+    assert recorded.dtype == plain.dtype
+    np.testing.assert_array_equal(recorded.data, plain.data)
+
+
 # -- in place, and the clock ----------------------------------------------------------------------------------------
 
 
@@ -390,12 +455,29 @@ def test_an_optimizer_says_what_it_is():
     ("make", "message"),
     [
         (lambda p: wb.SGD(p, momentum=-1.0), "SGD: momentum must be from 0 up, got -1.0"),
+        (lambda p: wb.SGD(p, momentum=math.inf), "SGD: momentum must be from 0 up, got inf"),
+        (lambda p: wb.SGD(p, weight_decay=-1e-9), "SGD: weight_decay must be from 0 up, got -1e-09"),
         (lambda p: wb.Adam(p, beta1=1.5), "Adam: beta1 must be from 0 to below 1, got 1.5"),
+        (lambda p: wb.Adam(p, beta1=1.0), "Adam: beta1 must be from 0 to below 1, got 1.0"),
+        (lambda p: wb.Adam(p, beta2=1.0), "Adam: beta2 must be from 0 to below 1, got 1.0"),
+        (lambda p: wb.Adam(p, beta2=1.5), "Adam: beta2 must be from 0 to below 1, got 1.5"),
+        (lambda p: wb.Adam(p, beta2=-0.1), "Adam: beta2 must be from 0 to below 1, got -0.1"),
+        (lambda p: wb.AdamW(p, beta2=1.0), "AdamW: beta2 must be from 0 to below 1, got 1.0"),
         (lambda p: wb.AdamW(p, weight_decay=-0.1), "AdamW: weight_decay must be from 0 up"),
         (lambda p: wb.RMSprop(p, decay=float("nan")), "RMSprop: decay must be from 0 to below 1, got nan"),
+        (lambda p: wb.RMSprop(p, decay=1.0), "RMSprop: decay must be from 0 to below 1, got 1.0"),
+        (lambda p: wb.RMSprop(p, momentum=-0.1), "RMSprop: momentum must be from 0 up, got -0.1"),
         (lambda p: wb.Adagrad(p, epsilon=-1.0), "Adagrad: epsilon must be from 0 up"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make([wb.Value(1.0)])
+
+
+def test_settings_at_the_edge_of_what_makes_sense_are_taken():
+    p = [wb.Value(1.0)]
+    adam = wb.Adam(p, beta1=0.0, beta2=0.0, epsilon=0.0, weight_decay=0.0)
+    assert (adam.beta1, adam.beta2, adam.epsilon, adam.weight_decay) == (0.0, 0.0, 0.0, 0.0)
+    assert wb.SGD(p, momentum=1.5, learning_rate=0.0).momentum == 1.5
+    assert wb.RMSprop(p, decay=0.0).decay == 0.0
