@@ -10,6 +10,7 @@ from tinygrad_wb.draw.folding import folded
 from tinygrad_wb.draw.naming import Called, name_of
 from tinygrad_wb.draw.outline import Item, Layer, LeftOut, in_order, outline
 from tinygrad_wb.draw.selection import around, left_out, nearest, on_the_ways
+from tinygrad_wb.draw.wording import count_text
 from tinygrad_wb.memory import without_collection
 from tinygrad_wb.nn.calls import Call, calls_around, notes_on
 from tinygrad_wb.value import Value
@@ -201,7 +202,7 @@ class _Composer:
                 raise ValueError(f"path={wishes.path!r:.80}: there is no way from the first back to the second")
             ends = [end]
             caption.append(
-                f"{count:,} {'way' if count == 1 else 'ways'} from the end to the start; nothing else is drawn."
+                f"{count_text(count)} {'way' if count == 1 else 'ways'} from the end to the start; nothing else is drawn."
             )
         if wishes.around is not None:
             items = around(items, self.items_of([wishes.around], items), wishes.hops)
