@@ -104,7 +104,7 @@ def printable(text: Any) -> str:
 
 
 def count_text(n: int) -> str:
-    """A count: ``1,024``; a very large one by its power of ten, as there may be 2 to the 50,000 ways through a graph."""
+    """A count: ``1,024``; a very large one by its power of ten, as a graph may have 2 to the 50,000 ways through it."""
     return f"{n:,}" if n < LARGEST_COUNT else f"about 10^{math.log10(n):.0f}"
 
 
