@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import linecache
 import sys
 import threading
 import traceback
-import types
 import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray
 
+from tinygrad_wb.decorated import Decorated
 from tinygrad_wb.memory import without_collection
 from tinygrad_wb.program.arguments import kind_of, others, pattern
 from tinygrad_wb.program.program import Program
@@ -48,11 +47,11 @@ class Variant:
         self.rolls = False  # a replay may draw random numbers and then find that it does not fit
 
 
-class Compiled:
+class Compiled(Decorated):
     """What `compile` returns: called like ``function``, it replays what that did before."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function, updated=())
+        super().__init__(function, Compiled, function)
         self.function = function
         self._patterns: OrderedDict[Any, list[Variant]] = OrderedDict()
         self._wasted = 0  # patterns that came to nothing
@@ -82,12 +81,6 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__name__', self.function)!s}>"
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)  # as a method, like any function
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Compiled, (self.function,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if recorders and recorder():  # inside another compiled function: part of its program
