@@ -133,6 +133,114 @@ def test_a_copy_is_told_by_its_own_size():
     assert len(pickle.dumps(model[-1].bias)) < 600
 
 
+class Holder(wb.Module):
+    """Holds modules in all ways, one of them twice, and one that knows what it is in."""
+
+    def __init__(self):
+        self.first = wb.Dense(2, 3, seed=0)
+        self.both = {"again": self.first, "others": [wb.Dropout(0.5, seed=0), (wb.Dense(3, 2, seed=1),)]}
+        self.inner = wb.Sequential(wb.Sequential(wb.Dense(2, 2, seed=2)), self.first)
+        self.inner.outer = [self]
+
+
+@pytest.mark.parametrize("copied", COPIERS.values(), ids=COPIERS)
+def test_what_is_one_module_stays_one(copied):
+    model = Holder()
+    other, inner, dense = copied((model, model.inner, model.first))
+    assert other.inner is inner
+    assert other.first is dense is other.both["again"] is inner[1]
+    assert inner.outer == [other]
+    assert other is not model
+    assert repr(other) == repr(model)
+    assert bits(other) == bits(model)
+    assert [name for name, _ in other.named_parameters()] == [name for name, _ in model.named_parameters()]
+
+
+class Own(wb.Module):
+    """Has a way of its own to be pickled."""
+
+    __slots__ = ("extra",)
+
+    def __init__(self):
+        self.inner = wb.Dense(1, 1, seed=0)
+        self.extra, self.lock = 1.0, None
+
+    def __getstate__(self):
+        return {name: x for name, x in vars(self).items() if name != "lock"}, {"extra": 2.0}
+
+
+class Told(Own):
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.lock = "new"
+
+
+@pytest.mark.parametrize("copied", [*COPIERS.values(), copy.copy], ids=[*COPIERS, "copy"])
+def test_modules_with_a_state_of_their_own(copied):
+    other = copied(Own())
+    assert (other.extra, hasattr(other, "lock"), bits(other)) == (2.0, False, bits(Own()))
+    other = copied(Told())
+    assert (other.extra, other.lock, bits(other)) == (2.0, "new", bits(Own()))
+
+
+def nested(depth):
+    model = wb.Dense(1, 1, seed=0)
+    for _ in range(depth):
+        model = wb.Sequential(model)
+    return model
+
+
+def test_modules_in_modules_in_modules(tmp_path):
+    """Deeper than Python's recursion goes."""
+    model = nested(1000)
+    other = pickle.loads(pickle.dumps(model))
+    assert repr(other) == repr(model)
+    assert str(other.summary()) == str(model.summary())
+    assert bits(copy.deepcopy(other)) == bits(other) == bits(model)
+    (other.parameters()[0].data)[...] = 0.0
+    wb.save(model, tmp_path / "model.safetensors")
+    wb.load(other, tmp_path / "model.safetensors")
+    assert bits(other) == bits(model)
+    assert len(list(other.eval().named_modules())) == 1001
+
+
+# -- sizes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_sizes_are_those_of_the_numbers():
+    model = wb.Sequential(wb.Dense(100, 50, seed=0), wb.BatchNorm(50), wb.Dense(50, 10, seed=0))
+    numbers = 8 * (5050 + 4 * 50 + 510)
+    assert numbers <= sys.getsizeof(model) < numbers + 2000
+    optimizer = wb.Adam(model.parameters())
+    before = sys.getsizeof(optimizer)
+    for _ in range(3):
+        loss = wb.sum(model(np.ones((4, 100))))
+        loss.backward()
+        optimizer.step()
+    gradients = sum(p.size for p in model.parameters()) * 8
+    assert numbers + gradients <= sys.getsizeof(model) < numbers + gradients + 2000
+    assert 2 * gradients <= sys.getsizeof(optimizer) - before < 2 * gradients + 2000
+    assert sys.getsizeof(wb.Value(np.zeros(1000, np.float32))) - sys.getsizeof(wb.Value(np.zeros(0))) == 4000
+    assert sys.getsizeof(loss) < 500, "a number, without its history"
+
+
+def test_the_size_of_what_a_compiled_function_keeps_together():
+    model = wb.MLP(2, [50], 2, seed=0)
+    optimizer = wb.Adam(model.parameters())
+    steps(model, optimizer, 8, compile=True)
+    numbers = 2 * 8 * sum(p.size for p in model.parameters())
+    assert numbers <= sys.getsizeof(optimizer) < numbers + 1000
+    steps(model, optimizer, 1)
+    assert numbers <= sys.getsizeof(optimizer) < numbers + 1000
+
+
+def test_dask_knows_the_size_of_a_model():
+    sizeof = pytest.importorskip("dask.sizeof", reason="dask is not installed").sizeof
+    model = wb.Dense(1000, 100, seed=0)
+    assert 800_800 <= sizeof(model) < 802_000
+    assert 800_000 <= sizeof(model.weight) < 801_000
+
+
 # -- histories, callbacks -------------------------------------------------------------------------------------------------
 
 

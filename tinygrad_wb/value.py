@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.recording import (
     Place,
     paused,
@@ -218,6 +219,10 @@ class Value:
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy carries the data, not the history: however deep the graph, copying is one step.
         return _restore, (self._data, self.name, raw(self.grad), self.op)
+
+    def __sizeof__(self) -> int:
+        """Its bytes with those of its data and gradient, without its history: what ``sys.getsizeof`` tells."""
+        return object.__sizeof__(self) + bytes_of(self._data) + bytes_of(raw(self.grad))
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import ref
 
+from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.nn.calls import note
 from tinygrad_wb.nn.slots import Slot
 from tinygrad_wb.value import Value, next_tick
@@ -57,7 +59,7 @@ class Module:
     def __setattr__(self, name: str, member: Any) -> None:
         object.__setattr__(self, name, member)
         assignments[0] += 1
-        if isinstance(member, (Value, Module, list, tuple, dict)):
+        if isinstance(member, PARTS):
             self._name_parts()
 
     def __delattr__(self, name: str) -> None:
@@ -107,6 +109,33 @@ class Module:
         for path, module in self.named_modules():
             for name in module.kept:
                 yield f"{path}.{name}" if path else name, Slot.of(module, name)
+
+    # -- as a whole -----------------------------------------------------------------------------------------------
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        made = super().__reduce_ex__(protocol)
+        own = type(self)
+        if own.__reduce__ is not object.__reduce__ or own.__setstate__ is not Module.__setstate__ or len(made) < 3:
+            return made  # the class has a way of its own, or nothing in it
+        inside = [module for _, module in self.named_modules()][:0:-1]
+        return (*made[:2], _Nested(inside, made[2]), *made[3:]) if inside else made
+
+    def __setstate__(self, state: Any) -> None:
+        state = state.state if isinstance(state, _Nested) else state
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        vars(self).update(attributes or {})
+        for name, content in (slots or {}).items():
+            object.__setattr__(self, name, content)
+
+    def __sizeof__(self) -> int:
+        """Its bytes with those of its parameters, their gradients, and what its modules keep: ``sys.getsizeof``."""
+        size = object.__sizeof__(self)
+        for _, part in _walk(self, "", set()):
+            if isinstance(part, Value):
+                size += sys.getsizeof(part)
+            else:
+                size += sum(bytes_of(Slot.of(part, name).read()) for name in part.kept)
+        return size
 
     # -- what happens to it -------------------------------------------------------------------------------------
 
@@ -230,21 +259,49 @@ def _refers_back(module: Module) -> bool:
     return False
 
 
-def _walk(part: Any, path: str, seen: set[int], deep: bool = True) -> Iterator[tuple[str, Any]]:
-    """Every Module and parameter in ``part``, each once, with its path; not into inner modules unless ``deep``."""
-    if not isinstance(part, (Value, Module, list, tuple, dict)) or id(part) in seen:
-        return
-    seen.add(id(part))
-    if isinstance(part, Value):
-        if part.op is None:
-            yield path, part
-        return
+PARTS = (Value, Module, list, tuple, dict)  # what may hold parameters
+
+
+def _walk(root: Any, root_path: str, seen: set[int], deep: bool = True) -> Iterator[tuple[str, Any]]:
+    """Every Module and parameter in ``root``, each once, with its path; not into inner modules unless ``deep``.
+
+    It goes without recursion, so that modules may be nested as deep as one likes.
+    """
+    ahead = [iter([(root_path, root)])]  # of each level that it is in, what comes next
+    while ahead:
+        for path, part in ahead[-1]:
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            if isinstance(part, Value):
+                if part.op is None:
+                    yield path, part
+                continue
+            if isinstance(part, Module):
+                if not deep and path:
+                    continue
+                yield path, part
+            ahead.append(_inside(part, path))
+            break
+        else:
+            ahead.pop()
+
+
+def _inside(part: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What may hold parameters in a Module, list, tuple or dictionary, each with its path."""
+    inside: Any = part.items() if isinstance(part, dict) else ()
     if isinstance(part, Module):
-        if not deep and path:
-            return
-        yield path, part
         inside = part.members()
-    else:
-        inside = iter(part.items()) if isinstance(part, dict) else ((str(i), member) for i, member in enumerate(part))
-    for name, member in inside:
-        yield from _walk(member, f"{path}.{name}" if path else str(name), seen, deep)
+    elif isinstance(part, (list, tuple)):
+        inside = enumerate(part)
+    return ((f"{path}.{name}" if path else str(name), x) for name, x in inside if isinstance(x, PARTS))
+
+
+class _Nested(NamedTuple):
+    """The state of a module as it is pickled: after all modules in it, the innermost first.
+
+    Python pickles and copies what an object holds by recursion. Here every module meets only those that are done.
+    """
+
+    modules: list[Module]
+    state: Any
