@@ -134,13 +134,18 @@ class _Composer:
             return set()
         calls = calls_around(self.made)
         opened: set[int] = set()
+        given: dict[int, set[int]] = {}  # what each call was given
         for value in self.made:
             if id(value) in self.wanted:
                 returned = {noted[2] for noted in notes_on(value)}
                 opened.update(call.start for call in calls.get(value, ()) if call.start not in returned)
             for x in value.inputs:
                 if type(x) is Value and not x.inputs and id(x) in self.wanted:
-                    opened.update(c.start for c in calls.get(value, ()) if not any(a is x for a in c.arguments))
+                    for call in calls.get(value, ()):
+                        if call.start not in given:
+                            given[call.start] = set(map(id, call.arguments))
+                        if id(x) not in given[call.start]:
+                            opened.add(call.start)
         return opened
 
     def items_of(self, things: Sequence[Any], items: Sequence[Item], named: Sequence[Item] | None = None) -> list[Item]:
