@@ -24,6 +24,9 @@ class Decorated:
         functools.update_wrapper(self, function, updated=())
         self._made = maker, arguments
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)  # as a method, like any function
 

@@ -83,7 +83,7 @@ class Graph:
 
 def contents(graph: Graph) -> dict[str, tuple[list[Node], list[Group]]]:
     """The nodes and the boxes that stand in each box, by its id; under "", those that stand in none."""
-    found: dict[str, tuple[list[Node], list[Group]]] = {"": ([], [])} | {group.id: ([], []) for group in graph.groups}
+    found: dict[str, tuple[list[Node], list[Group]]] = {id: ([], []) for id in ("", *(g.id for g in graph.groups))}
     for node in graph.nodes:
         found[node.group][0].append(node)
     for group in graph.groups:

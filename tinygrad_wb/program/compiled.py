@@ -29,6 +29,7 @@ __all__ = ["Compiled", "compile"]
 
 PATTERNS = 32  # of arguments, that programs are kept for
 VARIANTS = 8  # programs for one pattern: for other branches, other surroundings
+DRAWS = 3  # runs in a row that draw random numbers; where it is fewer, another thread drew them
 TRIES = 6  # runs that turn out to be different work, and come to nothing
 
 
@@ -44,6 +45,7 @@ class Variant:
         self.runs: list[Any] = []  # descriptions
         self.replays: list[tuple[Terms, Replay]] = []
         self.eager = False
+        self.moved = 0  # how many runs in a row a random generator moved on in
         self.rolls = False  # a replay may draw random numbers and then find that it does not fit
 
 
@@ -165,8 +167,12 @@ class Compiled(Decorated):
         described, terms = run.description(), Terms(run)
         results = Returned(run).values(Recorded(run), [getattr(x, "_data", x) for x in run.results], holes)
         if moved(generators, before, [draw for _, draw in run.recorder.draws]):
-            self._gave_up(variant, "it draws random numbers of its own; pass them as arguments")
-        elif any(described == earlier for earlier in variant.runs):
+            variant.moved += 1
+            if variant.moved == DRAWS:
+                self._gave_up(variant, "it draws random numbers of its own; pass them as arguments")
+            return terms.returned(results)
+        variant.moved = 0
+        if any(described == earlier for earlier in variant.runs):
             variant.runs.remove(described)  # as long as the record itself
             self._prepare(variant, run, terms)
         else:
