@@ -6,13 +6,13 @@ they return a Value that remembers it, so that ``grad(grad(f))`` is the second d
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.backprop import history, pull_back, refuse_lost_history
+from tinygrad_wb.decorated import derived
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.on_gradient import with_stops
 from tinygrad_wb.operations.arithmetic import positive
@@ -117,7 +117,7 @@ def value_and_grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., tupl
     (0.0, 0.0)
     """
 
-    @functools.wraps(_function(f))
+    @derived(value_and_grad, _function(f), argnum)
     def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         trace = _Trace(f, args, kwargs, argnum)
         if shape_of(trace.result) != ():
@@ -139,7 +139,7 @@ def grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     """
     both = value_and_grad(_function(f), argnum)
 
-    @functools.wraps(f)
+    @derived(grad, f, argnum)
     def gradient(*args: Any, **kwargs: Any) -> Any:
         return both(*args, **kwargs)[1]
 
@@ -155,7 +155,7 @@ def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
            [0., 4.]])
     """
 
-    @functools.wraps(_function(f))
+    @derived(jacobian, _function(f), argnum)
     def full(*args: Any, **kwargs: Any) -> Any:
         trace = _Trace(f, args, kwargs, argnum)
         shape = shape_of(trace.result)
@@ -192,7 +192,7 @@ def hvp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     """
     gradient = grad(f, argnum)
 
-    @functools.wraps(f)
+    @derived(hvp, f, argnum)
     def product(*args: Any, **kwargs: Any) -> Any:
         if len(args) < 2:
             raise ShapeError("hvp: give the arguments of the function, and last the direction v, of argument's shape")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.flat import Together
-from tinygrad_wb.memory import keep_freed_memory
+from tinygrad_wb.memory import bytes_of, keep_freed_memory
 from tinygrad_wb.numpy_warnings import OF_STEPS, warned
 from tinygrad_wb.operations.functions import sqrt
 from tinygrad_wb.recording import watcher, watchers
@@ -83,6 +83,11 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.parameters)} parameters, learning_rate={self.learning_rate})"
+
+    def __sizeof__(self) -> int:
+        """Its bytes with those of what it remembers, without its parameters: what ``sys.getsizeof`` tells."""
+        memories = self._together.memories()
+        return object.__sizeof__(self) + sum(bytes_of(x) for memory in memories for x in memory.values())
 
     def zero_grad(self) -> None:
         """Set every parameter's ``.grad`` back to None, "not computed"."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from tinygrad_wb.changed import attention, hand_out, look_closely, note_reads
 from tinygrad_wb.foreign import as_array
+from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.recording import (
     Place,
     is_recording,
@@ -246,6 +247,10 @@ class Value:
             self.op,
             self.op is None and self.options is not NO_OPTIONS,
         )
+
+    def __sizeof__(self) -> int:
+        """Its bytes with those of its data and gradient, without its history: what ``sys.getsizeof`` tells."""
+        return object.__sizeof__(self) + bytes_of(self._data) + bytes_of(raw(self.grad))
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import ref
 
+from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.nn.calls import note
 from tinygrad_wb.nn.lost import (
     HIDING,
@@ -136,6 +138,33 @@ class Module:
         for path, module in self.named_modules():
             for name in module.kept:
                 yield f"{path}.{name}" if path else name, Slot.of(module, name)
+
+    # -- as a whole -----------------------------------------------------------------------------------------------
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        made = super().__reduce_ex__(protocol)
+        own = type(self)
+        if own.__reduce__ is not object.__reduce__ or own.__setstate__ is not Module.__setstate__ or len(made) < 3:
+            return made  # the class has a way of its own, or nothing in it
+        inside = [module for _, module in self.named_modules()][:0:-1]
+        return (*made[:2], _Nested(inside, made[2]), *made[3:]) if inside else made
+
+    def __setstate__(self, state: Any) -> None:
+        state = state.state if isinstance(state, _Nested) else state
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        vars(self).update(attributes or {})
+        for name, content in (slots or {}).items():
+            object.__setattr__(self, name, content)
+
+    def __sizeof__(self) -> int:
+        """Its bytes with those of its parameters, their gradients, and what its modules keep: ``sys.getsizeof``."""
+        size = object.__sizeof__(self)
+        for _, part in Parts(self).found:
+            if type(part) is Value:
+                size += sys.getsizeof(part)
+            else:
+                size += sum(bytes_of(Slot.of(part, name).read()) for name in part.kept)
+        return size
 
     # -- what happens to it -------------------------------------------------------------------------------------
 
@@ -300,29 +329,44 @@ class Parts:
 
     def __init__(self, module: Module, deep: bool = True) -> None:
         self.found: list[tuple[str, Any]] = [("", module)]
-        self.known: dict[int, tuple[Module, set[str]]] = {}
+        self.known: dict[int, tuple[Module, set[str]]] = {id(module): (module, set())}
         self.holds_itself = False
         self._module, self._deep, self._seen = module, deep, {id(module)}
-        self._look(module, "")
+        self._look(module)
 
-    def _look(self, owner: Module, before: str) -> None:
-        known: set[str] = set()
-        self.known[id(owner)] = owner, known
-        for name, part in _own(owner):
-            new = id(part) not in self._seen
-            if type(part) is not Value:
+    def _look(self, module: Module) -> None:
+        """Go through all levels, without recursion: modules may be nested as deep as one likes."""
+        levels = [(module, "", "", iter(_own(module)))]
+        while levels:
+            owner, own_name, before, inside = levels[-1]
+            known = self.known[id(owner)][1]
+            for name, part in inside:
+                if type(part) is Value:
+                    if _is_parameter(owner, name, part):
+                        known.add(name)
+                        self._find(before + name, part)
+                    continue
                 self.holds_itself = self.holds_itself or part is self._module
-                if new and self._deep:
-                    self._seen.add(id(part))
-                    self.found.append((before + name, part))
-                    self._look(part, f"{before}{name}.")
-                if self._deep and self.known[id(part)][1]:
+                if not self._deep:
+                    continue
+                if self._find(before + name, part):
+                    self.known[id(part)] = part, set()
+                    levels.append((part, name, f"{before}{name}.", iter(_own(part))))
+                    break
+                if self.known[id(part)][1]:
                     known.add(name)
-            elif _is_parameter(owner, name, part):
-                known.add(name)
-                if new:
-                    self._seen.add(id(part))
-                    self.found.append((before + name, part))
+            else:
+                levels.pop()
+                if known and levels:
+                    self.known[id(levels[-1][0])][1].add(own_name)
+
+    def _find(self, path: str, part: Any) -> bool:
+        """Note a part where it is met first."""
+        new = id(part) not in self._seen
+        if new:
+            self._seen.add(id(part))
+            self.found.append((path, part))
+        return new
 
 
 def _own(module: Module) -> list[tuple[str, Any]]:
@@ -380,3 +424,13 @@ def _may_replace(content: Any) -> bool:
     if isinstance(content, (list, tuple, dict)):
         return not content or any(map(_may_replace, _inside(content)))
     return content is None or isinstance(content, Module) or (type(content) is Value and content.op is None)
+
+
+class _Nested(NamedTuple):
+    """The state of a module as it is pickled: after all modules in it, the innermost first.
+
+    Python pickles and copies what an object holds by recursion. Here every module meets only those that are done.
+    """
+
+    modules: list[Module]
+    state: Any

@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_wb.atomic import write
 from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
+from tinygrad_wb.memory import without_collection
 from tinygrad_wb.program.calm import evaluated
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.files import path_of, written_then_run
@@ -58,7 +59,8 @@ class Program:
         seed = traced(1.0) if result.shape == () else None
         self.result = result
         self._fixed = fixed  # leaves whose gradients nobody wants
-        self._source: Source | None = Source(Trace(result, seed, fixed), variables_in(frame))
+        with without_collection():
+            self._source: Source | None = Source(Trace(result, seed, fixed), variables_in(frame))
         self._lines, self._forward_lines = self._source.lines, self._source.forward_lines
         self._returned = self._source.returned()
         self.name = self._source.result

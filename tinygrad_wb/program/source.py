@@ -195,7 +195,7 @@ class Source:
         trace = self.trace
         result = trace.stand_in(unit.result)
         inner = set(unit.steps)
-        single = {x for step in unit.steps for x in self._inlined(step) if x in inner and self._uses[x] == 1}
+        single = {x for step in unit.steps[1:] for x in self._inlined(step) if x in inner and self._uses[x] == 1}
         module = self._modules.get(unit.node, "")
         for step in unit.steps:
             reads: list[str] = []

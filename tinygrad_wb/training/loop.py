@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,7 @@ class Training:
         self.history = History()
         self.stop = False
         self.made = ""  # by which operation the predictions were, as `ranges.made_by` finds it
+        self.interruption: KeyboardInterrupt | None = None
         self.objective = _objective(model, self.loss, bool(self.metrics))
         self.unseen: dict[Value, str] | None = parameters_of(model)  # of the model, until the first step was looked at
         if compile:
@@ -80,6 +82,12 @@ class Training:
     def tell(self, moment: str) -> None:
         for callback in self.callbacks:
             getattr(callback, moment)(self)
+
+    def interrupted_by(self, error: KeyboardInterrupt) -> None:
+        """Note it in the history, and the history in it."""
+        self.interruption = error
+        self.history.interrupted = True
+        error.history = self.history  # type: ignore[attr-defined]
 
     def descend(self, x: Any, y: Any) -> tuple[Value, Any, str]:
         """One batch: predict, measure the error, follow the gradient downhill; what the objective found."""
@@ -179,10 +187,16 @@ def fit(
     batches is taken. ``functools.partial(wb.f1, threshold=0.3)`` decides at another number than the middle.
     ``validation`` is another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions
     called after each epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless
-    ``compile`` is False or it can't be; the progress bar says "compiled" when it is. Ctrl-C ends training after the
-    running batch; the history and the weights are kept. Afterwards each layer is in the mode it was in before: call
-    ``model.eval()`` before using one with Dropout. ``resume`` is a file that `Checkpoint` wrote: training goes on from
-    the epoch after that, up to ``epochs`` in all, to the same numbers as if it had never stopped.
+    ``compile`` is False or it can't be; the progress bar says "compiled" when it is. Afterwards each layer is in the
+    mode it was in before: call ``model.eval()`` before using one with Dropout.
+
+    ``resume`` is a file that `Checkpoint` wrote: training goes on from the epoch after that, up to ``epochs`` in all,
+    to the same numbers as if it had never stopped.
+
+    Ctrl-C ends training after the running batch, with the weights of that batch (a second Ctrl-C ends it at once). At a
+    prompt or in a notebook, `fit` then returns the history, which says ``interrupted``. In a script it raises
+    ``KeyboardInterrupt``, whose ``.history`` it is, so that the script ends and saves nothing half trained; so does a
+    task that Ray or Dask cancels. Callbacks hear of the end either way.
 
     Raises ``ValueError`` for empty or unequal x and y, and for nan or inf in the data unless ``allow_nan``.
 
@@ -227,6 +241,8 @@ def fit(
                 bar.epoch(training.epoch, found)
                 training.tell("on_epoch")
         training.tell("on_end")
+    if training.interruption is not None and not _is_interactive():
+        raise training.interruption
     return training.history
 
 
@@ -276,7 +292,10 @@ def _stopped_by_ctrl_c(training: Training) -> Iterator[None]:
     import signal  # slow to import, and wanted only here
 
     def stop(signum: int, frame: Any) -> None:
-        training.stop = training.history.interrupted = True
+        training.stop = True
+        training.interrupted_by(
+            KeyboardInterrupt(f"training stopped after a batch of epoch {training.epoch}; this error has the .history")
+        )
         signal.signal(signal.SIGINT, before)
 
     before = signal.getsignal(signal.SIGINT)
@@ -285,8 +304,13 @@ def _stopped_by_ctrl_c(training: Training) -> Iterator[None]:
         signal.signal(signal.SIGINT, stop)
     try:
         yield
-    except KeyboardInterrupt:
-        training.history.interrupted = True
+    except KeyboardInterrupt as error:
+        training.interrupted_by(error)
     finally:
         if ours:
             signal.signal(signal.SIGINT, before)
+
+
+def _is_interactive() -> bool:
+    """Whether a prompt waits for what comes back: Python's own, IPython's or a notebook's."""
+    return hasattr(sys, "ps1")
