@@ -39,7 +39,10 @@ RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 OPAQUE = {contextvars.ContextVar, memoryview}
 LIBRARIES = sys.stdlib_module_names | {"numpy", "tinygrad_wb", "builtins"}
 CLOCKS = {"time", "datetime", "secrets", "uuid"}  # modules: what they give is different each time
-UNCALLED = {"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__hash__", "__reduce__"}
+UNCALLED = {
+    "__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__hash__", "__reduce__", "__reduce_ex__",
+    "__setstate__", "__sizeof__",
+}  # fmt: skip
 ANY_NAME = {  # code with one of these names may read attributes whose names it does not have
     "__dict__", "asdict", "astuple", "attrgetter", "fields", "getattr", "hasattr", "members", "methodcaller",
     "named_modules", "named_parameters", "parameters", "vars",
