@@ -208,7 +208,6 @@ def _again(known: Callable[..., Any], forward: Callable[..., Any]) -> bool:
 
 
 def _unary(op: Operation) -> Callable[..., Any]:
-    states = op.states
     on_float, on_array = getattr(op.forward, "halves", (op.forward, op.forward))
 
     def call(a: Any) -> Any:
@@ -216,10 +215,10 @@ def _unary(op: Operation) -> Callable[..., Any]:
             x = a._data if (tracked := type(a) is Value) else constant(a)
             if type(x) is float:
                 data = on_float(x)
-            elif states[given := state()] is given:
+            elif op.states[given := state()] is given:
                 data = on_array(x)
             else:
-                data = warned(states, on_array, x)
+                data = warned(op.states, on_array, x)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a,)) from None
         return record(op, (a,), data) if tracked else data
@@ -229,16 +228,16 @@ def _unary(op: Operation) -> Callable[..., Any]:
 
 def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[..., Any]:
     """Two inputs. An operator of Value has another way to ``read`` an operand, which may leave it to its class."""
-    forward, states = op.forward, op.states
+    forward = op.forward
 
     def call(a: Any, b: Any) -> Any:
         try:
             x = a._data if type(a) is Value else (a := constant(a, read))
             y = b._data if type(b) is Value else (b := constant(b, read))
-            if (type(x) is float and type(y) is float) or states[given := state()] is given:
+            if (type(x) is float and type(y) is float) or op.states[given := state()] is given:
                 data = forward(x, y)
             else:
-                data = warned(states, forward, x, y)
+                data = warned(op.states, forward, x, y)
         except GivesWay:
             return NotImplemented
         except (ValueError, TypeError) as error:
@@ -251,14 +250,14 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
 
 
 def _ternary(op: Operation) -> Callable[..., Any]:
-    forward, states = op.forward, op.states
+    forward = op.forward
 
     def call(a: Any, b: Any, c: Any) -> Any:
         try:
             x = a._data if type(a) is Value else (a := constant(a))
             y = b._data if type(b) is Value else (b := constant(b))
             z = c._data if type(c) is Value else (c := constant(c))
-            data = forward(x, y, z) if states[given := state()] is given else warned(states, forward, x, y, z)
+            data = forward(x, y, z) if op.states[given := state()] is given else warned(op.states, forward, x, y, z)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
