@@ -342,3 +342,12 @@ def test_a_result_without_its_history_is_refused():
         return x * scale
 
     assert wb.grad(partly)(3.0) == 6.0
+
+
+@pytest.mark.parametrize("tree", [{"w": 1.0}, [(np.ones((2, 2)), np.ones(2))], ("a", "b"), None, "text"])
+def test_parameters_in_a_tree_are_told_the_way_round(tree):
+    def loss(p, x):
+        return x
+
+    with pytest.raises(TypeError, match=r"argument 0 of loss\(\) is a .* separate arguments .* make each a Value"):
+        wb.grad(loss)(tree, 1.0)

@@ -46,7 +46,7 @@ class _Trace:
         given = args[argnum]
         tracked = is_recording()
         with tracing():
-            self.x = positive(given) if type(given) is Value else Value(given)
+            self.x = positive(given) if type(given) is Value else _leaf(f, given, argnum)
             changed = list(args)
             changed[argnum] = self.x
             self.result = _checked(f, f(*changed, **kwargs))
@@ -68,6 +68,18 @@ class _Trace:
         if not self.record:
             return raw(answer)
         return answer if type(answer) is Value else Value(answer)
+
+
+def _leaf(f: Callable[..., Any], given: Any, argnum: int) -> Value:
+    """A Value of an argument that is a number or an array; ``TypeError`` for anything else, with the way round."""
+    try:
+        return Value(given)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"argument {argnum} of {_called(f)} is a {type(given).__name__}, and a derivative is by one number or array: "
+            "give parameters as separate arguments and choose one by argnum=, or make each a Value and call backward() "
+            f"on the result, which fills the .grad of all of them. Got {given!r:.60} ({error!s:.100})"
+        ) from None
 
 
 def _has_older_leaves(result: Any, x: Value) -> bool:
