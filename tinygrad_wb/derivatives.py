@@ -76,9 +76,9 @@ def _leaf(f: Callable[..., Any], given: Any, argnum: int) -> Value:
         return Value(given)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"argument {argnum} of {_called(f)} is a {type(given).__name__}, and a derivative is by one number or array: "
-            "give parameters as separate arguments and choose one by argnum=, or make each a Value and call backward() "
-            f"on the result, which fills the .grad of all of them. Got {given!r:.60} ({error!s:.100})"
+            f"argument {argnum} of {_called(f)} is a {type(given).__name__}, and a derivative is by one number or "
+            "array: give parameters as separate arguments and choose one by argnum=, or make each a Value and call "
+            f"backward() on the result, which fills the .grad of all of them. Got {given!r:.60} ({error!s:.100})"
         ) from None
 
 
