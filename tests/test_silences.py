@@ -229,6 +229,46 @@ def a_nan_unchosen_there():
     torch().where(x > 0.0, torch().sqrt(x), 0.0).sum().backward()
 
 
+def squashed_twice():
+    model = wb.Sequential(wb.Dense(2, 8, "relu", seed=0), wb.Dense(8, 2, "softmax", seed=1))
+    wb.cross_entropy(model(X), LABELS)
+
+
+def squashed_twice_there():
+    scores = torch().softmax(torch().nn.Linear(2, 2)(torch().ones(4, 2)), 1)
+    torch().nn.functional.cross_entropy(scores, torch().tensor([0, 1, 0, 1]))
+
+
+def plain_probabilities():
+    wb.accuracy(np.array([0.1, 0.9, 0.2, 0.8]), [0, 1, 0, 1])
+
+
+def a_mask():
+    wb.mean(wb.Value(np.ones(2)) * np.ma.masked_array([1.0, 999.0], mask=[False, True]))
+
+
+def a_mask_there():
+    torch().as_tensor(np.ma.masked_array([1.0, 999.0], mask=[False, True])).mean()
+
+
+def overflow():
+    wb.exp(wb.Value([1000.0]))
+
+
+def overflow_there():
+    torch().exp(leaf(1000.0, 2.0))
+
+
+def a_random_check():
+    rng = np.random.default_rng(0)
+    wb.check_gradients(lambda x: wb.sum(wb.dropout(x, 0.5, seed=int(rng.integers(1000)))), np.ones(20))
+
+
+def a_random_check_there():
+    x = torch().ones(20, dtype=torch().float64, requires_grad=True)
+    torch().autograd.gradcheck(lambda x: torch().nn.functional.dropout(x, 0.5).sum(), (x,))
+
+
 ROWS = [
     ("A number taken out of a Value", "warns", "taken out of 'w' by float", a_number_taken, "warns", a_number_taken_there),
     ("A number written into an array", "warns", "taken out of 'b' by float", a_number_written, "silent", a_number_written_there),
@@ -246,6 +286,11 @@ ROWS = [
     ("A result taken apart by mistake", "warns", "returns one Value", a_result_unpacked, "", None),
     ("A loss of all pairs by accident", "warns", "compares all pairs", all_pairs, "silent", all_pairs_there),
     ("Targets that a loss does not take", "raises", "takes targets from 0 to 1", wrong_targets, "silent", wrong_targets_there),
+    ("Probabilities where a loss takes scores", "warns", "applies softmax itself", squashed_twice, "silent", squashed_twice_there),
+    ("Probabilities where a metric takes scores", "warns", "threshold=0.5", plain_probabilities, "", None),
+    ("A mask that NumPy's masked arrays carry", "raises", "would lose its mask", a_mask, "silent", a_mask_there),
+    ("Overflow, and the line that caused it", "warns", "overflow encountered in exp", overflow, "silent", overflow_there),
+    ("A random function held against finite differences", "raises", "the function is random", a_random_check, "raises", a_random_check_there),
 ]  # fmt: skip
 
 
@@ -281,7 +326,7 @@ def test_the_page_tells_each_row_and_no_other():
     page = PAGE.read_text(encoding="utf-8")
     assert re.findall(r"^### (.*)$", page, re.MULTILINE) == [row[0] for row in ROWS]
     for heading, how, _, _, theirs, _ in ROWS:
-        part = page.split(f"### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
+        part = " ".join(page.split(f"### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0].split())
         assert re.search(rf"\*\*tinygrad_wb {how}\.\*\*", part), heading
         assert not theirs or re.search(
             rf"\*PyTorch\* {re.escape({'silent': 'says nothing'}.get(theirs, theirs))}", part
