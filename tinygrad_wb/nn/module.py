@@ -375,11 +375,11 @@ def _own(module: Module) -> list[tuple[str, Any]]:
     opened: set[int] = set()
     for name, member in module.members():
         if isinstance(member, HOLDERS):
-            _open(name, member, found, opened)
+            _collect(name, member, found, opened)
     return found
 
 
-def _open(path: str, content: Any, found: list[tuple[str, Any]], opened: set[int]) -> None:
+def _collect(path: str, content: Any, found: list[tuple[str, Any]], opened: set[int]) -> None:
     """Add the Values and Modules in ``content`` to those that were ``found``."""
     if isinstance(content, (Value, Module)):
         found.append((path, content))
@@ -387,14 +387,14 @@ def _open(path: str, content: Any, found: list[tuple[str, Any]], opened: set[int
         opened.add(id(content))
         for key, x in content.items() if isinstance(content, dict) else enumerate(content):
             if isinstance(x, HOLDERS):
-                _open(f"{path}.{key}", x, found, opened)
+                _collect(f"{path}.{key}", x, found, opened)
 
 
 def _inside(content: Any) -> list[Any]:
     """The Values and Modules in an attribute."""
     found: list[tuple[str, Any]] = []
     if isinstance(content, HOLDERS):
-        _open("", content, found, set())
+        _collect("", content, found, set())
     return [part for _, part in found]
 
 
