@@ -85,7 +85,8 @@ def look_closely() -> None:
 
 def next_step() -> None:
     """A graph was walked: what was noted for it is done with."""
-    reads.clear()
+    if reads:
+        reads.clear()
     attention[0] = attention[0] - 1 if attention[0] > 1 - EVERY else 1
 
 

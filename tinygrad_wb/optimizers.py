@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_wb.flat import Together
 from tinygrad_wb.memory import bytes_of, keep_freed_memory
-from tinygrad_wb.numpy_warnings import OF_STEPS, warned
+from tinygrad_wb.numpy_warnings import OF_STEPS, enter, leave, state
 from tinygrad_wb.operations.functions import sqrt
 from tinygrad_wb.recording import watcher, watchers
 from tinygrad_wb.value import Value, next_tick, raw, settle, settled_since
@@ -96,7 +96,11 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
-        warned(OF_STEPS, self._step)
+        token = enter(OF_STEPS[state()])
+        try:
+            self._step()
+        finally:
+            leave(token)
 
     def _step(self) -> None:
         if watchers and (watch := watcher()) is not None:
