@@ -147,8 +147,8 @@ def _is_read(node: Value, which: Any) -> bool:
 
 
 def _reads_its_result(node: Value) -> bool:
-    """Whether a partial of the operation uses its result y, as that of exp does. A compiled one keeps its own."""
-    return any(hasattr(partial, "__code__") and _uses(partial, "y") for partial in _partials(node))
+    """Whether a partial of the operation uses its result y, as that of exp does."""
+    return any(_uses(partial, "y") for partial in _partials(node))
 
 
 def _partials(node: Value) -> Iterator[Any]:
