@@ -95,14 +95,47 @@ def test_directly_after_backward_nothing_is_noted(w):
     assert not handed_out
 
 
-def test_the_data_of_a_result_is_not_watched():
+RESULTS = {  # a result, and a loss of it, a partial of which reads what is written to
+    "by what made it": (wb.exp, wb.sum),
+    "by what reads it": (lambda w: w * 2.0, lambda y: wb.sum(y * y)),
+}
+
+
+@pytest.mark.parametrize("case", RESULTS)
+def test_a_result_that_a_partial_reads_is_watched(case):
+    make, of = RESULTS[case]
+    w = wb.Value([1.0, 2.0])
+    y = make(w)
+    loss = of(y)
+    y.data[0] = 7.0
+    with pytest.raises(
+        wb.StaleGraphError, match=r"the array of its (result|input a Value) of shape \(2,\).*written to"
+    ):
+        loss.backward()
+    assert w.grad is None
+
+
+def test_a_result_that_no_partial_reads_may_be_written_to():
     w = wb.Value(np.ones(3))
     y = w * 2.0
-    y.data[:] = 0.0
-    with wb.no_grad():
-        w2 = w * 2.0
-    assert (w2.data == 2.0).all()
-    assert not handed_out
+    loss = wb.sum(y + 1.0)
+    y.data[:] = 0.0  # a prediction that is made fit for a picture, say
+    loss.backward()
+    assert (w.grad == 2.0).all()
+
+    compiled = wb.compile(wb.exp)
+    for _ in range(4):
+        y = compiled(w)
+    y.data[:] = 0.0  # a compiled function keeps what it reads to itself
+    w.grad = None
+    wb.sum(y * 1.0).backward()
+    assert np.allclose(w.grad, np.e)
+
+    y = w * 2.0
+    y.data[:] = np.round(y.data)  # before it is read: a step that has no gradient is left out on purpose
+    w.grad = None
+    wb.sum(y * y).backward()
+    assert (w.grad == 8.0).all()
 
 
 def test_a_note_goes_with_its_leaf():
@@ -142,6 +175,28 @@ def test_a_buffer_that_was_filled_anew_is_told(case):
     again.backward()
     x[...] = 0  # after backward(), for the next batch
     loss(x).backward()
+
+
+INDEXED = {  # what an index picks, as an option of the operation
+    "array": (lambda: np.array([0, 1]), lambda w, i: w[i]),
+    "mask": (lambda: np.array([True, True, False]), lambda w, i: w[i]),
+    "list": (lambda: [0, 1], lambda w, i: w[i]),
+    "one of several": (lambda: np.array([0, 1]), lambda w, i: wb.reshape(w, (3, 1))[i, 0]),
+    "set_at": (lambda: np.array([0, 1]), lambda w, i: wb.set_at(w, i, 5.0)),
+    "take": (lambda: np.array([0, 1]), wb.take),
+}
+
+
+@pytest.mark.parametrize("case", INDEXED)
+def test_an_index_that_was_filled_anew_is_told(case):
+    make, picked = INDEXED[case]
+    index = make()
+    w = wb.Value([1.0, 2.0, 3.0])
+    loss = wb.sum(picked(w, index))
+    index[0] = not index[0] if case == "mask" else 2
+    with pytest.raises(wb.StaleGraphError, match=r"ind(ex|ices), an? (array|list|tuple).*was written to"):
+        loss.backward()
+    wb.sum(picked(w, index)).backward()
 
 
 def test_what_no_partial_reads_may_be_written_to():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import argument_name, changed_constant, changed_leaf, handed_out, next_step, reads
+from tinygrad_wb.changed import argument, argument_name, changed_constant, changed_data, handed_out, next_step, reads
 from tinygrad_wb.errors import ShapeError, StaleGraphError
 from tinygrad_wb.notices import warn_user
 from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, warned
@@ -69,8 +69,8 @@ def history(result: Value) -> list[Value]:
     made.sort(key=_by_tick, reverse=True)
     if watchers and (watch := watcher()) is not None:
         watch.history_read(made)
-    if handed_out and (leaf := changed_leaf(made)) is not None:
-        raise _changed(*leaf)
+    if handed_out and (changed := changed_data(made)) is not None:
+        raise _changed(*changed)
     if reads and (constant := changed_constant(made)) is not None:
         raise _refilled(*constant)
     return made
@@ -86,18 +86,21 @@ def _stale(x: Value, node: Value) -> StaleGraphError:
 
 def _changed(x: Value, node: Value) -> StaleGraphError:
     op: Any = node.op
+    whose = f"its input {x.name or 'a Value' if x.inputs else x.name or 'a leaf'}" if x is not node else "its result"
     return StaleGraphError(
-        f"backward() through {op.name}: the array of its input {x.name or 'a leaf'} of shape {x.shape}, which .data "
+        f"backward() through {op.name}: the array of {whose} of shape {x.shape}, which .data "
         "handed out, was written to after the operation had read it, so the gradient would be wrong. Write to it after "
         "backward(), or compute the loss again"
     )
 
 
-def _refilled(node: Value, position: int) -> StaleGraphError:
+def _refilled(node: Value, which: Any) -> StaleGraphError:
     op: Any = node.op
+    x = argument(node, which)
+    what = f"an array of shape {x.shape}" if hasattr(x, "shape") else f"a {type(x).__name__}"
     return StaleGraphError(
-        f"backward() through {op.name}: its input {argument_name(op, position)}, an array of shape "
-        f"{node.inputs[position].shape}, was written to after the operation had read it, so the gradient would be "
+        f"backward() through {op.name}: its {'option' if type(which) is str else 'input'} "
+        f"{argument_name(op, which)}, {what}, was written to after the operation had read it, so the gradient would be "
         "wrong. Give each batch an array of its own, or refill the buffer after backward()"
     )
 

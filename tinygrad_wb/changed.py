@@ -1,8 +1,9 @@
 """Data that was written to behind a graph: ``w.data[:] = 0``, or a batch refilled, before ``backward()``.
 
-An array can't tell that it is written to. So the engine takes a checksum when it hands out a leaf's ``.data`` while a
-graph may have read that leaf, and the next walk of such a graph compares it. Directly after ``backward()``, where
-optimizers and hand-written updates read their weights, no graph waits, and nothing is done.
+An array can't tell that it is written to. So the engine takes a checksum when it hands out a Value's ``.data`` while a
+graph may have read that Value, and the next walk of such a graph compares it. Directly after ``backward()``, where
+optimizers and hand-written updates read their weights, no graph waits, and nothing is done. The data of a result may be
+written to where no partial reads it.
 
 A plain array belongs to the caller from the start. Its beginning is noted when an operation reads it, and compared when
 the graph is walked: that finds a buffer that was filled anew. It costs up to a tenth of a small step, so it is done in
@@ -19,22 +20,22 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tinygrad_wb.value import Value
 
 __all__ = [
-    "argument_name", "attention", "changed_constant", "changed_leaf", "hand_out", "handed_out", "look_closely",
-    "next_step", "note_reads", "reads",
+    "argument", "argument_name", "attention", "changed_constant", "changed_data", "hand_out", "handed_out",
+    "look_closely", "next_step", "note_reads", "reads",
 ]  # fmt: skip
 
 SAMPLE = 4096  # bytes of an array that are compared
 
 
 class HandedOut(NamedTuple):
-    """What a leaf held at a tick, when its array was handed out."""
+    """What a Value held at a tick, when its array was handed out."""
 
-    leaf: weakref.ref[Value]  # forgets the entry when the leaf is gone
+    value: weakref.ref[Value]  # forgets the entry when the Value is gone
     tick: int
     checksum: int
 
@@ -42,36 +43,49 @@ class HandedOut(NamedTuple):
 handed_out: dict[int, HandedOut] = {}  # by identity, as Values compare by their data
 
 
-def hand_out(leaf: Value, tick: int) -> None:
-    """Note what ``leaf`` holds, unless that was noted since its latest assignment."""
-    key = id(leaf)
+def hand_out(value: Value, tick: int) -> None:
+    """Note what ``value`` holds, unless that was noted since its latest assignment."""
+    key = id(value)
     noted = handed_out.get(key)
-    if noted is None or noted.tick < leaf.tick:
-        handed_out[key] = HandedOut(weakref.ref(leaf, lambda _: handed_out.pop(key, None)), tick, _checksum(leaf._data))
+    if noted is None or noted.tick < value.tick:
+        forget = weakref.ref(value, lambda _: handed_out.pop(key, None))
+        handed_out[key] = HandedOut(forget, tick, _checksum(value._data))
 
 
-def changed_leaf(made: Iterable[Value]) -> tuple[Value, Value] | None:
-    """A leaf whose data was written to after one of ``made`` had read it, and that reader; None if there is none.
+def changed_data(made: Iterable[Value]) -> tuple[Value, Value] | None:
+    """A Value whose data was written to after one of ``made`` had read it, and that reader; None if there is none.
 
-    The notes on leaves that are as they were have done their work, and are dropped.
+    The reader of a result may be the operation that made it: the partial of exp reads y. The notes on Values that are
+    as they were have done their work, and are dropped.
     """
-    compared: set[int] = set()
+    compared: dict[int, bool] = {}  # whether it is as it was
+
+    def as_it_was(x: Value, noted: HandedOut) -> bool:
+        if id(x) not in compared:
+            compared[id(x)] = _checksum(x._data) == noted.checksum
+        return compared[id(x)]
+
     for node in made:
-        for x in node.inputs:
+        noted = handed_out.get(id(node))
+        if noted is not None and not as_it_was(node, noted) and _reads_its_result(node):
+            return node, node
+        for position, x in enumerate(node.inputs):
             noted = handed_out.get(id(x))
-            if noted is not None and noted.tick > max(node.tick, x.tick):
-                if id(x) not in compared and _checksum(x._data) != noted.checksum:
-                    return x, node
-                compared.add(id(x))
-    for key in compared:
-        del handed_out[key]
+            if noted is None or noted.tick <= max(node.tick, x.tick) or as_it_was(x, noted):
+                continue
+            if not x.inputs or _is_read(node, position):
+                return x, node
+    for key, kept in compared.items():
+        if kept:
+            del handed_out[key]
     return None
 
 
 # -- plain arrays -----------------------------------------------------------------------------------------------------
 
-# The latest readings since a backward(): the Value that was computed, which of its inputs, and how that begins.
-reads: deque[tuple[weakref.ref[Value], int, bytes]] = deque(maxlen=256)
+# The latest readings since a backward(): the Value that was computed, which of its inputs (by position) or options (by
+# name: an index), and how that begins.
+reads: deque[tuple[weakref.ref[Value], Any, Any]] = deque(maxlen=256)
 
 
 FIRST, EVERY = 20, 16
@@ -95,40 +109,61 @@ def note_reads(node: Value) -> None:
     for position, x in enumerate(node.inputs):
         if hasattr(x, "tobytes"):
             reads.append((weakref.ref(node), position, _beginning(x)))
+    index = node.options.get("index")
+    if hasattr(index, "tobytes") or isinstance(index, (list, tuple)):
+        reads.append((weakref.ref(node), "index", _beginning(index)))
 
 
-def changed_constant(made: Iterable[Value]) -> tuple[Value, int] | None:
-    """One of ``made`` whose partials would read an array that was written to, and its position among the inputs."""
-    for ref, position, beginning in tuple(reads):  # another thread may add to it
+def changed_constant(made: Iterable[Value]) -> tuple[Value, Any] | None:
+    """One of ``made`` whose partials would read an array that was written to; and which, by position or name."""
+    for ref, which, beginning in tuple(reads):  # another thread may add to it
         node = ref()
-        if node is None or _beginning(node.inputs[position]) == beginning:
+        if node is None or _beginning(argument(node, which)) == beginning:
             continue
-        if node in set(made) and _is_read(node, position):
-            return node, position
+        if node in set(made) and _is_read(node, which):
+            return node, which
     return None
 
 
-def _beginning(array: Any) -> bytes:
-    """The first bytes of an array: its first row, or a part of that."""
-    while array.nbytes > SAMPLE:
-        array = array[0] if array.ndim > 1 else array[: SAMPLE // array.itemsize]
-    return array.tobytes()  # type: ignore[no-any-return]
+def argument(node: Value, which: Any) -> Any:
+    """An input of ``node``, by its position, or an option, by its name."""
+    return node.options[which] if type(which) is str else node.inputs[which]
 
 
-def _is_read(node: Value, position: int) -> bool:
-    """Whether a partial of the operation uses this input: the one of a sum uses none."""
+def _beginning(x: Any) -> Any:
+    """The first bytes of an array: its first row, or a part of that. Of a list or tuple, those of each array in it."""
+    if isinstance(x, (list, tuple)):
+        return [_beginning(part) for part in x[: SAMPLE // 8]]
+    if not hasattr(x, "nbytes"):
+        return x
+    while x.nbytes > SAMPLE:
+        x = x[0] if x.ndim > 1 else x[: SAMPLE // x.itemsize]
+    return x.tobytes()
+
+
+def _is_read(node: Value, which: Any) -> bool:
+    """Whether a partial of the operation uses this input or option: the one of a sum uses none."""
+    name = argument_name(node.op, which)
+    return any(_uses(partial, name) for partial in _partials(node))
+
+
+def _reads_its_result(node: Value) -> bool:
+    """Whether a partial of the operation uses its result y, as that of exp does."""
+    return any(_uses(partial, "y") for partial in _partials(node))
+
+
+def _partials(node: Value) -> Iterator[Any]:
+    """The partials that a walk through ``node`` runs."""
     op: Any = node.op
-    name = argument_name(op, position)
     partials = op.partials * len(node.inputs) if op.variadic else op.partials
-    return any(
-        partial is not None and hasattr(x, "inputs") and _uses(partial, name)
-        for x, partial in zip(node.inputs, partials, strict=True)
-    )
+    for x, partial in zip(node.inputs, partials, strict=True):
+        if partial is not None and hasattr(x, "inputs"):
+            yield partial
 
 
-def argument_name(op: Any, position: int) -> str:
-    """What an operation calls the argument that holds an input."""
-    return op.inputs[0 if op.variadic else position]  # type: ignore[no-any-return]
+def argument_name(op: Any, which: Any) -> str:
+    """What an operation calls the argument that holds an input (of this position), or an option (of this name)."""
+    return which if type(which) is str else op.inputs[0 if op.variadic else which]
 
 
 def _uses(function: Any, name: str) -> bool:

@@ -119,8 +119,9 @@ class Value:
         if recorders:
             replayable("v.data", "compute with v itself")
         data = self._data
-        if type(data) is np.ndarray and not self.inputs and not settled_since(self.tick):
-            hand_out(self, next_tick())  # the caller may write to it, behind a graph that has read it
+        # The caller may write to it, behind a graph that has read it; and what made a result may read that right away.
+        if type(data) is np.ndarray and not settled_since(NEVER if self.inputs else self.tick):
+            hand_out(self, next_tick())
         return data
 
     @data.setter
@@ -423,6 +424,8 @@ def _described(x: np.ndarray[Any, Any]) -> str:
 
 
 # -- when nothing was recorded ------------------------------------------------------------------------------
+
+NEVER = -2  # no tick
 
 _settled = [-1]  # the latest tick up to which no graph waits for its backward()
 

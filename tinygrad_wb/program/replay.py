@@ -289,7 +289,7 @@ def _own(d: Any, x: Value) -> Any:
 
 
 def _gradient_by(g: Any, y: Any, *inputs: Any, position: int, call: Any, result: int) -> Any:
-    if type(y) is Value:
+    if type(inputs[position]) is Value:
         return call.recorded(result, g, inputs)[position]
     return call.gradients(result, g)[position]
 
