@@ -1,18 +1,20 @@
 """Data that was written to between the forward pass and backward(): told, where it was handed out by .data."""
 
+import threading
 import weakref
 
 import numpy as np
 import pytest
 
 import tinygrad_wb as wb
-from tinygrad_wb.changed import EVERY, handed_out, reads
+from tinygrad_wb.changed import EVERY, FIRST, WALKS, attention, handed_out, reads
 
 
 @pytest.fixture(autouse=True)
 def forget():
     handed_out.clear()
     reads.clear()
+    attention[0] = FIRST  # as at the start of a process
 
 
 @pytest.fixture(params=["C", "F", "strided"])
@@ -253,3 +255,45 @@ def test_notes_keep_nothing_alive(no_collector):
     for _ in range(1000):
         _ = w * x
     assert len(reads) <= reads.maxlen
+
+
+def test_another_leaf_s_data_settles_nothing():
+    w, other = wb.Value(np.ones(3)), wb.Value(np.ones(3))
+    for touch in (lambda: other.data, lambda: wb.Value(np.ones(2)).data, lambda: setattr(other, "data", np.zeros(3))):
+        loss = wb.sum(w * w)
+        touch()
+        w.data[:] += 5.0
+        with pytest.raises(wb.StaleGraphError):
+            loss.backward()
+
+
+def test_notes_of_other_graphs_leave_the_table():
+    w, other = wb.Value(np.ones(3)), wb.Value(np.ones(3))
+    waiting = wb.sum(other * 2.0)
+    assert other.data is not None
+    for _ in range(WALKS + 1):
+        wb.sum(w * w).backward()
+    assert not handed_out
+    waiting.backward()
+
+
+def test_threads_share_the_tables():
+    w = wb.Value(np.ones(200_000))
+    errors = []
+
+    def walk():
+        try:
+            for _ in range(20):
+                loss = wb.sum(w * 2.0)
+                w.data.max()
+                float(wb.sum(w)) * 2.0
+                loss.backward()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=walk) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors

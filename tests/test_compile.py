@@ -2227,3 +2227,15 @@ def test_a_chain_needs_little_memory():
         finally:
             tracemalloc.stop()
         agree(y.data, long.function(wb.Value(x)).data)
+
+
+def test_a_replay_under_no_grad_has_no_gradient_to_hand_on():
+    w = wb.Value([1.0, 2.0])
+    compiled = wb.compile(lambda x: wb.sum(w * x))
+    for _ in range(4):
+        with wb.no_grad():
+            y = compiled(np.ones(2))
+        with pytest.raises(RuntimeError, match="computed under no_grad"):
+            y.backward()
+    assert compiled.replaying
+    assert w.grad is None

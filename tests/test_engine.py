@@ -1046,6 +1046,10 @@ def test_graphs_that_reach_back_without_growing_are_right():
         ((x - 3.0) ** 2).backward()
         x.data -= 0.1 * x.grad
         x.grad = None
+    h = V(1.0)
+    for _ in range(15):  # the gradient after each layer of one network
+        h = wb.tanh(w * h)
+        h.backward()
     state = V(0.0)
     for i in range(30):  # a recurrence that is cut every five steps
         state = wb.tanh(state + w) if i % 5 else wb.tanh(w)

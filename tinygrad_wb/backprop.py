@@ -8,6 +8,7 @@ because this is the loop that training time is spent in.
 
 from __future__ import annotations
 
+import bisect
 import functools
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import numpy as np
 from tinygrad_wb.changed import argument, argument_name, changed_constant, changed_data, handed_out, next_step, reads
 from tinygrad_wb.errors import ShapeError, StaleGraphError
 from tinygrad_wb.notices import warn_user
-from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, warned
+from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state, warned
 from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
@@ -42,7 +43,7 @@ latest = [-1]
 
 # Histories that reach back behind the previous backward(): how long each was, and how often in a row it had grown. The
 # key is the tick of the first operation.
-_grown: dict[int, tuple[int, int]] = {}
+_grown: dict[int, tuple[int, int, int]] = {}
 GROWTHS = 10  # so many in a row are a mistake
 
 
@@ -176,6 +177,7 @@ def pull_back(
         with watch.going_back(path) as watched:
             _hand_on(watched, gradients, record)
         watch.went_back(nodes, seed, gradients.get)
+    next_step()
     return gradients
 
 
@@ -284,7 +286,11 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
         _walk_heard(self, nodes, seed)
     else:
         accumulate(self, seed, seed)
-        warned(OF_STEPS, _walk, nodes)
+        token = enter(OF_STEPS[state()])
+        try:
+            _walk(nodes)
+        finally:
+            leave(token)
     settle()
     next_step()
     if watchers and (watch := watcher()) is not None:
@@ -308,11 +314,12 @@ def refuse_lost_history(result: Value, call: str) -> None:
 def _notice_growth(nodes: Sequence[Value]) -> None:
     """Warn when each backward() walks all that the one before walked, and more, so that training gets slower."""
     first = nodes[-1].tick
-    length, growths = _grown.pop(first, (len(nodes), 0))
-    growths = growths + 1 if len(nodes) > length else 0
+    length, growths, before = _grown.pop(first, (len(nodes), 0, -1))
+    again = len(nodes) > length and not _has_tick(nodes, before)  # a loss of a loss is no longer than it must be
+    growths = growths + 1 if again else 0
     if len(_grown) > 16:
         _grown.clear()
-    _grown[first] = len(nodes), growths
+    _grown[first] = len(nodes), growths, nodes[0].tick
     if growths == GROWTHS:
         warn_user(
             f"the graph behind this loss grows with every backward(), to {len(nodes):,} operations by now: it reaches "
@@ -320,6 +327,12 @@ def _notice_growth(nodes: Sequence[Value]) -> None:
             "w = w - rate * w.grad makes a new Value that remembers the old one; assign the number instead, "
             "w.data = w.data - rate * w.grad, or use an optimizer's step()"
         )
+
+
+def _has_tick(nodes: Sequence[Value], tick: int) -> bool:
+    """Whether one of ``nodes``, latest first, has this tick."""
+    i = bisect.bisect_left(nodes, -tick, key=lambda node: -node.tick)
+    return i < len(nodes) and nodes[i].tick == tick
 
 
 def _walk(nodes: Sequence[Value]) -> None:

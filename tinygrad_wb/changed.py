@@ -7,7 +7,8 @@ written to where no partial reads it.
 
 A plain array belongs to the caller from the start. Its beginning is noted when an operation reads it, and compared when
 the graph is walked: that finds a buffer that was filled anew. It costs up to a tenth of a small step, so it is done in
-the first steps after a leaf was made, and then in one of sixteen: a loop that refills its buffer too early always does.
+the first steps, in the one after a leaf was made, and else in one of sixteen: a loop that refills its buffer too early
+does so in each step.
 (Inside ``with wb.detect_anomaly():`` all arrays are compared, whole, in each step.)
 """
 
@@ -18,6 +19,8 @@ import weakref
 import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 SAMPLE = 4096  # bytes of an array that are compared
+WALKS = 8  # after so many walks of other graphs, a note is dropped
 
 
 class HandedOut(NamedTuple):
@@ -38,25 +42,28 @@ class HandedOut(NamedTuple):
     value: weakref.ref[Value]  # forgets the entry when the Value is gone
     tick: int
     checksum: int
+    walks: int = 0  # of graphs that it was not in
 
 
 handed_out: dict[int, HandedOut] = {}  # by identity, as Values compare by their data
 
 
 def hand_out(value: Value, tick: int) -> None:
-    """Note what ``value`` holds, unless that was noted since its latest assignment."""
-    key = id(value)
+    """Note what ``value`` holds now, for all that has read it since its latest assignment.
+
+    If it holds something else than it did at an earlier hand-out, that earlier note stays: a graph still waits for it.
+    """
+    key, checksum = id(value), _checksum(value._data)
     noted = handed_out.get(key)
-    if noted is None or noted.tick < value.tick:
-        forget = weakref.ref(value, lambda _: handed_out.pop(key, None))
-        handed_out[key] = HandedOut(forget, tick, _checksum(value._data))
+    if noted is None or noted.tick < value.tick or noted.checksum == checksum:
+        handed_out[key] = HandedOut(weakref.ref(value, lambda _: handed_out.pop(key, None)), tick, checksum)
 
 
 def changed_data(made: Iterable[Value]) -> tuple[Value, Value] | None:
     """A Value whose data was written to after one of ``made`` had read it, and that reader; None if there is none.
 
-    The reader of a result may be the operation that made it: the partial of exp reads y. The notes on Values that are
-    as they were have done their work, and are dropped.
+    The reader of a result may be the operation that made it: the partial of exp reads y. A note that was compared is
+    dropped, and so is one whose Value was in none of the latest graphs.
     """
     compared: dict[int, bool] = {}  # whether it is as it was
 
@@ -68,16 +75,20 @@ def changed_data(made: Iterable[Value]) -> tuple[Value, Value] | None:
     for node in made:
         noted = handed_out.get(id(node))
         if noted is not None and not as_it_was(node, noted) and _reads_its_result(node):
+            handed_out.pop(id(node), None)
             return node, node
         for position, x in enumerate(node.inputs):
             noted = handed_out.get(id(x))
             if noted is None or noted.tick <= max(node.tick, x.tick) or as_it_was(x, noted):
                 continue
             if not x.inputs or _is_read(node, position):
+                handed_out.pop(id(x), None)
                 return x, node
-    for key, kept in compared.items():
-        if kept:
-            del handed_out[key]
+    for key, noted in tuple(handed_out.items()):
+        if key in compared or noted.walks == WALKS:
+            handed_out.pop(key, None)  # another thread may have done so
+        else:
+            handed_out[key] = noted._replace(walks=noted.walks + 1)
     return None
 
 
@@ -93,12 +104,12 @@ attention = [FIRST]  # arrays are compared while it is positive; it falls by 1 i
 
 
 def look_closely() -> None:
-    """Something new begins: compare arrays in the next steps."""
-    attention[0] = FIRST
+    """Compare arrays in the next step."""
+    attention[0] = max(attention[0], 1)
 
 
 def next_step() -> None:
-    """A graph was walked: what was noted for it is done with."""
+    """Forget the noted arrays after a walk of a graph."""
     if reads:
         reads.clear()
     attention[0] = attention[0] - 1 if attention[0] > 1 - EVERY else 1
@@ -107,22 +118,22 @@ def next_step() -> None:
 def note_reads(node: Value) -> None:
     """Note how the arrays begin that ``node`` was computed from."""
     for position, x in enumerate(node.inputs):
-        if hasattr(x, "tobytes"):
+        if type(x) is np.ndarray:
             reads.append((weakref.ref(node), position, _beginning(x)))
     index = node.options.get("index")
-    if hasattr(index, "tobytes") or isinstance(index, (list, tuple)):
+    if isinstance(index, (np.ndarray, list, tuple)):
         reads.append((weakref.ref(node), "index", _beginning(index)))
 
 
 def changed_constant(made: Iterable[Value]) -> tuple[Value, Any] | None:
     """One of ``made`` whose partials would read an array that was written to; and which, by position or name."""
+    changed = []
     for ref, which, beginning in tuple(reads):  # another thread may add to it
         node = ref()
-        if node is None or _beginning(argument(node, which)) == beginning:
-            continue
-        if node in set(made) and _is_read(node, which):
-            return node, which
-    return None
+        if node is not None and _beginning(argument(node, which)) != beginning:
+            changed.append((node, which))
+    behind = set(made) if changed else ()
+    return next(((node, which) for node, which in changed if node in behind and _is_read(node, which)), None)
 
 
 def argument(node: Value, which: Any) -> Any:
@@ -142,7 +153,7 @@ def _beginning(x: Any) -> Any:
 
 
 def _is_read(node: Value, which: Any) -> bool:
-    """Whether a partial of the operation uses this input or option: the one of a sum uses none."""
+    """Whether a partial of the operation uses this input or option. The partial of a sum uses none."""
     name = argument_name(node.op, which)
     return any(_uses(partial, name) for partial in _partials(node))
 

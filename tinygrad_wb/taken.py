@@ -39,6 +39,9 @@ STORED = 1  # out of sight, but what holds it can be recognised if the graph rea
 COMPUTED = 2  # into arithmetic that ends in a call of backward(), or in a result for this package
 
 
+NEAR = 100  # operations
+
+
 class Taken(NamedTuple):
     """A number that was taken: when, from what, the leaves behind that, and where it went."""
 
@@ -52,7 +55,7 @@ taken: dict[tuple[CodeType, int], Taken] = {}  # the latest for each place in th
 
 
 def note_taken(value: Value, number: float, tick: int) -> None:
-    """Remember that ``float(value)`` gave ``number`` away, unless it is only shown."""
+    """Remember that ``float(value)`` returned ``number``, unless the number is only shown."""
     if value.inputs and value.grad is not None:
         return  # backward() has found its gradient already: nothing more is to come back
     frame = sys._getframe(2)
@@ -61,17 +64,18 @@ def note_taken(value: Value, number: float, tick: int) -> None:
     goal, kept = _goal(frame)
     if goal > SHOWN:
         line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        sources = [weakref.ref(x) for x in _sources(value)]
+        # A stored number is recognised by itself: its sources only give it a name, and looking far takes long.
+        sources = [weakref.ref(x) for x in _sources(value, NEAR if kept or goal == STORED else sys.maxsize)]
         taken[frame.f_code, frame.f_lasti] = Taken(
             tick, sources, (kept or (lambda: number)) if goal == STORED else None, line
         )
 
 
-def _sources(value: Value) -> Iterator[Value]:
-    """The Value and the leaves behind it that are still as it read them."""
+def _sources(value: Value, most: int) -> Iterator[Value]:
+    """The Value and the leaves behind it that are still as it read them, of its nearest ``most`` operations."""
     yield value
     ahead, met = [value], {value}
-    while ahead:
+    while ahead and len(met) <= most:
         for x in ahead.pop().inputs:
             if hasattr(x, "inputs") and x not in met:
                 met.add(x)
@@ -86,20 +90,18 @@ def warn_of_taken(loss: Value, nodes: Sequence[Value]) -> None:
     for place, entry in list(taken.items()):
         if entry.tick > loss.tick:
             continue
-        del taken[place]
+        taken.pop(place, None)  # another thread may have done so
         sources = [x for ref in entry.sources if (x := ref()) is not None and x.tick < entry.tick]
         if entry.sources[0]() is loss:
             continue
-        if entry.kept is None:
-            hit = any(id(x) in read for x in sources)
-        else:
-            hit = _is_read(entry.kept(), read)
-        if hit:
+        kept = loss if entry.kept is None else entry.kept()
+        into_value = hasattr(kept, "inputs")  # such as the loss
+        if any(id(x) in read for x in sources) if into_value else _is_read(kept, read):
             names = [repr(x.name) for x in sources if x.name] or ["a Value"]
             warn_user(
-                f"a plain number was taken out of {names[0]} by float() or a function of math ({entry.line}), and went "
-                "into this loss: by that way no gradient comes back. Compute with Values, by wb.exp(v) or np.exp(v), "
-                "and wb.stack([…]) in place of writing into an array; where a plain number is meant, write v.item()"
+                f"a plain number was taken out of {names[0]} by float() or a function of math ({entry.line}), and this "
+                "loss uses it: no gradient flows through that number. Compute with Values, by wb.exp(v) or np.exp(v), "
+                "and by wb.stack([…]) in place of writing into an array; where a plain number is meant, write v.item()"
             )
 
 
@@ -168,7 +170,7 @@ def _source(file: str) -> _Source | None:
     lines = linecache.getlines(file)
     try:
         return _Source("".join(lines)) if lines else None
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError):
         return None
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import attention, hand_out, look_closely, note_reads
+from tinygrad_wb.changed import attention, hand_out, handed_out, look_closely, note_reads
 from tinygrad_wb.foreign import as_array
 from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.recording import (
@@ -130,7 +130,8 @@ class Value:
             replayable("an assignment to v.data", "assign it outside the function")
         if self.inputs and self.op is not None:
             raise TypeError(f"{self!r} was computed by {self.op.name}: only a leaf's data can be assigned")
-        quiet = settled_since(self.tick)
+        quiet = settled_since(NEVER)
+        handed_out.pop(id(self), None)
         if new is not self._data:  # `w.data -= …` on an array hands back the very same array
             self._data = own(new)
         self.tick = next_tick()
@@ -438,8 +439,8 @@ def settle() -> None:
 def settled_since(tick: int) -> bool:
     """Whether nothing was recorded since ``tick``, or since `settle`."""
     now = next_tick()
-    if now != _settled[0] + 1 and now != tick + 1:
-        return False
+    if now != _settled[0] + 1:
+        return now == tick + 1
     _settled[0] = now
     return True
 

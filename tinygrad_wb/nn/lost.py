@@ -45,16 +45,17 @@ def check_hidden(module: Any, name: str, member: Any, parts: tuple[type, ...]) -
         found = next((x for x in member if isinstance(x, parts)), None)
         if found is not None:
             raise TypeError(
-                f"{type(module).__name__}.{name}: no parameter is found in a {kind}, and it holds "
-                f"{_what(found)}: use a list or a dict"
+                f"{type(module).__name__}.{name}: parameters inside a {kind} are not found, and it holds "
+                f"{_what(found)}; use a list or a dict"
             )
 
 
 def replaced_text(module: Any, path: str, content: Any) -> str:
     """The text of the error for ``content`` where a parameter was."""
     place = _place(path)
-    target = f"{module._path or 'model'}.{place}"
-    text = f"{module.label}: {place} holds what is learnt, and {_what(content)} in its place would not be: "
+    target = "model" + "".join(f"[{key}]" if key.isdigit() else f".{key}" for key in module._path.split(".") if key)
+    target += f".{place}"
+    text = f"{module.label}: {place} is a parameter, and {_what(content)} in its place can't be trained: "
     if callable(content):
         return (
             f"{text}it has no parameters. Write {target} = wb.Activation(function), or del {target} first if that is "
@@ -71,8 +72,8 @@ def alone_text(module: Any, path: str, value: Any) -> str:
     """The text of the warning for a computed Value that was meant to be a parameter."""
     kind, place = type(module).__name__, _place(path)
     return (
-        f"{kind}.{place} is no parameter, as it was computed, by {value.op.name}, and what it was computed from is no "
-        f"parameter either: nothing trains it. Write self.{place} = wb.Value(numbers), with NumPy's numbers, or keep "
+        f"{kind}.{place} is not a parameter: {value.op.name} computed it from Values that are not parameters either, "
+        f"so nothing trains it. Write self.{place} = wb.Value(numbers), with NumPy's numbers, or keep "
         "the Value itself in an attribute and compute in forward; for a constant, take plain numbers or arrays"
     )
 
@@ -81,7 +82,7 @@ def of_class_text(module: Any, name: str) -> str:
     """The text of the warning for a parameter that belongs to a class, not to its instances."""
     kind = type(module).__name__
     return (
-        f"{kind}.{name} is an attribute of the class, so it is no parameter of the module, and nothing trains it: "
+        f"{kind}.{name} belongs to the class, so it is not a parameter of the module and is not trained: "
         f"assign it in __init__, self.{name} = …"
     )
 

@@ -42,7 +42,7 @@ class Module:
 
     Every leaf Value found there is a parameter, named by its path, such as ``hidden.weight`` or ``layers.0.bias``.
     Other numbers for a parameter go into its ``data``. A new Value may take its place, or None; anything else there is
-    a ``TypeError``, as nothing would train it. What ``forward`` computes and keeps in an attribute is no parameter.
+    a ``TypeError``, as nothing would train it. What ``forward`` computes and keeps in an attribute is not a parameter.
 
     >>> import tinygrad_wb as wb
     >>> class Line(wb.Module):
@@ -79,7 +79,8 @@ class Module:
             try:
                 result = self.forward(*args, **kwargs)
             finally:
-                leave(token)
+                if state() is wanted:  # forward may have set another on purpose
+                    leave(token)
         note(result, (ref(self), self._path, start, (*args, *kwargs.values()) if kwargs else args))
         return result
 

@@ -20,7 +20,7 @@ from tinygrad_wb.program.plan import Plan
 from tinygrad_wb.program.run import Run, plain, tell
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.recording import Recorder
-from tinygrad_wb.value import Value, dtype_behind, record, traced
+from tinygrad_wb.value import UNRECORDED, Value, dtype_behind, record, traced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,11 +157,13 @@ class Returned:
     """What a function returns, without the numbers: which of it are Values, and by what those have gradients."""
 
     def __init__(self, run: Run, gradient: bool = True) -> None:
+        self._gradient = gradient
         self._parameters = tuple(run.parameters) if gradient else ()
         self._positions = run.values if gradient else []
         self._results = [None if type(x) is Value else x for x in run.results]
         self._computed = [type(x) is Value for x in run.results]
-        self._origins = [dtype_behind(x) if type(x) is Value else None for x in run.results]
+        origins = [dtype_behind(x) if type(x) is Value else None for x in run.results]
+        self._origins = [(i, origin) for i, origin in enumerate(origins) if origin is not None]
         self._function, self._asked, self._count = run.function, run.asked, len(run.arguments)
         self._draws = bool(run.recorder.draws)
         self.made_by = list(map(made_by, run.results))  # which no replay's record shows
@@ -173,6 +175,10 @@ class Returned:
             inputs += tuple([holes[i] for i in self._positions])
         if not inputs:
             results = [traced(x) if computed else x for x, computed in zip(found, self._computed)]
+            if not self._gradient:
+                for x in results:
+                    if type(x) is Value:
+                        x.options = UNRECORDED
         elif len(self._computed) == 1:
             results = [record(COMPILED, inputs, found[0], {"call": call, "result": 0})]
         else:
@@ -180,9 +186,8 @@ class Returned:
                 record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
                 for i, computed in enumerate(self._computed)
             ]
-        for x, origin in zip(results, self._origins):
-            if origin is not None:
-                x.origin = origin
+        for i, origin in self._origins:
+            results[i].origin = origin
         return results
 
     def recorded(self, arguments: Sequence[Any], result: int, g: Any, inputs: Sequence[Value]) -> list[Any]:
