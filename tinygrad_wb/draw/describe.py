@@ -29,7 +29,7 @@ from tinygrad_wb.draw.wording import (
 )  # fmt: skip
 from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.calls import notes_on
-from tinygrad_wb.nn.module import size_text
+from tinygrad_wb.nn.summary import size_text
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.value import Value, raw
 

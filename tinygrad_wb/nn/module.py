@@ -20,6 +20,7 @@ from tinygrad_wb.nn.lost import (
     stands_alone,
 )
 from tinygrad_wb.nn.slots import Slot
+from tinygrad_wb.nn.summary import Summary, size_text, table
 from tinygrad_wb.nn.unpacking import parts_of
 from tinygrad_wb.notices import warn_user
 from tinygrad_wb.numpy_warnings import OF_UFUNC, enter, leave, state
@@ -28,7 +29,7 @@ from tinygrad_wb.value import NO_OPTIONS, Value, next_tick
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NOTES", "Module", "assignments", "in_mode", "size_text"]
+__all__ = ["NOTES", "Module", "assignments", "in_mode"]
 
 assignments = [0]  # how many, to attributes of Modules: while it stays the same, no Module has changed
 NOTES = frozenset({"_called", "_known", "_path"})  # what a Module notes about itself: nothing is computed from it
@@ -226,13 +227,8 @@ class Module:
             rows.append((path, f"{type(module).__name__}({module.describe()})", shapes, f"{count:,}"))
         total = sum(parameter.size for parameter in self.parameters())
         return Summary(
-            _table(("layer", "what", "shapes", "parameters"), rows, (type(self).__name__, "", "", f"{total:,}"))
+            table(("layer", "what", "shapes", "parameters"), rows, (type(self).__name__, "", "", f"{total:,}"))
         )
-
-
-def size_text(parameter: Value) -> str:
-    """The shape of a parameter, as `summary` and pictures tell it: ``64×128``."""
-    return "×".join(map(str, parameter.shape)) or "number"
 
 
 @contextlib.contextmanager
@@ -246,27 +242,6 @@ def in_mode(model: Any, training: bool) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-class Summary(str):
-    """A text that shows itself as it is, without quotes, at a prompt."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]], foot: tuple[str, ...]) -> str:
-    widths = [max(len(row[i]) for row in (heads, *rows, foot)) for i in range(len(heads))]
-    rule = tuple("-" * width for width in widths)
-
-    def line(cells: tuple[str, ...]) -> str:
-        *words, number = cells
-        left = [word.ljust(width) for word, width in zip(words, widths, strict=False)]
-        return "  ".join([*left, number.rjust(widths[-1])])
-
-    return "\n".join(map(line, [heads, rule, *rows, rule, foot]))
 
 
 def _ends(path: str, name: str) -> bool:
