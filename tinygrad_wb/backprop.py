@@ -44,7 +44,7 @@ latest = [-1]
 # Histories that reach back behind the previous backward(): how long each was, and how often in a row it had grown. The
 # key is the tick of the first operation.
 _grown: dict[int, tuple[int, int, int]] = {}
-GROWTHS = 10  # so many in a row are a mistake
+GROWTHS = 10  # warn after so many growths in a row
 
 
 def history(result: Value) -> list[Value]:
@@ -312,7 +312,7 @@ def refuse_lost_history(result: Value, call: str) -> None:
 
 
 def _notice_growth(nodes: Sequence[Value]) -> None:
-    """Warn when each backward() walks all that the one before walked, and more, so that training gets slower."""
+    """Warn when the graph behind the loss grows with every backward()."""
     first = nodes[-1].tick
     length, growths, before = _grown.pop(first, (len(nodes), 0, -1))
     again = len(nodes) > length and not _has_tick(nodes, before)  # a loss of a loss is no longer than it must be

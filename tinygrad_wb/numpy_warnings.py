@@ -3,7 +3,7 @@
 NumPy warns at the innermost line of Python, which is a line of this package while the package computes. So meanwhile
 the "warn" of ``np.errstate`` is "log", and the log warns at the user's line. What the user wants ignored, raised or
 called stays so. In a computation of several steps, such as a sigmoid or a partial, underflow to 0 is the right answer:
-there it is ignored. An operation that is one ufunc of NumPy does what that does.
+there it is ignored. An operation that is a single ufunc keeps NumPy's setting.
 
 ``with np.errstate(…)`` takes 0.8 µs, half of a small operation. What it sets is a context variable, and setting that
 takes 0.15 µs. It is private: where a later NumPy has no such name, its warnings name lines of this package again.
@@ -52,7 +52,7 @@ class States(dict[Any, Any]):
             found = self[given] = OF_UFUNC[given]  # one state for both, so that one can be inside the other
             return found
         changed = dict(self.settings)
-        if not {"call", "log"} & set(kinds.values()):  # else the user has something else to be told
+        if not {"call", "log"} & set(kinds.values()):  # otherwise the user has a handler of their own
             changed |= {kind: "log" for kind, what in kinds.items() if what == "warn" and kind not in changed}
             changed["call"] = Log()
         with np.errstate(**changed):

@@ -122,7 +122,7 @@ class Operation:
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
         self.da, self.db, self.dc = (*self.partials, None, None)[:3]
-        # How NumPy is to warn of numbers while the operation computes with arrays; floats are Python's own arithmetic.
+        # NumPy's warning settings while the operation computes with arrays; Python's floats do not use them.
         self.states = OF_UFUNC if isinstance(getattr(np, self.name, None), np.ufunc) else OF_STEPS
         self.function: Callable[..., Any] = forward  # what users call; `operation` sets it
 

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 # Statements and expressions in which a number ends: `print(number)` and `log.append(number)`, texts, conditions.
 SILENT = (ast.Expr, ast.FormattedValue, ast.JoinedStr, ast.Compare, ast.Assert, ast.If, ast.While, ast.Raise)
-SHOWING = {"print", "str", "repr", "format", "bool", "isinstance", "type"}  # calls after which no number is left
+SHOWING = {
+    "print",
+    "str",
+    "repr",
+    "format",
+    "bool",
+    "isinstance",
+    "type",
+}  # calls that show a number and do not compute with it
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 __all__ = ["note_taken", "taken", "warn_of_taken"]
@@ -132,7 +140,7 @@ def _goal(frame: FrameType) -> tuple[int, Callable[[], Any] | None]:
             return path.goal, None
         plain = path.plain
         if inside[caller.f_code.co_filename]:
-            return STORED if plain else COMPUTED, None  # it is part of what `fit`, say, is given
+            return STORED if plain else COMPUTED, None  # the package called the function, as fit does
         frame = caller
 
 

@@ -50,8 +50,10 @@ __all__ = [
 next_tick = itertools.count().__next__
 
 NO_OPTIONS: Mapping[str, Any] = {}
-UNRECORDED: Mapping[str, Any] = {}  # the options of what was computed under no_grad: how it differs from a leaf
-TRACED: Mapping[str, Any] = {}  # the options of a leaf that stands for an argument of a program
+UNRECORDED: Mapping[
+    str, Any
+] = {}  # the options of a result computed under no_grad; they tell it from a leaf that a user made
+TRACED: Mapping[str, Any] = {}  # the options of a leaf that represents an argument of a program
 
 
 class Value:
@@ -91,7 +93,7 @@ class Value:
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
     calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
-    origin: np.dtype[Any] | None  # of a number: the dtype that it came from; of a computed one set when it is asked for
+    origin: np.dtype[Any] | None  # dtype of the data that a number was computed from; looked up on first use
     _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
@@ -203,9 +205,6 @@ class Value:
             raise TypeError("a scalar Value has no length")
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[Value]:
-        return (self[i] for i in range(len(self)))
-
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
             "a Value can't be changed in place: build a new one with wb.set_at(v, index, new) or "
@@ -277,6 +276,7 @@ class Value:
         def backward(self, seed: Any = None, record: bool = False) -> None: ...
         def on_gradient(self, f: Callable[[Any], Any]) -> Listener: ...
         def breakpoint(self, when: Callable[[Any], Any] | None = None) -> Listener: ...
+        def __iter__(self) -> Iterator[Value]: ...  # by `nn`, which knows the layers
         def __add__(self, other: Any) -> Value: ...
         def __radd__(self, other: Any) -> Value: ...
         def __sub__(self, other: Any) -> Value: ...

@@ -1,4 +1,4 @@
-"""The backward passes of a program while it runs, each handed to somebody who steps through it.
+"""The backward passes of a running program, each handed to a stepper.
 
 A pass is a call of `backward()`, or what `grad`, `jacobian` and the others do once they have run their function. For
 the length of a block both are other functions; the engine's own loops know nothing of it.

@@ -1,4 +1,4 @@
-"""`python -m tinygrad_wb step SCRIPT`: somebody's script, unchanged, and a session in its backward passes.
+"""`python -m tinygrad_wb step SCRIPT` runs a script unchanged and steps through its backward passes.
 
 The script runs as `python SCRIPT` would run it: as ``__main__``, with its own arguments, path, exit status,
 tracebacks.

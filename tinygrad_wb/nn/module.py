@@ -61,7 +61,7 @@ class Module:
     kept: ClassVar[tuple[str, ...]] = ()  # attributes that are saved besides parameters, such as "running.mean"
     _beside: ClassVar[str] = ""  # the line that gives what other libraries' layers return besides the result
     _path: str = ""  # where this module stands in its model; the model itself stands at ""
-    _known: frozenset[str] = frozenset()  # paths of the parts that can learn, of those that are not in a Module inside
+    _known: frozenset[str] = frozenset()  # paths of the parameters, and of Modules with some, directly inside
     _called: bool = False
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -255,14 +255,14 @@ METHODS = frozenset(name for name, x in vars(Module).items() if callable(x) and 
 def _name_parts(module: Module) -> list[tuple[str, Any]]:
     """Tell every part its path, and give all of them. A parameter that the user named otherwise keeps that name.
 
-    ``TypeError`` if something that can't learn has taken the place of a parameter.
+    ``TypeError`` if something that can't be trained has replaced a parameter.
     """
     parts = Parts(module)
     for owner, known in parts.known.values():
         if owner._known != known:
             _check_replaced(owner, owner._known - known)
             vars(owner)["_known"] = frozenset(known)
-    back = parts.holds_itself  # then no part can say where the model begins, and it begins here
+    back = parts.holds_itself  # a part refers back to the module, so paths begin at this module
     base = "" if back else module._path
     for path, part in parts.found:
         whole = f"{base}.{path}" if base and path else base or path
@@ -284,7 +284,7 @@ def _check_replaced(module: Module, gone: frozenset[str]) -> None:
 def _begin(module: Module) -> None:
     """Before the first call, look for parameters that a module does not have.
 
-    What is computed from here on, and kept in an attribute, is a result.
+    From now on, computed Values that are kept in attributes are results.
     """
     _name_parts(module)
     for path, part in _own(module):
@@ -375,7 +375,7 @@ def _inside(content: Any) -> list[Any]:
 
 
 def _at(module: Module, path: str) -> Any:
-    """What stands at a path in a module's attributes, or as far as there is one; None if there is nothing."""
+    """The content at a path in a module's attributes; None if the path does not exist."""
     name, *keys = path.split(".")
     content = dict(module.members()).get(name)
     for key in keys:
@@ -396,7 +396,7 @@ def _is_parameter(module: Module, path: str, value: Value) -> bool:
 
 
 def _may_replace(content: Any) -> bool:
-    """Whether ``content`` in the place of a parameter loses none in silence: a new one, or obviously nothing."""
+    """Whether ``content`` may replace a parameter: a new Value, a Module, or nothing."""
     if isinstance(content, (list, tuple, dict)):
         return not content or any(map(_may_replace, _inside(content)))
     return content is None or isinstance(content, Module) or (type(content) is Value and content.op is None)
@@ -405,7 +405,7 @@ def _may_replace(content: Any) -> bool:
 class _Nested(NamedTuple):
     """The state of a module as it is pickled: after all modules in it, the innermost first.
 
-    Python pickles and copies what an object holds by recursion. Here every module meets only those that are done.
+    Python pickles and copies nested objects by recursion. Inner modules come first here, so it stays shallow.
     """
 
     modules: list[Module]

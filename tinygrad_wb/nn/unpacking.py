@@ -1,4 +1,4 @@
-"""`out, state = layer(x)`: what a layer returns, taken apart as if it were two things, would be the batch's rows."""
+"""A warning about `out, state = layer(x)`, which would unpack the rows of the batch."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ __all__ = ["Compiled", "compile"]
 
 PATTERNS = 32  # of arguments, that programs are kept for
 VARIANTS = 8  # programs for one pattern: for other branches, other surroundings
-DRAWS = 3  # runs in a row that draw random numbers; where it is fewer, another thread drew them
+DRAWS = 3  # runs in a row that draw random numbers; fewer may come from another thread
 TRIES = 6  # runs that turn out to be different work, and come to nothing
 
 
@@ -46,7 +46,7 @@ class Variant:
         self.runs: list[Any] = []  # descriptions
         self.replays: list[tuple[Terms, Replay]] = []
         self.eager = False
-        self.moved = 0  # how many runs in a row a random generator moved on in
+        self.moved = 0  # runs in a row in which a random generator advanced
         self.rolls = False  # a replay may draw random numbers and then find that it does not fit
 
 

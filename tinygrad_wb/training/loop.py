@@ -84,7 +84,7 @@ class Training:
             getattr(callback, moment)(self)
 
     def interrupted_by(self, error: KeyboardInterrupt) -> None:
-        """Note it in the history, and the history in it."""
+        """Record the interruption in the history, and attach the history to the exception."""
         self.interruption = error
         self.history.interrupted = True
         error.history = self.history  # type: ignore[attr-defined]

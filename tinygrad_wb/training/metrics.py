@@ -96,7 +96,7 @@ def added(a: Any, b: Any) -> Any:
     return sum(np.pad(counts, (0, size - len(counts))) for counts in (a, b))
 
 
-# -- where yes and no part ---------------------------------------------------------------------------------------------
+# -- thresholds -------------------------------------------------------------------------------------------------------
 
 
 def one_score(prediction: Any) -> bool:

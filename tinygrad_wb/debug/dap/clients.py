@@ -88,7 +88,7 @@ def first_with(token: str, listener: socket.socket) -> Client:
         if len(waiting) == MOST:
             time.sleep(POLL)
         else:
-            with contextlib.suppress(OSError):  # nobody has come, or has left already
+            with contextlib.suppress(OSError):  # no client yet, or it has disconnected
                 waiting.append(Client(listener.accept()[0], token))
         for client in [*waiting]:
             if client.session.known:

@@ -86,7 +86,7 @@ def launch(session: Session, arguments: Body) -> None:
 
 
 def attach(session: Session, arguments: Body) -> None:
-    """The client gives the token; with ``initialized`` it is told that it can go on."""
+    """Check the client's token; the event ``initialized`` lets it continue."""
     session.show(arguments.get("token") or "")
     session.stop_on_entry = arguments.get("stopOnEntry") is not False
     session.begin("launched")

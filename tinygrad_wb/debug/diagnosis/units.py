@@ -23,7 +23,7 @@ ROWS = 8
 FLAT = 0.05  # a slope below this part of the steepest is flat
 SATURATED = 0.9  # of a layer's outputs are where the function is flat
 CERTAIN = 0.99  # a probability
-WRONG = 0.5  # a loss with which nobody may be certain
+WRONG = 0.5  # above this loss, certain predictions are wrong
 
 
 def symmetric(graph: Graph, found: list[Finding]) -> Iterator[Finding]:
