@@ -28,15 +28,7 @@ if TYPE_CHECKING:
 
 # Statements and expressions in which a number ends: `print(number)` and `log.append(number)`, texts, conditions.
 SILENT = (ast.Expr, ast.FormattedValue, ast.JoinedStr, ast.Compare, ast.Assert, ast.If, ast.While, ast.Raise)
-SHOWING = {
-    "print",
-    "str",
-    "repr",
-    "format",
-    "bool",
-    "isinstance",
-    "type",
-}  # calls that show a number and do not compute with it
+SHOWING = {"print", "str", "repr", "format", "bool", "isinstance", "type"}  # calls that compute nothing with it
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 __all__ = ["note_taken", "taken", "warn_of_taken"]

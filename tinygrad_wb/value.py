@@ -50,9 +50,7 @@ __all__ = [
 next_tick = itertools.count().__next__
 
 NO_OPTIONS: Mapping[str, Any] = {}
-UNRECORDED: Mapping[
-    str, Any
-] = {}  # the options of a result computed under no_grad; they tell it from a leaf that a user made
+UNRECORDED: Mapping[str, Any] = {}  # the options of a result of no_grad; no leaf that a user made has them
 TRACED: Mapping[str, Any] = {}  # the options of a leaf that represents an argument of a program
 
 

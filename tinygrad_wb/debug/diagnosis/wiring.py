@@ -29,7 +29,7 @@ def not_updated(graph: Graph, found: list[Finding]) -> Iterator[Finding]:
         return
     known = set(graph.optimizer.parameters)
     others = [p for p in known if p not in graph.behind and not graph.is_ours(p)]
-    words = f"; the loss does not use {len(others)} of those it has" if others else ""
+    words = f"; the loss does not use {len(others)} that it has" if others else ""
     left = [path for path, p in graph.parameters if p in graph.behind and p not in known]
     for layer in dict.fromkeys(map(layer_of, left)):
         paths = [path for path in left if layer_of(path) == layer]
