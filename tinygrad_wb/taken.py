@@ -90,11 +90,8 @@ def warn_of_taken(loss: Value, nodes: Sequence[Value]) -> None:
         sources = [x for ref in entry.sources if (x := ref()) is not None and x.tick < entry.tick]
         if entry.sources[0]() is loss:
             continue
-        if entry.kept is None:
-            hit = any(id(x) in read for x in sources)
-        else:
-            hit = _is_read(entry.kept(), read)
-        if hit:
+        kept = entry.kept
+        if any(id(x) in read for x in sources) if kept is None else _is_read(kept(), read):
             names = [repr(x.name) for x in sources if x.name] or ["a Value"]
             warn_user(
                 f"a plain number was taken out of {names[0]} by float() or a function of math ({entry.line}), and went "
