@@ -12,11 +12,13 @@ the first steps after a leaf was made, and then in one of sixteen: a loop that r
 
 from __future__ import annotations
 
-import dis
+import functools
 import weakref
 import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,30 +117,40 @@ def _beginning(array: Any) -> bytes:
 
 
 def _is_read(node: Value, position: int) -> bool:
-    """Whether a partial of the operation uses this input: the one of a sum uses none."""
+    """Whether a partial of the operation reads the numbers of this input: that of a sum reads none."""
     op: Any = node.op
-    name = argument_name(op, position)
-    partials = op.partials * len(node.inputs) if op.variadic else op.partials
-    return any(
-        partial is not None and hasattr(x, "inputs") and _uses(partial, name)
-        for x, partial in zip(node.inputs, partials, strict=True)
-    )
+    y = node._data
+    g = 1.0 if type(y) is float else np.ones_like(y)
+    operands = [getattr(x, "_data", x) for x in node.inputs]
+    operands[position] = _ShapeOnly(operands[position])
+    for i, x in enumerate(node.inputs):
+        partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
+        if partial is not None and hasattr(x, "inputs"):
+            try:
+                partial(g, y, *operands, **node.options)
+            except Exception:  # noqa: BLE001 - whatever fails without numbers
+                return True
+    return False
+
+
+class _ShapeOnly:
+    """Takes the place of an array, and raises ``TypeError`` where its numbers are asked for."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.ndim, self.size, self.dtype = array.shape, array.ndim, array.size, array.dtype
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("only the shape is here")
+
+    __array__ = __bool__ = __eq__ = __ne__ = _refuse  # what Python has an answer to, for any object
+    __hash__ = None  # type: ignore[assignment]
 
 
 def argument_name(op: Any, position: int) -> str:
     """What an operation calls the argument that holds an input."""
     return op.inputs[0 if op.variadic else position]  # type: ignore[no-any-return]
-
-
-def _uses(function: Any, name: str) -> bool:
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return True
-    return any(name in _names(instruction.argval) for instruction in dis.get_instructions(code))
-
-
-def _names(argument: Any) -> tuple[Any, ...]:
-    return argument if isinstance(argument, tuple) else (argument,)
 
 
 def _checksum(data: Any) -> int:
