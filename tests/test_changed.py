@@ -214,6 +214,18 @@ def test_what_no_partial_reads_may_be_written_to():
         found.backward()
 
 
+def test_a_buffer_of_which_only_the_shape_is_read_may_be_written_to():
+    w, x, loss = wb.Value(np.full((3, 1), 0.5)), np.empty((4, 2)), 0.0
+    h = wb.Value(np.zeros((4, 1)))
+    for step in range(3):  # each concatenate copies it
+        x[:] = step
+        h = wb.concatenate([x, h], axis=1) @ w
+        loss = loss + wb.sum(h)
+    x[:] = 7.0
+    loss.backward()  # h₁ = 0, h₂ = 1, h₃ = 2.5 in each of 4 rows; of w₀, h₃ has 2 and half of what h₂ has
+    np.testing.assert_array_equal(w.grad[:, 0], [4 * (1 + 2.5), 4 * (1 + 2.5), 4.0])
+
+
 def test_a_convolution_has_copied_its_windows():
     x, layer = np.ones((4, 1, 6, 6)), wb.Conv2d(1, 2, 3, seed=0)
     loss = wb.sum(layer(x))

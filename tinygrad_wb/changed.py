@@ -14,7 +14,7 @@ does so in each step.
 
 from __future__ import annotations
 
-import dis
+import functools
 import weakref
 import zlib
 from collections import deque
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from tinygrad_wb.value import Value
 
@@ -74,7 +74,7 @@ def changed_data(made: Iterable[Value]) -> tuple[Value, Value] | None:
 
     for node in made:
         noted = handed_out.get(id(node))
-        if noted is not None and not as_it_was(node, noted) and _reads_its_result(node):
+        if noted is not None and not as_it_was(node, noted) and _is_read(node, RESULT):
             handed_out.pop(id(node), None)
             return node, node
         for position, x in enumerate(node.inputs):
@@ -152,40 +152,52 @@ def _beginning(x: Any) -> Any:
     return x.tobytes()
 
 
+RESULT = "y"
+
+
 def _is_read(node: Value, which: Any) -> bool:
-    """Whether a partial of the operation uses this input or option. The partial of a sum uses none."""
-    name = argument_name(node.op, which)
-    return any(_uses(partial, name) for partial in _partials(node))
+    """Whether a partial of the operation reads the numbers of an input, of an option, or of its RESULT.
 
-
-def _reads_its_result(node: Value) -> bool:
-    """Whether a partial of the operation uses its result y, as that of exp does."""
-    return any(_uses(partial, "y") for partial in _partials(node))
-
-
-def _partials(node: Value) -> Iterator[Any]:
-    """The partials that a walk through ``node`` runs."""
+    The partial of a sum reads none of them, that of exp its result. So each partial is run without those numbers.
+    """
     op: Any = node.op
-    partials = op.partials * len(node.inputs) if op.variadic else op.partials
-    for x, partial in zip(node.inputs, partials, strict=True):
+    y = node._data
+    g = 1.0 if type(y) is float else np.ones_like(y)
+    operands, options = [getattr(x, "_data", x) for x in node.inputs], dict(node.options)
+    if which == RESULT:
+        y = _ShapeOnly(y)
+    elif type(which) is str:
+        options[which] = _ShapeOnly(np.asarray(options[which], dtype=object))
+    else:
+        operands[which] = _ShapeOnly(operands[which])
+    for i, x in enumerate(node.inputs):
+        partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
         if partial is not None and hasattr(x, "inputs"):
-            yield partial
+            try:
+                partial(g, y, *operands, **options)
+            except Exception:  # noqa: BLE001 - whatever fails without numbers
+                return True
+    return False
+
+
+class _ShapeOnly:
+    """Takes the place of an array, and raises ``TypeError`` where its numbers are asked for."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.ndim, self.size, self.dtype = array.shape, array.ndim, array.size, array.dtype
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("only the shape is here")
+
+    __array__ = __bool__ = __eq__ = __ne__ = _refuse  # what Python has an answer to, for any object
+    __hash__ = None  # type: ignore[assignment]
 
 
 def argument_name(op: Any, which: Any) -> str:
     """What an operation calls the argument that holds an input (of this position), or an option (of this name)."""
     return which if type(which) is str else op.inputs[0 if op.variadic else which]
-
-
-def _uses(function: Any, name: str) -> bool:
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return True
-    return any(name in _names(instruction.argval) for instruction in dis.get_instructions(code))
-
-
-def _names(argument: Any) -> tuple[Any, ...]:
-    return argument if isinstance(argument, tuple) else (argument,)
 
 
 def _checksum(data: Any) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,23 +112,24 @@ def middle_of(made_by: str) -> float:
 
 
 class Doubt:
-    """Whether scores, though nothing shows where they come from, look like probabilities: all of them from 0 to 1.
+    """Whether scores, though nothing shows where they come from, look like probabilities.
 
-    One alone tells nothing; and only what lies between 0 and 0.5 is decided otherwise by 0.5 than by 0.
+    All of them lie from 0 to 1, and they come near both ends: the scores of a new model are often all small and above
+    0. Only what lies between 0 and 0.5 is decided otherwise by 0.5 than by 0.
     """
 
     def __init__(self) -> None:
-        self.count, self.within, self.between = 0, True, False
+        self.low, self.high, self.between = math.inf, -math.inf, False
 
     def look(self, prediction: Any) -> Doubt:
         prediction = np.asarray(raw(prediction))
-        self.count += prediction.size
-        self.within = self.within and bool(np.all((prediction >= 0.0) & (prediction <= 1.0)))
+        self.low = min(self.low, float(prediction.min(initial=math.inf)))
+        self.high = max(self.high, float(prediction.max(initial=-math.inf)))
         self.between = self.between or bool(np.any((prediction > 0.0) & (prediction <= 0.5)))
         return self
 
     def warn(self, call: str, remedy: str) -> None:
-        if self.within and self.between and self.count > 1:
+        if 0.0 <= self.low <= 0.25 and 0.75 <= self.high <= 1.0 and self.between:
             warn_user(
                 f"{call}: all predictions lie between 0 and 1, as probabilities do, but count as scores, "
                 f"of which each above 0 means yes. {remedy}"
