@@ -416,6 +416,13 @@ def test_a_gradient_that_is_wrong_at_a_kink_or_elsewhere_is_called_wrong(enter, 
 # -- random functions ------------------------------------------------------------------------------------------------------
 
 
+def test_what_has_no_derivative_is_refused():
+    for f in (lambda x: x > 0.0, lambda x: None, lambda x: [1.0], lambda x: "a"):
+        with pytest.raises(TypeError, match="which has no derivative"):
+            wb.check_gradients(f, 3.0)
+    wb.check_gradients(lambda x: 1.0, 3.0)
+
+
 def test_a_random_function_is_called_random():
     rng = np.random.default_rng(0)
     model = wb.Sequential(wb.Dense(3, 4, seed=0), wb.Dropout(0.5), wb.Dense(4, 1, seed=1))

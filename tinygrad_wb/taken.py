@@ -29,14 +29,23 @@ if TYPE_CHECKING:
 # Statements and expressions in which a number ends: `print(number)` and `log.append(number)`, texts, conditions.
 SILENT = (ast.Expr, ast.FormattedValue, ast.JoinedStr, ast.Compare, ast.Assert, ast.If, ast.While, ast.Raise)
 
-__all__ = ["note_taken", "taken", "warn_of_taken"]
+__all__ = ["note_copied", "note_taken", "taken", "warn_of_taken"]
 
 # Where a number goes, the least harmful first.
 SHOWN = 0  # to a screen, a log or a condition
 STORED = 1  # a plain float(v), into a variable: harmful if this very number is read by the graph
 COMPUTED = 2  # into arithmetic
 
-SHOWING = {"print", "str", "repr", "format", "bool", "isinstance", "type"}  # calls after which no number is left
+SHOWING = {
+    "print",
+    ".format",
+    "str",
+    "repr",
+    "format",
+    "bool",
+    "isinstance",
+    "type",
+}  # calls after which no number is left
 
 
 class Taken(NamedTuple):
@@ -47,6 +56,7 @@ class Taken(NamedTuple):
     number: float
     goal: int
     array: weakref.ref[Any] | None  # into which it was written
+    copies: list[weakref.ref[Value]]  # Values that were made of that array
     line: str
 
 
@@ -63,8 +73,15 @@ def note_taken(value: Value, number: float, tick: int) -> None:
         line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         sources = [weakref.ref(x) for x in _sources(value)]
         taken[frame.f_code, frame.f_lasti] = Taken(
-            tick, sources, number, goal, None if array is None else weakref.ref(array), line
+            tick, sources, number, goal, None if array is None else weakref.ref(array), [], line
         )
+
+
+def note_copied(array: Any, value: Value) -> None:
+    """Remember that ``value`` holds a copy of ``array``, if a number was written into that."""
+    for entry in taken.values():
+        if entry.array is not None and type(array) is np.ndarray and np.may_share_memory(array, entry.array()):
+            entry.copies.append(weakref.ref(value))
 
 
 def _sources(value: Value) -> Iterator[Value]:
@@ -91,7 +108,9 @@ def warn_of_taken(loss: Value, nodes: Sequence[Value]) -> None:
         if entry.sources[0]() is loss:
             continue
         array = entry.array and entry.array()
-        if array is not None:
+        if any(id(copy()) in read for copy in entry.copies):
+            hit = True
+        elif array is not None:
             hit = any(type(x) is np.ndarray and np.may_share_memory(x, array) for x in read.values())
         elif entry.goal == STORED:
             hit = id(entry.number) in read
@@ -193,6 +212,20 @@ class _Source:
         return read or ([name] if isinstance(scope, ast.Module) else [])
 
 
+def _called(call: ast.Call) -> str:
+    """What is called: ``name``, or ``.name`` of a method."""
+    func = call.func
+    return func.id if isinstance(func, ast.Name) else f".{func.attr}" if isinstance(func, ast.Attribute) else ""
+
+
+def _filled(node: ast.AST) -> str:
+    """The variable ``c`` of a call ``c.fill(number)``; "" of anything else."""
+    called = node.func if isinstance(node, ast.Call) else None
+    if isinstance(called, ast.Attribute) and called.attr == "fill" and isinstance(called.value, ast.Name):
+        return called.value.id
+    return ""
+
+
 class _Path:
     """The way of a number upwards through the expressions that it is part of, and through variables."""
 
@@ -207,6 +240,9 @@ class _Path:
     def follow(self, node: ast.AST) -> None:
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
             return self._stored_at(node)
+        if filled := _filled(node):
+            self.container = filled
+            return None
         while True:
             parent = self.source.parents.get(node)
             if isinstance(parent, ast.BinOp):
@@ -216,11 +252,14 @@ class _Path:
             elif isinstance(parent, ast.Call):
                 if node is parent.func:
                     return self._harmful()
-                called = parent.func
-                if isinstance(called, ast.Name) and called.id in SHOWING:
+                called = _called(parent)
+                if called in SHOWING:
                     return None
-                if isinstance(called, ast.Attribute) and called.attr == "format":
+                if filled := _filled(parent):
+                    self.container = filled
                     return None
+                if called in {"Value", ".Value"}:
+                    self.explicit = False  # it holds a copy of the number
             elif isinstance(parent, ast.IfExp) and node is parent.test:
                 return None
             elif isinstance(parent, ast.Attribute):
