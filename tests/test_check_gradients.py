@@ -416,6 +416,20 @@ def test_a_gradient_that_is_wrong_at_a_kink_or_elsewhere_is_called_wrong(enter, 
 # -- random functions ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("f", [wb.log, wb.sqrt, lambda x: 1.0 / x, lambda x: x**-2.5])
+@pytest.mark.parametrize("near", [1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.filterwarnings("ignore:invalid value")  # the first steps lead across the pole
+def test_accepts_a_right_gradient_beside_a_pole(f, near):
+    wb.check_gradients(f, near, order=1)
+
+
+def test_what_has_no_derivative_is_refused():
+    for f in (lambda x: x > 0.0, lambda x: None, lambda x: [1.0], lambda x: "a"):
+        with pytest.raises(TypeError, match="which has no derivative"):
+            wb.check_gradients(f, 3.0)
+    wb.check_gradients(lambda x: 1.0, 3.0)
+
+
 def test_a_random_function_is_called_random():
     rng = np.random.default_rng(0)
     model = wb.Sequential(wb.Dense(3, 4, seed=0), wb.Dropout(0.5), wb.Dense(4, 1, seed=1))

@@ -1,5 +1,8 @@
 """A number is a Python float, but an array that is made of numbers has the dtype of the arrays that they came from."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -106,6 +109,14 @@ def test_what_was_computed_under_no_grad_remembers_where_it_came_from():
         alone = wb.Value(1.0) * 2.0
     assert wb.stack([mean]).dtype == wb.stack([twice * 3.0]).dtype == np.float32
     assert wb.stack([alone]).dtype == np.float64
+
+
+def test_a_copy_of_a_number_remembers_where_it_came_from():
+    x = wb.Value(np.ones(3, np.float32))
+    for duplicate in (wb.Value, copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))):
+        twin = duplicate(x.sum())
+        assert wb.stack([twin]).dtype == wb.stack([duplicate(twin) * 2.0]).dtype == np.float32
+        assert wb.stack([duplicate(wb.Value(1.0))]).dtype == np.float64
 
 
 def test_a_long_history_of_numbers_is_looked_through_once():

@@ -28,6 +28,7 @@ model = wb.Dense(1, 1, seed=0)
 column = np.ma.masked_array(np.ones((3, 1)), mask=[[False], [True], [False]])
 MASK_LOST = {
     "Value": lambda: V(MASKED), "data": lambda: setattr(V(X), "data", MASKED), "in a list": lambda: V([MASKED, MASKED]),
+    "deeper in lists": lambda: V([[X], [MASKED]]), "among numbers": lambda: V([1.0, np.ma.masked]), "in a tuple": lambda: V((X, MASKED)),
     "mean": lambda: wb.mean(MASKED), "a function": lambda: wb.maximum(V(X), MASKED), "np.maximum": lambda: np.maximum(V(X), MASKED),
     "np.maximum left": lambda: np.maximum(MASKED, V(X)), "np.where": lambda: np.where(X > 1, V(X), MASKED), "stack": lambda: wb.stack([V(X), MASKED]),
     "np.concatenate": lambda: np.concatenate([MASKED, V(X)]), "layer": lambda: model(column), "target": lambda: wb.mean_squared_error(V(X), MASKED),

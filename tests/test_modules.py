@@ -339,6 +339,19 @@ def test_an_attribute_can_not_hide_a_method(method):
         assert names(model) == []
 
 
+def test_an_attribute_of_a_class_can_not_hide_a_method():
+    with pytest.raises(TypeError, match=r"Line\.parameters = a list would hide the method parameters\(\)"):
+        type("Line", (wb.Module,), {"parameters": [a()]})
+
+    class Frozen(wb.Module):  # a method of its own may take the place
+        def parameters(self):
+            return []
+
+        eval = property(lambda self: lambda: self)
+
+    assert Frozen().parameters() == []
+
+
 def test_a_module_may_have_a_method_of_its_own_for_one_of_its_instances():
     model = Holder(a())
     model.describe = lambda: "my own"

@@ -350,6 +350,12 @@ def test_a_value_as_out_is_refused():
         np.less(np.ones(2), 2.0, out=V([1.0, 2.0]))
 
 
+def test_an_array_full_of_a_value_is_refused():
+    for call in (lambda: np.full_like(V([1.0, 2.0]), V(3.0)), lambda: np.full_like(V([1.0]), fill_value=V(3.0) * 2.0)):
+        with pytest.raises(TypeError, match=r"full_like.*history.*wb\.broadcast_to\(v, a\.shape\)"):
+            call()
+
+
 def test_a_refused_function_is_named_in_full():
     with pytest.raises(TypeError, match=r"np\.linalg\.eigvals has no derivative"):
         np.linalg.eigvals(V(np.eye(2)))

@@ -211,6 +211,7 @@ def test_sizes_are_those_of_the_numbers():
     model = wb.Sequential(wb.Dense(100, 50, seed=0), wb.BatchNorm(50), wb.Dense(50, 10, seed=0))
     numbers = 8 * (5050 + 4 * 50 + 510)
     assert numbers <= sys.getsizeof(model) < numbers + 2000
+    assert numbers <= sys.getsizeof(wb.compile(model)) < numbers + 2000
     optimizer = wb.Adam(model.parameters())
     before = sys.getsizeof(optimizer)
     for _ in range(3):

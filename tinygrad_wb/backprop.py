@@ -266,6 +266,8 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     if not self.inputs:
         refuse_lost_history(self, "backward()")
     before, latest[0] = latest[0], next_tick()
+    if taken:
+        warn_of_taken(self, history(self))
     if record:
         for x, d in pull_back(self, seed, record, with_stops).items():
             if x.inputs:
@@ -278,8 +280,6 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     nodes = history(self)
     if nodes and nodes[-1].tick < before:
         _notice_growth(nodes)
-    if taken:
-        warn_of_taken(self, nodes)
     for node in nodes:
         node.grad = None
     if listened:

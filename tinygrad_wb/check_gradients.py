@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
+from tinygrad_wb.derivatives import checked
 from tinygrad_wb.differences import Comparison, Line, compared
 from tinygrad_wb.errors import GradientError
 from tinygrad_wb.foreign import as_array
@@ -77,7 +78,7 @@ def _check(
 ) -> None:
     points = [argument.point for argument in arguments]
     inputs = [Value(x) for x in points]
-    result = f(*inputs)
+    result = checked(f, f(*inputs))
     if not isinstance(result, Value):
         result = Value(result)  # it does not depend on its inputs: all derivatives must be 0
     u = _like(result, rng.uniform(0.5, 1.5, result.shape) * rng.choice([-1.0, 1.0], result.shape))

@@ -25,7 +25,7 @@ from tinygrad_wb.value import Value, constant, raw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["grad", "hessian", "hvp", "jacobian", "value_and_grad"]
+__all__ = ["checked", "grad", "hessian", "hvp", "jacobian", "value_and_grad"]
 
 
 def backward_pass(result: Value, seed: Any, record: bool) -> dict[Value, Any]:
@@ -49,7 +49,7 @@ class _Trace:
             self.x = positive(given) if type(given) is Value else _leaf(f, given, argnum)
             changed = list(args)
             changed[argnum] = self.x
-            self.result = _checked(f, f(*changed, **kwargs))
+            self.result = checked(f, f(*changed, **kwargs))
         others = type(given) is Value or _has_older_leaves(self.result, self.x)
         self.record = tracked and others
 
@@ -98,7 +98,7 @@ def _function(f: Any) -> Callable[..., Any]:
     return f  # type: ignore[no-any-return]
 
 
-def _checked(f: Callable[..., Any], result: Any) -> Any:
+def checked(f: Callable[..., Any], result: Any) -> Any:
     """What f returned, if it can have a derivative: a Value, or a plain number or array (whose derivative is 0)."""
     if type(result) is Value:
         if not result.inputs:

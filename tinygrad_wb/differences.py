@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Line", "compared"]
 
 # Five points, so that the truncation error is of order ε⁴: about 1e-14 at the first step, below the rounding error of
-# 1e-12. The smaller steps are for points beside a kink.
-STEPS = (2e-4, 2e-5, 2e-6, 2e-7)
+# 1e-12. The smaller steps are for points beside a kink or a pole.
+STEPS = (2e-4, 2e-5, 2e-6, 2e-7, 2e-8)
 WEIGHTS = ((1.0, 8.0 / 12.0), (-1.0, -8.0 / 12.0), (2.0, -1.0 / 12.0), (-2.0, 1.0 / 12.0))
 SIDE_STEP = 2e-6
 EPSILON = float(np.finfo(np.float64).eps)

@@ -9,7 +9,7 @@ Value, with its history. Tables, such as those of pandas and polars, have no pla
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Number
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 __all__ = ["GivesWay", "as_array", "as_factor", "as_operand", "gives_way"]
 
+NUMBERS = {float, int, bool, np.float64, np.int64}  # as lists of numbers hold them
 TABLES = {"pandas", "polars"}
 REFLECTED = ("__radd__", "__rmul__", "__rmatmul__")  # not __rsub__, which sets have
 
@@ -41,8 +42,7 @@ gives_way: Callable[[Any], bool] = functools.lru_cache(maxsize=256)(_gives_way)
 
 def as_array(x: Any) -> Any:
     """``np.asarray(x)``; ``TypeError`` where that would drop a mask, a unit, or another engine's history."""
-    parts = x if isinstance(x, (list, tuple)) and x and isinstance(x[0], np.ndarray) else (x,)
-    for part in parts:
+    for part in _arrays(x):
         if isinstance(part, np.ma.MaskedArray):
             if np.ma.is_masked(part):
                 raise TypeError(
@@ -57,6 +57,15 @@ def as_array(x: Any) -> Any:
         return np.asarray(x)
     except RuntimeError as error:  # PyTorch's, for a tensor with a history
         raise TypeError(f"a {_name(x)} can't be read as plain numbers here: {error}") from error
+
+
+def _arrays(x: Any) -> Iterator[np.ndarray[Any, Any]]:
+    """An array, or those in lists and tuples."""
+    if isinstance(x, np.ndarray):
+        yield x
+    elif isinstance(x, (list, tuple)) and not NUMBERS.issuperset(map(type, x)):
+        for part in x:
+            yield from _arrays(part)
 
 
 def as_operand(x: Any) -> Any:

@@ -28,16 +28,24 @@ if TYPE_CHECKING:
 
 # Statements and expressions in which a number ends: `print(number)` and `log.append(number)`, texts, conditions.
 SILENT = (ast.Expr, ast.FormattedValue, ast.JoinedStr, ast.Compare, ast.Assert, ast.If, ast.While, ast.Raise)
-SHOWING = {"print", "str", "repr", "format", "bool", "isinstance", "type"}  # calls that compute nothing with it
+SHOWING = {
+    "print",
+    ".format",
+    "str",
+    "repr",
+    "format",
+    "bool",
+    "isinstance",
+    "type",
+}  # calls that compute nothing with it
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
-__all__ = ["note_taken", "taken", "warn_of_taken"]
+__all__ = ["note_copied", "note_taken", "taken", "warn_of_taken"]
 
 # Where a number goes, the least harmful first.
 SHOWN = 0  # to a screen, a log or a condition
 STORED = 1  # out of sight, but what holds it can be recognised if the graph reads it
 COMPUTED = 2  # into arithmetic that ends in a call of backward(), or in a result for this package
-
 
 NEAR = 100  # operations
 
@@ -48,6 +56,7 @@ class Taken(NamedTuple):
     tick: int
     sources: list[weakref.ref[Value]]  # the Value and the leaves behind it
     kept: Callable[[], Any] | None  # gives what holds the number now; None if it went into arithmetic
+    copies: list[weakref.ref[Value]]  # Values that were made of the array it was written into
     line: str
 
 
@@ -67,8 +76,16 @@ def note_taken(value: Value, number: float, tick: int) -> None:
         # A stored number is recognised by itself: its sources only give it a name, and looking far takes long.
         sources = [weakref.ref(x) for x in _sources(value, NEAR if kept or goal == STORED else sys.maxsize)]
         taken[frame.f_code, frame.f_lasti] = Taken(
-            tick, sources, (kept or (lambda: number)) if goal == STORED else None, line
+            tick, sources, (kept or (lambda: number)) if goal == STORED else None, [], line
         )
+
+
+def note_copied(array: Any, value: Value) -> None:
+    """Remember that ``value`` holds a copy of ``array``, if a number was written into that."""
+    for entry in tuple(taken.values()):
+        held = entry.kept and entry.kept()
+        if type(array) is type(held) is np.ndarray and np.may_share_memory(array, held):
+            entry.copies.append(weakref.ref(value))
 
 
 def _sources(value: Value, most: int) -> Iterator[Value]:
@@ -96,7 +113,8 @@ def warn_of_taken(loss: Value, nodes: Sequence[Value]) -> None:
             continue
         kept = loss if entry.kept is None else entry.kept()
         into_value = hasattr(kept, "inputs")  # such as the loss
-        if any(id(x) in read for x in sources) if into_value else _is_read(kept, read):
+        hit = any(id(x) in read for x in sources) if into_value else _is_read(kept, read)
+        if hit or any(id(copy()) in read for copy in entry.copies):
             names = [repr(x.name) for x in sources if x.name] or ["a Value"]
             warn_user(
                 f"a plain number was taken out of {names[0]} by float() or a function of math ({entry.line}), and this "
@@ -224,6 +242,20 @@ def _binds(function: ast.AST, name: str) -> bool:
     )
 
 
+def _called(call: ast.Call) -> str:
+    """What is called: ``name``, or ``.name`` of a method."""
+    func = call.func
+    return func.id if isinstance(func, ast.Name) else f".{func.attr}" if isinstance(func, ast.Attribute) else ""
+
+
+def _filled(node: ast.AST) -> str:
+    """The variable ``c`` of a call ``c.fill(number)``; "" of anything else."""
+    called = node.func if isinstance(node, ast.Call) else None
+    if isinstance(called, ast.Attribute) and called.attr == "fill" and isinstance(called.value, ast.Name):
+        return called.value.id
+    return ""
+
+
 class _Path:
     """The way of a number upwards through the expressions that it is part of, and through variables.
 
@@ -242,6 +274,9 @@ class _Path:
     def follow(self, node: ast.AST, plain: bool) -> None:
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
             return self._stored_at(node, plain)
+        if filled := _filled(node):
+            self.container = filled
+            return None
         while True:
             parent = self.source.parents.get(node)
             if isinstance(parent, ast.BinOp):
@@ -249,11 +284,14 @@ class _Path:
                     return None  # "%.3f" % number
                 plain = False
             elif isinstance(parent, ast.Call):
-                called = parent.func
-                if isinstance(called, ast.Name) and called.id in SHOWING:
+                called = _called(parent)
+                if called in SHOWING:
                     return None
-                if isinstance(called, ast.Attribute) and called.attr == "format":
+                if filled := _filled(parent):
+                    self.container = filled
                     return None
+                if called in {"Value", ".Value"}:
+                    plain = False  # it holds a copy of the number
             elif isinstance(parent, ast.IfExp) and node is parent.test:
                 return None
             elif isinstance(parent, ast.Attribute) and parent.attr == "backward":

@@ -32,7 +32,7 @@ from tinygrad_wb.recording import (
     watcher,
     watchers,
 )  # fmt: skip
-from tinygrad_wb.taken import note_taken
+from tinygrad_wb.taken import note_copied, note_taken, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -96,15 +96,18 @@ class Value:
     tick: int  # when the data was made or last assigned
 
     def __init__(self, data: Any, name: str | None = None) -> None:
-        if recorders and type(data) is Value:
+        if type(data) is Value:
             replayable("a copy of v by wb.Value(v)", "compute with v itself")
+            _keep_history("wb.Value(v)", "compute with v itself, or write wb.Value(v.data)")
         self._data = own(data)
+        if taken:
+            note_copied(data, self)
         self.grad = None
         self.name = name
         self.op = None
         self.inputs = ()
         self.options = NO_OPTIONS
-        self.origin = None
+        self.origin = dtype_behind(data) if type(data) is Value and type(self._data) is float else None
         self.tick = next_tick()
         look_closely()
 
@@ -182,11 +185,7 @@ class Value:
 
     def __float__(self) -> float:
         replayable("float(v)", "compute with v itself, by wb's or NumPy's functions")
-        if this_thread() in tracing_threads:
-            raise TypeError(
-                "float(v), and so math.exp(v) and the like, would lose v's history inside a function that is being "
-                "differentiated: use wb.exp(v) or np.exp(v), or v.item() where a plain number is meant"
-            )
+        _keep_history("float(v), and so math.exp(v) and the like,", "use wb.exp(v) or np.exp(v), or v.item()")
         number = self.item()
         if is_recording():
             note_taken(self, number, next_tick())
@@ -245,6 +244,7 @@ class Value:
             raw(self.grad),
             self.op,
             self.op is None and self.options is not NO_OPTIONS,
+            dtype_behind(self) if type(self._data) is float else None,
         )
 
     def __sizeof__(self) -> int:
@@ -376,9 +376,26 @@ class Value:
         var: Callable[..., Value]
 
 
-def _restore(data: Any, name: str | None, grad: Any, op: Operation | None, unrecorded: bool = False) -> Value:
+def _keep_history(what: str, instead: str) -> None:
+    """Refuse what would cut a history unawares, inside a function that is being differentiated."""
+    if this_thread() in tracing_threads:
+        raise TypeError(
+            f"{what} would lose v's history inside a function that is being differentiated: {instead} where a plain "
+            "number is meant"
+        )
+
+
+def _restore(
+    data: Any,
+    name: str | None,
+    grad: Any,
+    op: Operation | None,
+    unrecorded: bool = False,
+    origin: np.dtype[Any] | None = None,
+) -> Value:
     value = Value(data, name)
     value.grad = grad
+    value.origin = origin
     value.op = op  # without inputs it is a leaf to backprop; but what was computed does not become a parameter
     value.options = UNRECORDED if unrecorded else NO_OPTIONS
     return value

@@ -21,7 +21,7 @@ HIDING = (set, frozenset, deque, np.ndarray)  # where no Module looks for parame
 
 def check_name(module: Any, name: str, member: Any, shadows: bool) -> None:
     """Refuse an attribute that hides what a Module needs under this name: one of its methods, or its mode."""
-    kind = type(module).__name__
+    kind = (module if isinstance(module, type) else type(module)).__name__
     if name == "training":
         if not isinstance(member, (bool, int, np.bool_)):
             raise TypeError(

@@ -64,6 +64,12 @@ class Module:
     _known: frozenset[str] = frozenset()  # paths of the parameters, and of Modules with some, directly inside
     _called: bool = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, member in vars(cls).items():
+            if name in METHODS and not callable(member) and not hasattr(member, "__get__"):
+                check_name(cls, name, member, True)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward(self, x): write what it computes there")
 

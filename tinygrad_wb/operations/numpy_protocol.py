@@ -48,6 +48,8 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
             "and if it was array += value, write array = array + value"
         )
     program = recorder() is not None
+    if function is np.full_like and type(keywords.get("fill_value", inputs[-1])) is Value:
+        raise TypeError("np.full_like(a, v) would lose v's history: write wb.broadcast_to(v, a.shape)")
     if function in PLAIN and not (program and name in REGISTRY):
         if function not in SHAPES:
             replayable(f"np.{name}(…)", "use it outside the function")

@@ -71,6 +71,10 @@ class Compiled(Decorated):
         result = next((x for x in values if x.shape == ()), values[0])
         return Program(result, sys._getframe(1), run.fixed())
 
+    def __sizeof__(self) -> int:
+        """Its bytes with those of the function, which may be a Module."""
+        return object.__sizeof__(self) + sys.getsizeof(self.function)
+
     @property
     def replaying(self) -> bool:
         """Whether there is a program that later calls replay."""
