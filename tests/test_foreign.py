@@ -262,3 +262,28 @@ def test_tensors_with_a_history_of_their_own_are_refused():
         np.testing.assert_array_equal(f(plain, V(X)), f(X, X))
     with pytest.raises(TypeError, match="detach"):
         V(torch.tensor(X, requires_grad=True))
+
+
+class OldArray:
+    """An array class from before ``__array_ufunc__``: it leaves an operator to a class of higher priority."""
+
+    __array_priority__ = 10.0
+
+    def __init__(self, numbers):
+        self.numbers = np.asarray(numbers)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.numbers
+
+    def __mul__(self, other):
+        if getattr(other, "__array_priority__", 0.0) > self.__array_priority__:
+            return NotImplemented
+        return OldArray(self.numbers * np.asarray(other))
+
+
+def test_a_class_with_a_priority_leaves_the_operator_to_a_value():
+    v = wb.Value([1.0, 2.0])
+    y = OldArray([3.0, 4.0]) * v
+    assert type(y) is wb.Value
+    wb.sum(y).backward()
+    np.testing.assert_array_equal(v.grad, [3.0, 4.0])

@@ -258,7 +258,9 @@ class Value:
             "and if it was table @ value, write wb.matmul(table, value)"
         )
 
-    # pandas leaves an operator to a class of higher priority than its own: Index 2000, Series 3000, DataFrame 4000.
+    # Others leave an operator to a class of higher priority than their own: array classes that are older than
+    # __array_ufunc__ (np.matrix has 10), and pandas (Index 2000, Series 3000, DataFrame 4000).
+    __array_priority__ = 1000
     __pandas_priority__ = 5000
 
     @property
