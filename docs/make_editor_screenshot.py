@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -110,8 +111,11 @@ def main(*editor, folder=DOCS / "pictures"):
         (project / ".vscode").mkdir(parents=True)
         (project / "train.py").write_text(STEPPED, encoding="utf-8")
         stepping = [sys.executable, "-m", "tinygrad_wb", "step", "--dap", "0", "train.py"]
-        port = stack.enter_context(running(stepping, r"127\.0\.0\.1:(\d+)", cwd=project, env={**os.environ, **ENV}))
+        token = secrets.token_urlsafe()
+        env = {**os.environ, **ENV, "TINYGRAD_WB_TOKEN": token}
+        port = stack.enter_context(running(stepping, r"127\.0\.0\.1:(\d+)", cwd=project, env=env))
         how = {"name": "Step through backprop", "type": "backprop", "request": "attach", "debugServer": int(port)}
+        how["token"] = token
         launch = {"version": "0.2.0", "configurations": [how]}
         (project / ".vscode" / "launch.json").write_text(json.dumps(launch))
         address = stack.enter_context(running(extended(editor, work), r"listening on (http://\S+)"))

@@ -74,6 +74,19 @@ except wb.ShapeError as error:
     print(wb.draw(error))
 """
 
+TWICE = """\
+import tinygrad_wb as wb
+
+
+def height(t):
+    fall = 4.9 * t**2
+    return 20.0 - fall
+
+
+speed = wb.grad(height)
+print(wb.grad(speed)(1.5))
+"""
+
 RETURNED = """\
 import tinygrad_wb as wb
 
@@ -340,6 +353,11 @@ STEPPING = {
     "returned": ("text", partial(
         stepped, name="score.py", text=RETURNED, options=[],
         commands=["until w", "print scaled", "print scale", "pdb", "p x, scale", "l 8, 10", "q", "quit"],
+    )),
+    "twice script": ("python", lambda folder: TWICE),
+    "twice": ("text", partial(
+        stepped, name="twice.py", text=TWICE, options=[],
+        commands=["until t", "next 100", "next", "until t", "continue"],
     )),
     "misfit script": ("python", lambda folder: MISFIT),
     "misfit": ("text", partial(run_plainly, name="misfit.py", text=MISFIT)),

@@ -4,6 +4,7 @@ import gc
 import inspect
 import itertools
 import math
+import re
 import sys
 import threading
 import warnings
@@ -295,16 +296,161 @@ def test_a_gradient_goes_through_the_branch_not_taken():
     assert caught(lambda: wb.where(x.data > 0.0, wb.log(x), 0.0)).operation == "log"
 
 
+@pytest.mark.parametrize(
+    ("f", "at"),
+    [
+        (lambda x: wb.where(x > 0.0, wb.sqrt(x), 0.0), [0.0, 1.0]),
+        (lambda x: wb.where(x <= 0.0, 0.0, wb.sqrt(x)), [0.0, 1.0]),
+        (lambda x: wb.where(x > 0.0, 2.0 * wb.sqrt(x) + 1.0, x), [0.0, 1.0]),
+        (lambda x: wb.where(x > 0.0, wb.cbrt(x), x), [0.0, 1.0]),
+        (lambda x: wb.where(x > 0.0, x**0.5, x), 0.0),
+        (lambda x: wb.where(np.abs(x.data) < 1.0, wb.arcsin(x), x), [1.0, 0.5]),
+    ],
+)
+def test_backward_it_is_told_that_a_where_did_not_choose_the_branch(f, at):
+    error = caught(lambda: f(wb.Value(at, name="x")).sum().backward())
+    assert (error.phase, error.hint) == ("backward", HINTS["where"])
+    assert error.rule.endswith("where the gradient that arrives is 0")
+
+
+def test_a_branch_that_was_chosen_is_no_such_case():
+    both = lambda x: wb.where(x >= 0.0, wb.sqrt(x), 0.0).sum()
+    assert caught(lambda: both(wb.Value([0.0, 1.0])).backward()).hint == HINTS["root"]
+    x = wb.Value([0.0, 1.0])
+    error = caught(lambda: (wb.where(x.data >= 0.0, wb.sqrt(x), 0.0) ** 2).sum().backward())
+    assert error.hint == HINTS["root"], "its gradient is 0 for another reason"
+
+
+# For each hint: what fails, and what it says to write instead, which must be finite there, as its gradient must be.
+ADVICE = {
+    "log": [
+        (wb.log, 0.0, "wb.log(x + 1e-12)"), (wb.log, -1.0, "wb.log(wb.maximum(x, 1e-12))"),
+        (wb.log2, 0.0, "wb.log(x + 1e-12)"), (wb.log, -1.0, "wb.log(wb.where(x > 0, x, 1.0))"),
+    ],
+    "log1p": [
+        (wb.log1p, -1.0, "wb.log1p(wb.maximum(x, -1 + 1e-7))"), (wb.log1p, -2.0, "wb.log1p(wb.maximum(x, -1 + 1e-7))"),
+        (wb.log1p, -2.0, "wb.log1p(wb.where(x > -1, x, 0.0))"),
+    ],
+    "root": [(wb.sqrt, 0.0, "wb.sqrt(x + 1e-12)")],
+    "root below": [
+        (wb.sqrt, -4.0, "wb.sqrt(wb.maximum(x, 0.0) + 1e-12)"), (wb.sqrt, -4.0, "wb.sqrt(wb.where(x > 0, x, 1.0))"),
+    ],
+    "cbrt": [(wb.cbrt, 0.0, "wb.cbrt(wb.where(x == 0, 1e-12, x))")],
+    "length": [(lambda x: wb.hypot(x, x), 0.0, "wb.sqrt(x**2 + y**2 + 1e-12)")],
+    "divide": [
+        (lambda b: 1.0 / b, 0.0, "a / (b + 1e-8)"), (lambda b: 1.0 / b, 0.0, "a / wb.where(b == 0, 1, b)"),
+        (wb.reciprocal, 0.0, "a / (b + 1e-8)"),
+    ],
+    "domain": [(f, at, "wb.arcsin(wb.clip(x, -1 + 1e-7, 1 - 1e-7))") for f in (wb.arcsin, wb.arccos) for at in (1.0, 2.0)]
+    + [(wb.arctanh, at, "wb.arctanh(wb.clip(x, -1 + 1e-7, 1 - 1e-7))") for at in (-1.0, 2.0)],
+    "from one": [(wb.arccosh, at, "wb.arccosh(wb.maximum(x, 1 + 1e-7))") for at in (1.0, -2.0)],
+    "power": [
+        (lambda x, p=p: x**p, at, code)
+        for p, at, code in [
+            (0.5, 0.0, "(x + 1e-12) ** p"), (-1.0, 0.0, "(x + 1e-12) ** p"),
+            (0.5, -2.0, "(wb.maximum(x, 0.0) + 1e-12) ** p"), (0.5, -2.0, "wb.where(x > 0, x, 1.0) ** p"),
+        ]
+    ],
+    "exp": [(wb.exp, 1000.0, "wb.exp(wb.clip(x, -50, 50))"), (wb.sinh, 1000.0, "wb.exp(wb.clip(x, -50, 50))")],
+    "where": [
+        (lambda x: wb.where(x > 0, wb.sqrt(x), 0.0), 0.0, "wb.where(x > 0, wb.sqrt(wb.where(x > 0, x, 1.0)), 0.0)"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hint", "f", "at", "code"), [(hint, *case) for hint, cases in ADVICE.items() for case in cases]
+)
+def test_what_is_said_to_help_helps(hint, f, at, code):
+    assert caught(lambda: f(wb.Value([at])).sum().backward()).hint == HINTS[hint]
+    said = re.sub(r"^wb\.arc\w+\((.*)\)$", r"\1", code)
+    assert said in HINTS[hint]
+    v = wb.Value([at])
+    with wb.detect_anomaly():
+        eval(code, {"wb": wb, "x": v, "y": v, "b": v, "a": 1.0, "p": 0.5}).sum().backward()
+    assert finite(v.grad)
+
+
+def test_every_hint_with_code_is_tried():
+    code = {hint for hint, text in HINTS.items() if re.search(r"wb\.\w+\([^)]*x|a / ", text)}
+    assert code - {"growth", "infinite", "data"} == set(ADVICE)
+
+
 # == other ways back ====================================================================================================
 
 
 def test_derivatives_of_functions():
     assert caught(wb.grad(lambda x: wb.sqrt(x * x)), 0.0).operation == "sqrt"
     assert caught(wb.jacobian(wb.sqrt), [1.0, 0.0]).index == (1,)
-    assert caught(wb.grad(wb.grad(lambda x: x**1.5)), 0.0).operation == "power"
     with wb.detect_anomaly():
         assert wb.grad(wb.grad(lambda x: x**3))(2.0) == 12.0
         wb.check_gradients(lambda a, b: wb.tanh(a) * b, [0.1, 0.2], 3.0)
+
+
+# The operation whose partial made the bad number, the order of the pass that recorded it, and the rule.
+HIGHER = {
+    "hessian of a norm": (lambda: wb.hessian(lambda v: wb.sqrt(v[0] ** 2 + v[1] ** 2))(np.zeros(2)), "sqrt", 0, "division by 0"),
+    "of a root": (lambda: wb.grad(wb.grad(lambda x: wb.sqrt(x * x * x)))(0.0), "sqrt", 0, "division by 0"),
+    "of a power": (lambda: wb.grad(wb.grad(lambda x: x**1.5))(0.0), "power", 1, "division by 0: 0 to a negative power"),
+    "third": (lambda: wb.grad(wb.grad(wb.grad(lambda x: x**2.5)))(0.0), "power", 2, "division by 0: 0 to a negative power"),
+    "of a log": (lambda: wb.grad(wb.grad(wb.log))(1e-200), "log", 1, "overflow: beyond 1.8e+308, the largest float64"),
+    "jacobian of a gradient": (lambda: wb.jacobian(wb.grad(lambda v: (v**1.5).sum()))(np.array([1.0, 0.0])), "power", 1, "division by 0: 0 to a negative power"),
+    "hvp": (lambda: wb.hvp(lambda v: (v**1.5).sum())(np.array([1.0, 0.0]), np.ones(2)), "power", 1, "division by 0: 0 to a negative power"),
+    "a sum of contributions": (lambda: wb.grad(wb.grad(lambda x: wb.sqrt(x) + wb.sqrt(x)))(0.0), "sqrt", 0, "division by 0"),
+    "stretched": (lambda: wb.hessian(lambda v: (wb.sqrt(v[0]) * np.ones((3, 2))).sum())(np.zeros(2)), "sqrt", 0, "division by 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HIGHER)
+def test_higher_derivatives_blame_the_partial_that_made_it(case):
+    f, operation, order, rule = HIGHER[case]
+    error = caught(f)
+    recorded = ["", f"the derivative of {operation}(", f"the derivative of order {order} of {operation}("][
+        min(order, 2)
+    ]
+    assert error.phase == "backward"
+    assert error.rule == rule
+    assert error.line == f.__code__.co_firstlineno, "of the forward pass"
+    assert recorded in str(error)
+    assert ("recorded in" in str(error)) == (order > 0)
+    through = f"the derivative of {operation}" if order else operation
+    assert str(error).startswith(f"backward() through {through} made ")
+    assert "already" not in str(error)
+    assert error.hint == HINTS[{"sqrt": "root"}.get(operation, operation)]
+
+
+def test_the_advice_is_for_the_operation_that_the_user_wrote():
+    """The second derivative of a logarithm divides, and the first power's fails in another power."""
+    assert "wb.log(x + 1e-12)" in caught(wb.grad(wb.grad(wb.log)), 1e-200).hint
+    with wb.detect_anomaly():
+        wb.grad(wb.grad(lambda x: wb.log(x + 1e-12)))(1e-200)
+        wb.grad(wb.grad(lambda x: (x + 1e-12) ** 1.5))(0.0)
+        wb.hessian(lambda v: wb.sqrt(v[0] ** 2 + v[1] ** 2 + 1e-12))(np.zeros(2))
+
+
+def test_a_recorded_pass_that_failed_leaves_the_watch_as_it_was():
+    h = wb.Value([1.0, 4.0])
+    y = wb.sqrt(h).sum()
+    listener = h.on_gradient(lambda g: g.reshape(2, 1))
+    with wb.detect_anomaly():
+        with pytest.raises(wb.ShapeError) as kept:
+            y.backward(record=True)
+        with pytest.raises(wb.AnomalyError, match="log made"):
+            wb.log(wb.Value(0.0))
+    assert kept.value is not None
+    listener.remove()
+
+
+def test_what_a_listener_computes_in_a_recorded_pass_is_looked_at():
+    x = wb.Value([0.0, 4.0], name="x")
+    listener = x.on_gradient(lambda g: wb.log(g * 0.0))
+    error = caught(lambda: (x * x).sum().backward(record=True))
+    assert (error.phase, error.operation, error.rule) == ("forward", "log", "log(0)")
+    listener.remove()
+    x.on_gradient(lambda g: g * inf)
+    for record in (False, True):
+        error = caught(lambda record=record: (x + 1.0).sum().backward(record=record))
+        assert (error.phase, error.rule) == ("backward", "a function given to on_gradient returned it")
 
 
 def test_record():
@@ -706,9 +852,9 @@ def test_other_threads_are_left_alone():
     thread.start()
     inside.wait(10)
     y = wb.log(wb.Value(0.0))
-    x = np.ones(2)
-    z = (wb.Value([1.0, 2.0]) * x).sum()
-    x[0] = 5.0
+    x = np.ones(2000)
+    z = (wb.Value(np.ones(2000)) * x).sum()
+    x[-1] = 5.0  # only the beginning of an array is compared outside the block
     z.backward()
     done.set()
     thread.join()

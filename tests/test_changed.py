@@ -1,10 +1,20 @@
 """Data that was written to between the forward pass and backward(): told, where it was handed out by .data."""
 
+import threading
+import weakref
+
 import numpy as np
 import pytest
 
 import tinygrad_wb as wb
-from tinygrad_wb.changed import handed_out
+from tinygrad_wb.changed import EVERY, FIRST, WALKS, attention, handed_out, reads
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    handed_out.clear()
+    reads.clear()
+    attention[0] = FIRST  # as at the start of a process
 
 
 @pytest.fixture(params=["C", "F", "strided"])
@@ -87,14 +97,47 @@ def test_directly_after_backward_nothing_is_noted(w):
     assert not handed_out
 
 
-def test_the_data_of_a_result_is_not_watched():
+RESULTS = {  # a result, and a loss of it, a partial of which reads what is written to
+    "by what made it": (wb.exp, wb.sum),
+    "by what reads it": (lambda w: w * 2.0, lambda y: wb.sum(y * y)),
+}
+
+
+@pytest.mark.parametrize("case", RESULTS)
+def test_a_result_that_a_partial_reads_is_watched(case):
+    make, of = RESULTS[case]
+    w = wb.Value([1.0, 2.0])
+    y = make(w)
+    loss = of(y)
+    y.data[0] = 7.0
+    with pytest.raises(
+        wb.StaleGraphError, match=r"the array of its (result|input a Value) of shape \(2,\).*written to"
+    ):
+        loss.backward()
+    assert w.grad is None
+
+
+def test_a_result_that_no_partial_reads_may_be_written_to():
     w = wb.Value(np.ones(3))
     y = w * 2.0
-    y.data[:] = 0.0
-    with wb.no_grad():
-        w2 = w * 2.0
-    assert (w2.data == 2.0).all()
-    assert not handed_out
+    loss = wb.sum(y + 1.0)
+    y.data[:] = 0.0  # a prediction that is made fit for a picture, say
+    loss.backward()
+    assert (w.grad == 2.0).all()
+
+    compiled = wb.compile(wb.exp)
+    for _ in range(4):
+        y = compiled(w)
+    y.data[:] = 0.0  # a compiled function keeps what it reads to itself
+    w.grad = None
+    wb.sum(y * 1.0).backward()
+    assert np.allclose(w.grad, np.e)
+
+    y = w * 2.0
+    y.data[:] = np.round(y.data)  # before it is read: a step that has no gradient is left out on purpose
+    w.grad = None
+    wb.sum(y * y).backward()
+    assert (w.grad == 8.0).all()
 
 
 def test_a_note_goes_with_its_leaf():
@@ -104,3 +147,165 @@ def test_a_note_goes_with_its_leaf():
     assert len(handed_out) == 1
     del w, loss
     assert not handed_out
+
+
+# -- plain arrays -----------------------------------------------------------------------------------------------------
+
+
+REFILLED = {  # an array, and a loss whose gradients read it
+    "matmul": (lambda: np.ones((5, 3)), lambda x: wb.sum(x @ wb.Value(np.ones((3, 2)), name="w"))),
+    "matmul, right": (lambda: np.ones((3, 2)), lambda x: wb.sum(wb.Value(np.ones((5, 3))) @ x)),
+    "multiply": (lambda: np.ones(3), lambda x: wb.sum(wb.Value(np.ones(3)) * x)),
+    "affine": (lambda: np.ones((5, 3)), lambda x: wb.sum(wb.Dense(3, 2, seed=0)(x))),
+    "large": (lambda: np.ones((300, 200)), lambda x: wb.sum(wb.Dense(200, 2, seed=0)(x))),
+    "one long row": (lambda: np.ones(100_000), lambda x: wb.sum(wb.Value(2.0) * x)),
+    "turned": (lambda: np.ones((200, 300)).T, lambda x: wb.sum(wb.Dense(200, 2, seed=0)(x))),
+    "labels": (lambda: np.array([0, 1, 1]), lambda y: wb.cross_entropy(wb.Value(np.eye(3)), y)),
+    "einsum": (lambda: np.ones((2, 3)), lambda x: wb.sum(wb.einsum("ij,j->i", x, wb.Value(np.ones(3))))),
+}
+
+
+@pytest.mark.parametrize("case", REFILLED)
+def test_a_buffer_that_was_filled_anew_is_told(case):
+    make, loss = REFILLED[case]
+    x = make()
+    right = loss(x)
+    x[...] = x + 1
+    with pytest.raises(wb.StaleGraphError, match=r"was written to after the operation had read it.*array of its own"):
+        right.backward()
+    again = loss(x)
+    again.backward()
+    x[...] = 0  # after backward(), for the next batch
+    loss(x).backward()
+
+
+INDEXED = {  # what an index picks, as an option of the operation
+    "array": (lambda: np.array([0, 1]), lambda w, i: w[i]),
+    "mask": (lambda: np.array([True, True, False]), lambda w, i: w[i]),
+    "list": (lambda: [0, 1], lambda w, i: w[i]),
+    "one of several": (lambda: np.array([0, 1]), lambda w, i: wb.reshape(w, (3, 1))[i, 0]),
+    "set_at": (lambda: np.array([0, 1]), lambda w, i: wb.set_at(w, i, 5.0)),
+    "take": (lambda: np.array([0, 1]), wb.take),
+}
+
+
+@pytest.mark.parametrize("case", INDEXED)
+def test_an_index_that_was_filled_anew_is_told(case):
+    make, picked = INDEXED[case]
+    index = make()
+    w = wb.Value([1.0, 2.0, 3.0])
+    loss = wb.sum(picked(w, index))
+    index[0] = not index[0] if case == "mask" else 2
+    with pytest.raises(wb.StaleGraphError, match=r"ind(ex|ices), an? (array|list|tuple).*was written to"):
+        loss.backward()
+    wb.sum(picked(w, index)).backward()
+
+
+def test_what_no_partial_reads_may_be_written_to():
+    y, mask = np.ones(3), np.array([True, False, True])
+    w = wb.Value([1.0, 2.0, 3.0])
+    loss = wb.sum(y - w) + wb.sum(w + y)
+    y[:] = 7.0
+    loss.backward()
+    assert (w.grad == 0.0).all()
+    found = wb.sum(wb.where(mask, w, 0.0))
+    mask[:] = True
+    with pytest.raises(wb.StaleGraphError):
+        found.backward()
+
+
+def test_a_buffer_of_which_only_the_shape_is_read_may_be_written_to():
+    w, x, loss = wb.Value(np.full((3, 1), 0.5)), np.empty((4, 2)), 0.0
+    h = wb.Value(np.zeros((4, 1)))
+    for step in range(3):  # each concatenate copies it
+        x[:] = step
+        h = wb.concatenate([x, h], axis=1) @ w
+        loss = loss + wb.sum(h)
+    x[:] = 7.0
+    loss.backward()  # h₁ = 0, h₂ = 1, h₃ = 2.5 in each of 4 rows; of w₀, h₃ has 2 and half of what h₂ has
+    np.testing.assert_array_equal(w.grad[:, 0], [4 * (1 + 2.5), 4 * (1 + 2.5), 4.0])
+
+
+def test_a_convolution_has_copied_its_windows():
+    x, layer = np.ones((4, 1, 6, 6)), wb.Conv2d(1, 2, 3, seed=0)
+    loss = wb.sum(layer(x))
+    x[:] = 7.0
+    loss.backward()
+    assert (layer.weight.grad == 4.0 * 16.0).all()
+
+
+def test_a_reader_that_is_not_behind_the_loss_is_left_alone():
+    x, w = np.ones(3), wb.Value(np.ones(3))
+    other = w * x
+    x[:] = 2.0
+    wb.sum(w * x).backward()
+    assert (w.grad == 2.0).all()
+    assert other is not None
+
+
+def test_a_long_loop_is_looked_at_from_time_to_time():
+    w, buffer = wb.Value(np.ones(3), name="w"), np.ones(3)
+    steps = 0
+
+    def train():
+        nonlocal steps
+        for steps in range(200):
+            loss = wb.sum(w * buffer)
+            if steps >= 50:
+                buffer[:] = steps
+            loss.backward()
+
+    with pytest.raises(wb.StaleGraphError):
+        train()
+    assert 50 <= steps < 50 + EVERY
+
+
+def test_notes_keep_nothing_alive(no_collector):
+    x, w = np.ones(3), wb.Value(np.ones(3))
+    result = weakref.ref(w * x)
+    assert result() is None
+    for _ in range(1000):
+        _ = w * x
+    assert len(reads) <= reads.maxlen
+
+
+def test_another_leaf_s_data_settles_nothing():
+    w, other = wb.Value(np.ones(3)), wb.Value(np.ones(3))
+    for touch in (lambda: other.data, lambda: wb.Value(np.ones(2)).data, lambda: setattr(other, "data", np.zeros(3))):
+        loss = wb.sum(w * w)
+        touch()
+        w.data[:] += 5.0
+        with pytest.raises(wb.StaleGraphError):
+            loss.backward()
+
+
+def test_notes_of_other_graphs_leave_the_table():
+    w, other = wb.Value(np.ones(3)), wb.Value(np.ones(3))
+    waiting = wb.sum(other * 2.0)
+    assert other.data is not None
+    for _ in range(WALKS + 1):
+        wb.sum(w * w).backward()
+    assert not handed_out
+    waiting.backward()
+
+
+def test_threads_share_the_tables():
+    w = wb.Value(np.ones(200_000))
+    errors = []
+
+    def walk():
+        try:
+            for _ in range(20):
+                loss = wb.sum(w * 2.0)
+                w.data.max()
+                float(wb.sum(w)) * 2.0
+                loss.backward()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=walk) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors

@@ -289,3 +289,184 @@ def test_a_large_argument_is_judged_without_looking_at_each_element(enter):
     with pytest.raises(wb.GradientError, match=r"argument 0 of shape \(101, 100\)") as found:
         wb.check_gradients(wrong, np.ones((101, 100)))
     assert "Worst" not in str(found.value)
+
+
+# -- the history of g ------------------------------------------------------------------------------------------------
+
+LOST_HISTORY_OF_G = {
+    "all of it": lambda g, y, a: raw(g) * (a + a),
+    "half of it": lambda g, y, a: g * a + raw(g) * a,
+    "that of one element": lambda g, y, a: without_history_at(g, 0) * (a + a),
+}
+
+
+def without_history_at(g, index):
+    """g, with one element that is plain data."""
+    plain = np.zeros(np.shape(raw(g)))
+    plain.flat[index] = 1.0
+    return g * (1.0 - plain) + raw(g) * plain
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("kind", LOST_HISTORY_OF_G)
+def test_rejects_a_partial_that_loses_the_history_of_g(enter, kind, point):
+    wrong = enter(squared, da=LOST_HISTORY_OF_G[kind])
+    wb.check_gradients(wrong, point, order=1)
+    with pytest.raises(wb.GradientError, match=r"order 2, the weighting g .* loses the history of g"):
+        wb.check_gradients(wrong, point)
+
+
+def test_the_second_derivative_that_it_protects(enter):
+    right = enter(squared, da=lambda g, y, a: g * (a + a))
+    del REGISTRY["squared"]
+    wrong = enter(squared, da=lambda g, y, a: raw(g) * (a + a))
+    assert wb.grad(wb.grad(lambda x: right(x) ** 2))(1.0) == 12.0  # of x⁴
+    assert wb.grad(wb.grad(lambda x: wrong(x) ** 2))(1.0) == 4.0
+    wb.check_gradients(right, 1.0)
+
+
+# -- kinks ---------------------------------------------------------------------------------------------------------------
+
+BESIDE_A_KINK = {
+    "relu": (wb.relu, [1e-4, -1e-4, 2.0, 1e-5, -1e-6]),
+    "relu of many": (lambda x: wb.relu(x) ** 2 + wb.relu(x), np.linspace(-1.0, 1.0, 20_000)),
+    "abs": (wb.absolute, [1e-4, -1e-5, 1e-6]),
+    "max": (wb.max, [1.0, 1.0 + 1e-5, 0.3]),
+    "min": (wb.min, [1.0, 1.0 + 1e-5, 3.0]),
+    "maximum": (lambda a: wb.maximum(a, 1.0) * a, [1.0 + 1e-5, 1.0 - 1e-4]),
+    "sort": (wb.sort, [1.0, 1.0 + 1e-5, 0.3]),
+    "median": (wb.median, [1.0, 1.0 + 1e-5, 1.0 - 1e-5]),
+    "clip": (lambda x: wb.clip(x, -1e-5, 1e-5), [0.0, 1e-4, 0.9e-5]),  # the slopes on both sides are equally wrong
+    "where": (lambda x: wb.where(x > 1.0, x**3, x), [1.0 + 1e-5, 1.0 - 1e-5]),
+    "floor": (lambda x: wb.floor(x) * x, [1.0 + 1e-5, 1.0 - 1e-5]),
+    "leaky_relu": (wb.leaky_relu, [1e-5, -1e-5]),
+    "where it bends quickly": (lambda x: wb.log(x) + 1.0 / x, [1e-3, 2e-3]),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE_A_KINK)
+def test_accepts_a_right_gradient_beside_a_kink(case):
+    f, point = BESIDE_A_KINK[case]
+    wb.check_gradients(f, point)
+
+
+def rectified(a):
+    return np.maximum(a, 0.0)
+
+
+WRONG_BESIDE_A_KINK = {
+    "sign": lambda g, y, a: -g * (a > 0.0),
+    "factor": lambda g, y, a: g * 0.999 * (a > 0.0),
+    "the other side": lambda g, y, a: g * (a < 0.0),
+    "the mean of both sides": lambda g, y, a: g * 0.5,
+    "zero": lambda g, y, a: g * 0.0,
+    "history of g": lambda g, y, a: raw(g) * (raw(a) > 0.0),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_BESIDE_A_KINK)
+@pytest.mark.parametrize("near", [1e-1, 1e-4, 1e-5, 1e-6])
+def test_rejects_a_wrong_gradient_beside_a_kink(enter, kind, near):
+    wrong = enter(rectified, da=WRONG_BESIDE_A_KINK[kind])
+    with pytest.raises(wb.GradientError, match="finite differences give") as found:
+        wb.check_gradients(wrong, [near, -0.7, 0.4])
+    assert "kink" not in str(found.value)
+
+
+AT_A_KINK = {
+    "relu": (wb.relu, [1.0, 0.0, -1.0], "order 1, argument 0 .* the function has a kink there.* at argument 0\\[1\\] "),
+    "relu of one number": (wb.relu, 0.0, "order 1, argument 0 .* kink .* at argument 0 "),
+    "relu of many": (wb.relu, np.linspace(-1.0, 1.0, 20_001), "order 1, argument 0 .* kink .* random direction"),
+    "sort": (wb.sort, [1.0, 1.0], "order 1, argument 0 .* kink"),
+    "by the second": (lambda a, b: a * wb.relu(b), (2.0, 0.0), "order 1, argument 1 .* kink .* at argument 1 "),
+    # The engine shares the gradient of equals, which is the mean of both sides: the second order sees the kink.
+    "abs": (wb.absolute, 0.0, "order 2, argument 0 .* at a kink of the function: its derivative of order 1 jumps"),
+    "max": (wb.max, [1.0, 1.0], "order 2, argument 0 .* at a kink of the function: its derivative of order 1 jumps"),
+    "a kink of the slope": (lambda x: wb.relu(x) ** 2, 0.0, "order 2, argument 0 .* its derivative of order 1 has a kink"),
+    "a jump": (wb.floor, 1.0, "order 1, argument 0 .* the function jumps there"),
+    "another jump": (wb.sign, [2.0, 0.0], "order 1, argument 0 .* the function jumps there"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", AT_A_KINK)
+def test_exactly_at_a_kink_it_says_so(case):
+    f, point, told = AT_A_KINK[case]
+    with pytest.raises(wb.GradientError, match=told) as found:
+        wb.check_gradients(f, *point if isinstance(point, tuple) else [point])
+    assert "should be" not in str(found.value)
+
+
+def test_at_a_kink_both_slopes_are_told():
+    with pytest.raises(wb.GradientError) as found:
+        wb.check_gradients(lambda x: wb.sum(wb.relu(x) * 3.0), [0.0, 5.0])
+    sides = re.search(r"is (\S+) on the left and (\S+) on the right, and the gradient, (\S+), is", str(found.value))
+    left, right, got = map(float, sides.groups())
+    assert (left, got) == (0.0, 0.0)
+    assert 1.5 <= abs(right) <= 4.5, "3, weighted at random by 0.5 to 1.5"
+
+
+@pytest.mark.parametrize(("at_zero", "one"), [(-0.5, 1.0), (1.5, 1.0), (0.0, -1.0), (0.0, 1.01)])
+def test_a_gradient_that_is_wrong_at_a_kink_or_elsewhere_is_called_wrong(enter, at_zero, one):
+    wrong = enter(rectified, da=lambda g, y, a: g * (at_zero * (a == 0.0) + one * (a > 0.0)))
+    with pytest.raises(wb.GradientError, match=r"Worst at argument 0\[[01]\]: \S+, should be") as found:
+        wb.check_gradients(wrong, [0.0, 1.0])
+    assert f"argument 0[{int(one != 1.0)}]" in str(found.value)
+
+
+# -- random functions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("f", [wb.log, wb.sqrt, lambda x: 1.0 / x, lambda x: x**-2.5])
+@pytest.mark.parametrize("near", [1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.filterwarnings("ignore:invalid value")  # the first steps lead across the pole
+def test_accepts_a_right_gradient_beside_a_pole(f, near):
+    wb.check_gradients(f, near, order=1)
+
+
+def test_what_has_no_derivative_is_refused():
+    for f in (lambda x: x > 0.0, lambda x: None, lambda x: [1.0], lambda x: "a"):
+        with pytest.raises(TypeError, match="which has no derivative"):
+            wb.check_gradients(f, 3.0)
+    wb.check_gradients(lambda x: 1.0, 3.0)
+
+
+def test_a_random_function_is_called_random():
+    rng = np.random.default_rng(0)
+    model = wb.Sequential(wb.Dense(3, 4, seed=0), wb.Dropout(0.5), wb.Dense(4, 1, seed=1))
+    for f, at in [
+        (lambda a: wb.dropout(a, 0.5), np.ones(8)), (lambda a: a * rng.normal(), 1.0), (model, np.ones((4, 3))),
+        (lambda a: wb.dropout(wb.relu(a), 0.5), np.full(8, 1e-5)),
+    ]:  # fmt: skip
+        with pytest.raises(wb.GradientError, match=r"random.* gave \S+ and then .*seed.*model\.eval\(\)") as found:
+            wb.check_gradients(f, at)
+        assert "should be" not in str(found.value)
+
+
+def test_what_its_message_says_helps():
+    model = wb.Sequential(wb.Dense(3, 4, seed=0), wb.Dropout(0.5), wb.Dense(4, 1, seed=1))
+    wb.check_gradients(lambda a: wb.dropout(a, 0.5, seed=0), np.ones(8))
+    wb.check_gradients(model.eval(), np.ones((4, 3)))
+
+
+def test_rounding_and_a_count_of_calls_are_not_random(enter):
+    calls = []
+    wrong = enter(squared, da=lambda g, y, a: g * a)
+
+    def f(x):
+        calls.append(x)
+        return wrong(x) * (1.0 + 1e-15 * (len(calls) % 2))
+
+    with pytest.raises(wb.GradientError, match="should be"):
+        wb.check_gradients(f, VECTOR)
+
+
+LARGE_OFFSETS = [1e3, 1e6, 1e9]
+
+
+@pytest.mark.parametrize("offset", LARGE_OFFSETS)
+def test_smaller_steps_do_not_take_rounding_for_a_gradient_of_zero(offset):
+    """Over a small step nothing moves in the digits of a large number, as if the slope were 0."""
+    with pytest.raises(wb.GradientError):
+        wb.check_gradients(lambda x: wb.Value(x.data * 0.1) + offset, 1.0)
+    with pytest.raises(wb.GradientError):
+        wb.check_gradients(lambda x: wb.Value((x.data + offset) - offset), 1.0)

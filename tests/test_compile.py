@@ -17,6 +17,7 @@ import math
 import operator
 import os
 import pickle
+import queue
 import random
 import sys
 import threading
@@ -1487,6 +1488,35 @@ def test_errors_are_those_of_eager_calls():
     assert f.replaying
 
 
+def test_random_numbers_that_another_thread_draws_are_its_own_affair():
+    hooks = queue.SimpleQueue()  # which nothing can look into
+
+    def another_thread_draws():
+        thread = threading.Thread(target=np.random.random)
+        thread.start()
+        thread.join()
+
+    w = wb.Value(2.0)
+
+    def function(x):
+        hooks.get()()
+        return wb.sum(w * x)
+
+    f = wb.compile(function)
+    for hook in [another_thread_draws, int, int]:
+        hooks.put(hook)
+        assert f(np.ones(3)).data == 6.0
+    assert f.replaying
+
+
+def test_random_numbers_that_it_draws_itself_are_no_other_threads():
+    w = wb.Value(2.0)
+    f = wb.compile(lambda x: wb.sum(w * x * random.random()))
+    with pytest.warns(RuntimeWarning, match="draws random numbers of its own"):
+        assert len({f(np.ones(3)).data for _ in range(8)}) == 8
+    assert not f.replaying
+
+
 def interrupts(x):
     if SETTINGS["still"] > 1.0:
         raise KeyboardInterrupt
@@ -2233,3 +2263,15 @@ def test_a_chain_needs_little_memory():
         finally:
             tracemalloc.stop()
         agree(y.data, long.function(wb.Value(x)).data)
+
+
+def test_a_replay_under_no_grad_has_no_gradient_to_hand_on():
+    w = wb.Value([1.0, 2.0])
+    compiled = wb.compile(lambda x: wb.sum(w * x))
+    for _ in range(4):
+        with wb.no_grad():
+            y = compiled(np.ones(2))
+        with pytest.raises(RuntimeError, match="computed under no_grad"):
+            y.backward()
+    assert compiled.replaying
+    assert w.grad is None

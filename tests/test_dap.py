@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from debuggers.dap_client import DapError, StepClient
+from debuggers.dap_client import ANNOUNCED, DapError, StepClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_random_graphs import programs, run
@@ -23,6 +23,7 @@ from test_stepper import bits
 
 import tinygrad_wb as wb
 from tinygrad_wb.__main__ import COMMANDS, build_parser
+from tinygrad_wb.debug.dap import clients
 from tinygrad_wb.debug.dap.protocol import FramingError, misfit, read
 from tinygrad_wb.debug.dap.requests import CAPABILITIES, MOVES, REQUESTS
 from tinygrad_wb.debug.dap.server import debugged, stopping
@@ -213,7 +214,9 @@ def test_the_forms_of_arguments_are_the_protocols():
         elif isinstance(form, dict):
             for key, inner in form.items():
                 name = key.removesuffix("?")
-                if (where, name) not in {("LaunchRequest", "stopOnEntry"), ("AttachRequest", "stopOnEntry")}:
+                if (where, name) not in {
+                    (f"{command}Request", own) for command in ("Launch", "Attach") for own in ("stopOnEntry", "token")
+                }:
                     assert name in schema["properties"], (where, name)
                     compare(inner, schema["properties"][name], (where, name))
                 assert key.endswith("?") or name in schema.get("required", []), (where, name)
@@ -242,6 +245,41 @@ def test_misfits():
         ({"line": 3, "source": {"path": 3}}, "arguments.source.path: a text is wanted, got 3"),
     ]:
         assert misfit(wrongly, form) == wrong
+
+
+# -- derivatives of functions -----------------------------------------------------------------------------------------
+
+DERIVE = """\
+import tinygrad_wb as wb
+
+def f(t):
+    cube = t ** 3
+    return cube * 2.0
+
+print("slope", wb.grad(f)(2.0))
+print("curvature", wb.grad(wb.grad(f))(2.0))
+"""
+
+
+def test_passes_of_derivatives_stop_with_their_names_and_how_they_nest(debug):
+    client = debug(DERIVE)
+    assert client.begin()["reason"] == "entry"
+    assert top(client) == ("<module>", line(DERIVE, 'print("slope"'))
+    client.set_breakpoints(client.path, [line(DERIVE, "cube")])
+    descriptions = []
+    for _ in range(2):
+        body = client.go("continue")
+        assert body["reason"] == "breakpoint"
+        assert top(client) == ("∂L/∂t from cube = t ** 3", line(DERIVE, "cube"))
+        descriptions.append(body["description"])
+    client.set_breakpoints(client.path, [line(DERIVE, 'print("curvature"')])  # where both of its passes begin
+    descriptions.append(client.go("continue")["description"])
+    assert "pass" not in descriptions[0]
+    assert descriptions[1].endswith("; pass 2: an outer derivative is being taken, whose pass comes later")
+    assert "; pass 3: it goes back through pass 2 too" in descriptions[2]
+    client.set_breakpoints(client.path, [])
+    client.request("continue", threadId=1)
+    assert client.wait_terminated() == 0
 
 
 # -- a session ------------------------------------------------------------------------------------------------------------
@@ -403,9 +441,10 @@ def test_breakpoints_set_and_left_on_the_way(debug):
 
 def test_a_breakpoint_at_the_call_of_backward(debug):
     client = debug(TRAIN)
+    client.meet(stopOnEntry=False)
     client.set_breakpoints(client.path, [line(TRAIN, "loss.backward")])
     for epoch in range(2):
-        body = client.begin(stopOnEntry=False) if epoch == 0 else client.go("continue")
+        body = client.begin() if epoch == 0 else client.go("continue")
         assert (body["reason"], position(client).split()[0]) == ("breakpoint", "0")
         assert client.evaluate("epoch", 1) == str(epoch)
     client.go("stepIn")
@@ -466,8 +505,9 @@ def test_conditions_and_hit_counts(debug):
 
 def test_hit_counts_go_on_over_backward_passes(debug):
     client = debug(TRAIN)
+    client.meet(stopOnEntry=False)
     client.set_breakpoints(client.path, [line(TRAIN, "h = self.hidden")], hitCondition="2")
-    assert client.begin(stopOnEntry=False)["reason"] == "breakpoint"
+    assert client.begin()["reason"] == "breakpoint"
     assert client.evaluate("epoch", 1) == "1"
 
 
@@ -545,11 +585,11 @@ class Scripted:
     """A client in this process: at each stop it sends the next of its batches of requests, and in the end goes on."""
 
     def __init__(self, *batches):
-        self.session = Session(self.hear, lambda: None)
+        self.session = Session(self.hear, lambda: None, "secret")
         self.batches = list(batches)
         self.answers = []
         self.events = []
-        self.ask(("initialize", {"adapterID": "x"}), ("launch", {}))
+        self.ask(("initialize", {"adapterID": "x"}), ("launch", {"token": "secret"}))
 
     def hear(self, message):
         check({"seq": 1, **message})
@@ -681,7 +721,7 @@ def test_a_server_in_this_process(how):
 
     server = threading.Thread(target=serve)
     server.start()
-    while not (announced := re.search(r":(\d+)\n", said.getvalue())):
+    while not (announced := re.search(ANNOUNCED, said.getvalue())):
         server.join(0.01)
     with socket.create_connection(("127.0.0.1", int(announced[1]))) as client, client.makefile("rb") as stream:
 
@@ -697,7 +737,7 @@ def test_a_server_in_this_process(how):
                     return message
             return None
 
-        ask(("initialize", {"adapterID": "x"}), ("attach", {}))
+        ask(("initialize", {"adapterID": "x"}), ("attach", {"token": announced[2]}))
         if how == "ended before it began":
             ask(("terminate", {}))
             assert until("exited")["body"]["exitCode"] == 130
@@ -929,7 +969,7 @@ def test_pause_and_requests_while_it_runs(debug):
 
 def test_ending_the_script_before_it_began(debug):
     client = debug("print('it ran')")
-    client.request("launch")
+    client.meet()
     client.request("disconnect")
     assert client.finish() == (130, "", "")
 
@@ -1029,6 +1069,8 @@ def test_a_client_that_leaves_lets_the_script_go_on(debug, how):
         client.go("continue")
         client.vanish()
     else:
+        if how == "before it began":
+            client.meet()
         client.vanish()
     assert client.finish() == plain(client.path, "a")
 
@@ -1059,7 +1101,7 @@ def test_ends_are_the_scripts_own(debug, name):
 def test_a_script_with_a_syntax_error_or_without_backward(debug):
     for text, status in [("x = (", 1), ("print('no derivative')", 0)]:
         client = debug(text)
-        client._launched = client._send("attach", {})
+        client.meet("attach")
         client.configuration_done()
         assert client.wait_terminated() == status
 
@@ -1072,8 +1114,8 @@ def test_command_line_options_say_where_it_stops_first(debug):
 
 def test_no_debug_runs_it_through(debug):
     client = debug(TRAIN)
+    client.meet(noDebug=True)
     client.set_breakpoints(client.path, [line(TRAIN, "loss.backward")])
-    client._launched = client._send("launch", {"noDebug": True})
     client.configuration_done()
     assert client.wait_terminated() == 3
 
@@ -1097,9 +1139,164 @@ def test_a_port_that_is_taken(tmp_path):
 def test_one_client_on_this_machine_only(debug):
     client = debug(SCALARS)
     assert client.socket.getpeername()[0] == "127.0.0.1"
+    client.begin()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", client.port), timeout=5).close()
-    client.begin()
+    client.request("threads")
+
+
+# -- the token --------------------------------------------------------------------------------------------------------------
+
+
+def strange(client, *said):
+    """What a connection of its own, that says these messages, is answered until it is dropped."""
+    answers = []
+    with socket.create_connection(("127.0.0.1", client.port), client.timeout) as other, other.makefile("rb") as stream:
+        with contextlib.suppress(ConnectionError):  # dropped in the middle of what it says
+            for each in said:
+                text = each if isinstance(each, bytes) else framed(json.dumps({"seq": 1, "type": "request", **each}))
+                other.sendall(text)
+            while said and (answer := read(stream)) is not None:
+                answers.append(answer)
+    return answers
+
+
+HELLO = {"command": "initialize", "arguments": {"adapterID": "x"}}
+EVIL = {"command": "evaluate", "arguments": {"expression": "print('evil')"}}
+STRANGERS = {  # what each says, and why it is dropped
+    "one that looks for open ports": ([], "it left and gave no token"),
+    "a browser": ([b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"], "a header of Content-Length is wanted, got 'GET / HTTP/1.1'"),
+    "noise": ([bytes(range(256)) * 20], "a header of Content-Length is wanted"),
+    "no JSON": ([b"Content-Length: 1\r\n\r\n{"], "a message that is no JSON"),
+    "no seq": ([b"Content-Length: 2\r\n\r\n{}"], "a message without a proper seq"),
+    "no token": ([HELLO, {"command": "attach"}, EVIL], "no token was given"),
+    "an empty token": ([HELLO, {"command": "attach", "arguments": {"token": ""}}, EVIL], "no token was given"),
+    "a wrong token": ([HELLO, {"command": "attach", "arguments": {"token": "guess"}}, EVIL], "a wrong token was given"),
+    "half a letter": ([{"command": "attach", "arguments": {"token": "\ud800"}}], "a wrong token was given"),
+    "a token that is no text": ([{"command": "launch", "arguments": {"token": 7}}], "arguments.token: a text is wanted"),
+    "one that asks before": ([HELLO, EVIL], "evaluate: the token comes first"),
+    "one that would end it": ([HELLO, {"command": "terminate"}], "terminate: the token comes first"),
+}  # fmt: skip
+
+
+def test_strangers_are_dropped_and_the_script_waits_for_the_right_client(debug):
+    client = debug(TRAIN)
+    silent = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(3)]
+    for who, (said, _) in STRANGERS.items():
+        answers = strange(client, *said)
+        assert not any(answer.get("success") for answer in answers if answer.get("command") != "initialize"), who
+        assert not any(answer.get("event") in ("initialized", "stopped") for answer in answers), who
+    assert client.begin()["reason"] == "entry"
+    client.request("continue", threadId=1)
+    assert client.wait_terminated() == 3
+    client.request("disconnect")
+    status, out, errors = client.finish()
+    plainly = plain(client.path)
+    assert (status, out) == plainly[:2]
+    dropped, told = (
+        [row for row in errors.splitlines(keepends=True) if row.startswith("step: dropped a client: ") is ours]
+        for ours in (True, False)
+    )
+    assert "".join(told) == plainly[2], "the script knows nothing of them"
+    for who, (_, why) in STRANGERS.items():
+        assert any(why in row for row in dropped), who
+    assert len(dropped) == len(STRANGERS) + len(silent)
+    for connection in silent:
+        assert connection.recv(1) == b""
+        connection.close()
+
+
+@pytest.mark.parametrize("command", REQUESTS)
+def test_before_the_token_nothing_can_be_asked(command):
+    said, ends = [], []
+    session = Session(said.append, lambda: ends.append("closed"), "secret")
+    session.take({"seq": 1, "type": "request", "command": command, "arguments": {"adapterID": "x", "threadId": 1}})
+    assert not session.known
+    if command == "initialize":
+        assert [m["success"] for m in said] == [True]
+        assert (ends, session.refused) == ([], "")
+    else:
+        assert [m["success"] for m in said] == [False]
+        assert ends == ["closed"]
+        assert session.refused.startswith(
+            "no token" if command in ("launch", "attach") else f"{command}: the token comes"
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "known"), [("secret", True), ("secre", False), ("secrets", False), ("SECRET", False), ("", False)]
+)
+@pytest.mark.parametrize("command", ["launch", "attach"])
+def test_the_token_is_the_whole_of_it(command, given, known):
+    session = Session(lambda message: None, lambda: None, "secret")
+    session.take({"seq": 1, "type": "request", "command": command, "arguments": {"token": given}})
+    assert session.known is known
+    assert session.left.is_set() is not known
+
+
+def test_a_token_of_ones_own_is_not_printed(debug):
+    client = debug(SCALARS, env={"TINYGRAD_WB_TOKEN": "of my own"})
+    assert client.token == "${env:TINYGRAD_WB_TOKEN}", "as VS Code reads it"
+    assert "token was given" in json.dumps(strange(client, {"command": "attach", "arguments": {"token": client.token}}))
+    client.token = "of my own"
+    assert client.begin()["reason"] == "entry"
+
+
+def test_each_script_has_another_token(debug):
+    tokens = {debug(SCALARS, env={"TINYGRAD_WB_TOKEN": ""}).token for _ in range(2)}
+    assert len(tokens) == 2
+    assert min(map(len, tokens)) > 20
+
+
+def test_who_says_nothing_is_dropped_in_the_end(monkeypatch):
+    monkeypatch.setattr(clients, "PATIENCE", 0.0)
+    monkeypatch.setattr(clients, "MOST", 1)
+    found = []
+    with contextlib.redirect_stderr(io.StringIO()) as said, socket.create_server(("127.0.0.1", 0)) as listener:
+        waiting = threading.Thread(target=lambda: found.append(clients.first_with("secret", listener)))
+        waiting.start()
+        for _ in range(2):
+            with socket.create_connection(listener.getsockname()) as silent:
+                assert silent.recv(1) == b""
+        monkeypatch.setattr(clients, "PATIENCE", 600.0)
+        with socket.create_connection(listener.getsockname()) as right:
+            right.sendall(
+                framed(json.dumps({"seq": 1, "type": "request", "command": "attach", "arguments": {"token": "secret"}}))
+            )
+            waiting.join()
+            assert found[0].session.known
+            found[0].session.gone()
+            found[0].connection.close()
+    assert said.getvalue() == "step: dropped a client: it gave no token for 0 seconds\n" * 2
+
+
+def test_a_client_that_takes_nothing_in_does_not_hold_up_the_script(monkeypatch):
+    monkeypatch.setattr(clients, "SENDING", 0.2)
+    said, ends, written = io.StringIO(), [], []
+
+    def script():
+        for i in range(200):
+            sys.stderr.write("x" * 100_000)
+            written.append(i)
+        network()  # and here it is not stopped any more
+        return 7
+
+    def serve():
+        with contextlib.redirect_stderr(said):
+            ends.append(debugged(0, Stops(), script))
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    while not (announced := re.search(ANNOUNCED, said.getvalue())):
+        server.join(0.01)
+    with socket.create_connection(("127.0.0.1", int(announced[1]))) as client:
+        for command, arguments in [("attach", {"token": announced[2]}), ("configurationDone", {})]:
+            client.sendall(
+                framed(json.dumps({"seq": 1, "type": "request", "command": command, "arguments": arguments}))
+            )
+        server.join(60.0)
+    assert (ends, len(written)) == ([7], 200)
+    assert said.getvalue().count("step: dropped the debugger: it took nothing in for 0.2 seconds\n") == 1
 
 
 # -- what is no request -----------------------------------------------------------------------------------------------------

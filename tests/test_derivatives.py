@@ -287,8 +287,15 @@ def test_a_history_lost_in_a_float_is_an_error_and_not_a_zero(call):
     assert math.exp(V(0.0)) == 1.0, "outside, a Value may be read as a number"
 
 
+def test_a_history_lost_in_a_copy_is_an_error_and_not_a_zero():
+    for call in (lambda: wb.grad(lambda x: V(x) * 2.0)(3.0), lambda: wb.jacobian(lambda x: x * V(x * x))([1.0, 2.0])):
+        with pytest.raises(TypeError, match=r"wb\.Value\(v\) would lose .*wb\.Value\(v\.data\)"):
+            call()
+
+
 def test_a_plain_number_may_be_asked_for_inside():
     assert wb.grad(lambda x: x * x.item())(3.0) == 3.0
+    assert wb.grad(lambda x: x * V(x.data))(3.0) == 3.0
 
 
 @pytest.mark.parametrize("make", [wb.grad, wb.value_and_grad, wb.jacobian, wb.hessian, wb.hvp])
@@ -342,3 +349,12 @@ def test_a_result_without_its_history_is_refused():
         return x * scale
 
     assert wb.grad(partly)(3.0) == 6.0
+
+
+@pytest.mark.parametrize("tree", [{"w": 1.0}, [(np.ones((2, 2)), np.ones(2))], ("a", "b"), None, "text"])
+def test_parameters_in_a_tree_are_told_the_way_round(tree):
+    def loss(p, x):
+        return x
+
+    with pytest.raises(TypeError, match=r"argument 0 of loss\(\) is a .* separate arguments .* make each a Value"):
+        wb.grad(loss)(tree, 1.0)

@@ -334,7 +334,7 @@ def test_a_failed_write_leaves_the_old_file(monkeypatch, tmp_path):
     before = path.read_bytes()
 
     def fails(self, target):
-        raise OSError("disk full")
+        raise OSError(28, "disk full")
 
     monkeypatch.setattr(type(path), "replace", fails)
     with pytest.raises(OSError, match="disk full"):

@@ -230,7 +230,7 @@ def test_a_record_is_plain_data():
     y = wb.softmax(V([[1.0, 2.0]]), axis=0)
     assert dict(y.options) == {"axis": 0}
     assert set(V.__slots__) == {
-        "__weakref__", "_data", "calls", "grad", "inputs", "listeners", "name", "op", "options", "_place", "tick",
+        "__weakref__", "_data", "calls", "grad", "inputs", "listeners", "name", "op", "options", "origin", "_place", "tick",
     }  # fmt: skip
     assert not hasattr(y, "__dict__")
     assert not hasattr(y, "place"), "only `source_lines` asks for it"
@@ -1048,6 +1048,10 @@ def test_graphs_that_reach_back_without_growing_are_right():
         ((x - 3.0) ** 2).backward()
         x.data -= 0.1 * x.grad
         x.grad = None
+    h = V(1.0)
+    for _ in range(15):  # the gradient after each layer of one network
+        h = wb.tanh(w * h)
+        h.backward()
     state = V(0.0)
     for i in range(30):  # a recurrence that is cut every five steps
         state = wb.tanh(state + w) if i % 5 else wb.tanh(w)

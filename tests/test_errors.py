@@ -73,6 +73,8 @@ WRONG = {
     "labels boolean": (lambda: wb.cross_entropy(ones(2, 3), np.array([True, False])), TypeError, ["labels must be integers", "bool"]),
     "labels one-hot": (lambda: wb.cross_entropy(ones(2, 3), np.eye(3)[:2]), wb.ShapeError, ["labels (2, 3)", "one class number for each row"]),
     "labels of another length": (lambda: wb.cross_entropy(ones(2, 3), [0, 1, 2]), wb.ShapeError, ["logits have shape (2, 3)", "labels (3,)"]),
+    "one-hot labels": (lambda: wb.cross_entropy(ones(2, 3), np.eye(3)[:2]), wb.ShapeError, ["labels (2, 3)", "labels.argmax(axis=-1) of one-hot rows"]),
+    "a column of labels": (lambda: wb.cross_entropy(ones(2, 3), [[0], [1]]), wb.ShapeError, ["labels (2, 1)", "labels.reshape(2,)"]),
     "one label for many rows": (lambda: wb.cross_entropy(ones(2, 3), 0), wb.ShapeError, ["logits have shape (2, 3)", "labels ()"]),
     "logits a number": (lambda: wb.cross_entropy(V(1.0), 0), (wb.ShapeError, IndexError), ["cross_entropy"]),
     "cross_entropy empty": (lambda: wb.cross_entropy(ones(0, 3), np.zeros(0, int)), wb.ShapeError, ["cross_entropy", "empty", "(0, 3)"]),
@@ -90,7 +92,7 @@ WRONG = {
     "embedding labels": (lambda: wb.embedding(ones(3, 2), [0, 3]), ValueError, ["embedding(", "from 0 to 2", "3 rows", "got 3"]),
     "embedding labels negative": (lambda: wb.embedding(ones(3, 2), [0, -1]), ValueError, ["embedding(", "from 0 to 2", "got -1"]),
     "embedding labels not integer": (lambda: wb.embedding(ones(3, 2), [0.5]), TypeError, ["embedding(", "labels must be integers", "float64"]),
-    "embedding of one label": (lambda: wb.embedding(ones(3, 2), 1), TypeError, ["embedding(", "an array", "weight[3]"]),
+    "embedding of half a label": (lambda: wb.embedding(ones(3, 2), 0.5), TypeError, ["embedding(", "labels must be integers"]),
     "embedding in a number": (lambda: wb.embedding(V(1.0), [0]), wb.ShapeError, ["embedding(", "(rows, features)"]),
     "dropout": (lambda: wb.dropout(ones(2), 1.0), ValueError, ["dropout", "rate", "1.0"]),
     "conv2d channels": (
@@ -186,6 +188,45 @@ def test_an_error_has_the_operation_that_failed_its_inputs_and_its_options():
         assert len(failed.inputs) == len(inputs)
         assert all(x is y for x, y in zip(failed.inputs, inputs, strict=True))
         assert dict(failed.options) == options
+
+
+# loss, targets that it refuses, the words for it, and such as it takes
+TARGETS = {
+    "-1 and 1": (wb.binary_cross_entropy, [[1.0], [-1.0]], "from 0 to 1, these go from -1.0 to 1.0; .y . 1. / 2", [[1.0], [0.0]]),
+    "classes": (wb.binary_cross_entropy, np.array([[2], [0]]), "from 0 to 1, these go from 0 to 2", np.array([[1], [0]], np.uint8)),
+    "a score": (wb.binary_cross_entropy, [[0.5], [1.5]], "to 1.5", [[0.25], [0.75]]),
+    "booleans": (wb.hinge_loss, np.array([[True], [False]]), "these have .False  True.", [[1.0], [-1.0]]),
+    "0 and 1": (wb.hinge_loss, np.array([[1], [0]]), r"these have \[0 1\]; 2 \* y - 1 for 0 and 1", np.array([[1], [-1]], np.int8)),
+    "shares": (wb.hinge_loss, [[0.5], [1.0]], "these have .0.5 1", [[1.0], [1.0]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "wrong", "message", "right"), TARGETS.values(), ids=TARGETS)
+def test_a_loss_refuses_targets_that_it_would_make_nonsense_of(loss, wrong, message, right):
+    model = wb.Dense(1, 1, seed=0)
+    x = np.array([[0.5], [2.0]])
+
+    def compiled():
+        return wb.compile(lambda x, y: loss(model(x), y))(x, np.asarray(wrong))
+
+    def fitted():
+        return wb.fit(model, x, wrong, loss=loss, optimizer=wb.SGD(model.parameters()), progress=False)
+
+    def quiet():
+        with wb.no_grad():
+            return loss(model(x), wrong)
+
+    for way in (
+        lambda: loss(model(x), wrong), lambda: loss(x, wrong), quiet, compiled, fitted,
+        lambda: wb.evaluate(model, x, wrong, loss=loss),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"{loss.__name__} takes targets .*{message}"):
+            way()
+    as_floats = np.asarray(right, float)
+    assert loss(model(x), right).data == loss(model(x), as_floats).data
+    # There are derivatives by the targets, at any number.
+    assert loss(model(x), V(np.asarray(wrong, float))).data == pytest.approx(loss(V(x) * 0.0 + model(x), V(wrong)).data)
+    wb.check_gradients(loss, V(x), V(np.asarray(wrong, float) + 0.1))
 
 
 def test_shape_errors_are_value_errors_and_stale_ones_runtime_errors():

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import sys
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -211,6 +212,52 @@ def test_what_does_not_fit_is_listed():
 def test_what_is_no_tensor(bad):
     with pytest.raises(wb.LoadError, match="'bias'"):
         wb.from_torch(wb.Dense(1, 1), {"weight": [[2.0]], "bias": bad})
+
+
+@pytest.mark.parametrize("name", [5, None, ("weight",), b"weight", 0.5])
+def test_names_that_are_no_texts(name):
+    layer = wb.Dense(1, 1)
+    before = numbers(layer)
+    with pytest.raises(wb.LoadError, match=r"names such as 'hidden.weight' are texts, got .*; nothing was changed"):
+        wb.from_torch(layer, {"weight": [[2.0]], "bias": [1.0], name: [3.0]})
+    assert numbers(layer) == before
+
+
+def test_a_checkpoint_around_the_state_dictionary():
+    whole = {"epoch": 3, "model": {"weight": [[2.0]], "bias": [1.0]}}
+    layer = wb.Dense(1, 1)
+    with pytest.raises(
+        wb.LoadError, match=r"'model' is a dictionary, not a tensor\..*give that: state_dict\['model'\]"
+    ):
+        wb.from_torch(layer, whole)
+    wb.from_torch(layer, whole["model"])
+    assert layer.weight.data.tolist() == [[2.0]]
+
+
+def test_two_names_of_one_place():
+    with pytest.raises(wb.LoadError, match=r"'0.weight' is not wanted|'00.weight' is not wanted"):
+        wb.from_torch(wb.Sequential(wb.Dense(1, 1)), {"0.weight": [[2.0]], "00.weight": [[3.0]], "0.bias": [1.0]})
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's own, of tensors that it deprecates
+def test_tensors_that_have_no_plain_numbers(torch):
+    w = torch.ones(1, 2)
+    cases = {
+        "sparse": w.to_sparse(), "compressed": w.to_sparse_csr(), "without data": torch.zeros(1, 2, device="meta"),
+        "quantised": torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "complex": w.to(torch.complex64),
+        "nested": torch.nested.nested_tensor([w]), "of 8 bits": w.to(torch.float8_e4m3fn),
+        "not made yet": torch.nn.parameter.UninitializedParameter(), "huge": torch.zeros(1).expand(10**13),
+        "huge and narrow": torch.zeros(1, dtype=torch.bfloat16).expand(10**13), "whole numbers": w.int(),
+    }  # fmt: skip
+    layer = wb.Dense(2, 1)
+    before = numbers(layer)
+    for what, tensor in cases.items():
+        with pytest.raises(
+            wb.LoadError, match=r"'weight' is .*; nothing was changed|nothing was changed:\n.*'weight' is"
+        ) as caught:
+            wb.from_torch(layer, {"bias": torch.zeros(1), "weight": tensor})
+        assert "allocate" not in str(caught.value), what
+        assert numbers(layer) == before, what
 
 
 @pytest.mark.parametrize("bad", ["model.pt", None, [("weight", 1.0)]])
@@ -492,6 +539,40 @@ def external_dataset(file):
     file.create_dataset("vars/1", (1,), "float32", external=[("/etc/hostname", 0, 4)])
 
 
+def virtual_dataset(file):
+    import h5py
+
+    good(file)
+    del file["vars/1"]
+    layout = h5py.VirtualLayout((1,), "float32")
+    layout[0] = h5py.VirtualSource("secret.h5", "secret", (1,))[0]
+    file.create_virtual_dataset("vars/1", layout)
+
+
+def huge_shape(file):
+    good(file)
+    del file["vars/1"]
+    file.create_dataset("vars/1", (2**40,), "float32")  # which takes no room until it is written to
+
+
+def linked_group(path):
+    def fill(file):
+        import h5py
+
+        good(file)
+        file["elsewhere"] = file["vars"]
+        del file["vars"]
+        file["vars"] = h5py.SoftLink(path) if path else h5py.ExternalLink("secret.h5", "/")
+
+    return fill
+
+
+def shrunk(packed):
+    """A zip whose index says that what is inside unpacks to 1000 bytes."""
+    at = packed.rindex(b"PK\x01\x02") + 24
+    return packed[:at] + (1000).to_bytes(4, "little") + packed[at + 4 :]
+
+
 def round_and_round(file):
     good(file)
     file["vars/again"] = file["vars"]
@@ -503,6 +584,16 @@ HOSTILE = {
     "a pickle in a zip": lambda h5py: (zipped(pickle.dumps(Evil())), "is no whole Keras file"),
     "a PyTorch file": lambda h5py: (zipped(pickle.dumps(Evil()), "archive/data.pkl"), "has no model.weights.h5 in it"),
     "a bomb": lambda h5py: (zipped(bytes(1 << 25), kind=zipfile.ZIP_DEFLATED), "holds more than .* bytes, too many"),
+    "a bomb of bzip2": lambda h5py: (zipped(bytes(1 << 27), kind=zipfile.ZIP_BZIP2), "is packed in another way"),
+    "a bomb of LZMA": lambda h5py: (zipped(bytes(1 << 27), kind=zipfile.ZIP_LZMA), "is packed in another way"),
+    "a whole file in bzip2": lambda h5py: (
+        zipped(hdf5(h5py, good), kind=zipfile.ZIP_BZIP2),
+        "is packed in another way",
+    ),
+    "a bomb that says it is small": lambda h5py: (
+        shrunk(zipped(bytes(1 << 28), kind=zipfile.ZIP_DEFLATED)),
+        "is no whole",
+    ),
     "an empty zip": lambda h5py: (zipped(b""), "is no whole Keras file"),
     "nothing": lambda h5py: (b"", "is neither"),
     "half a file": lambda h5py: (hdf5(h5py, good)[:500], "is no whole Keras file"),
@@ -520,6 +611,13 @@ HOSTILE = {
         hdf5(h5py, instead("vars/1", h5py.ExternalLink("/etc/x", "/"))),
         "is a link to another place",
     ),
+    "a link to a group": lambda h5py: (
+        hdf5(h5py, linked_group("/elsewhere")),
+        "'vars' in it is a link to another place",
+    ),
+    "a link to a group out": lambda h5py: (hdf5(h5py, linked_group(None)), "'vars' in it is a link to another place"),
+    "parts of other files": lambda h5py: (hdf5(h5py, virtual_dataset), "is packed, or lies elsewhere"),
+    "terabytes": lambda h5py: (hdf5(h5py, huge_shape), r"'vars/1' is float32 of shape \(1099511627776,\), wanted is"),
     "packed data": lambda h5py: (hdf5(h5py, packed_dataset), "is packed, or lies elsewhere"),
     "huge chunks": lambda h5py: (hdf5(h5py, huge_chunks), "is packed, or lies elsewhere"),
     "data elsewhere": lambda h5py: (hdf5(h5py, external_dataset), "is packed, or lies elsewhere"),
@@ -533,13 +631,20 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_keras_files(h5py, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.h5").write_bytes(hdf5(h5py, lambda file: file.update(secret=np.ones(1, "f4"), **{"0": [1.0]})))
     content, message = HOSTILE[kind](h5py)
     path = tmp_path / "hostile.keras"
     path.write_bytes(content)
+    del content
     model = wb.Dense(2, 1, seed=0)
     before = numbers(model)
-    with pytest.raises(wb.LoadError, match=message):
-        wb.from_keras(model, path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(wb.LoadError, match=message):
+            wb.from_keras(model, path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 26, "a bomb has gone off"
+    finally:
+        tracemalloc.stop()
     assert numbers(model) == before
     assert not (tmp_path / "evil").exists()
 

@@ -261,6 +261,27 @@ def test_norms_that_are_none(shape, ord, words):
         wb.norm(wb.Value(np.ones(shape)), ord)
 
 
+def test_norms_of_nothing_are_0():
+    for shape, axis in [((0,), None), ((2, 0), 1), ((0, 2), 0)]:
+        for ord in (None, 0, 1, 2, 3, 0.5, np.inf):
+            v = wb.Value(np.zeros(shape))
+            y = wb.norm(v, ord, axis)
+            np.testing.assert_array_equal(y.data, np.zeros(np.shape(np.linalg.norm(v.data, axis=axis))))
+            y.sum().backward()
+            np.testing.assert_array_equal(v.grad, np.zeros(shape))
+    for shape in [(0, 0), (2, 0), (0, 2), (3, 2, 0), (3, 0, 2), (0, 2, 2)]:
+        for ord in ("fro", "nuc", 1, 2, np.inf):
+            for keepdims in (False, True):
+                v = wb.Value(np.zeros(shape))
+                y = wb.norm(v, ord, (-2, -1), keepdims)
+                np.testing.assert_array_equal(y.data, np.linalg.norm(v.data, ord, (-2, -1), keepdims))
+                y.sum().backward()
+                np.testing.assert_array_equal(v.grad, np.zeros(shape))
+    for shape, ord in [((0,), -np.inf), ((0, 0), -1), ((0, 2), -2), ((0, 2), -np.inf)]:  # as NumPy has it
+        with pytest.raises(wb.ShapeError, match="no identity"):
+            wb.norm(wb.Value(np.zeros(shape)), ord)
+
+
 # -- matrices ---------------------------------------------------------------------------------------------------------------
 
 
@@ -364,13 +385,42 @@ def test_equal_eigenvalues_have_right_derivatives_where_the_vectors_do_not_matte
     np.testing.assert_allclose(gradients_of(lambda v: wb.norm(v, "nuc"), np.eye(2))[0], np.eye(2))
 
 
-def test_only_the_symmetric_part_counts():
+TRIANGLES = {  # what is read of a, by us and by NumPy; the triangle that is not
+    "cholesky": (wb.cholesky, np.linalg.cholesky, np.triu),
+    "cholesky upper": (lambda a: wb.cholesky(a, upper=True), lambda a: np.linalg.cholesky(a, upper=True), np.tril),
+    "eigh": (lambda a: wb.eigh(a)[0], lambda a: np.linalg.eigh(a)[0], np.triu),
+    "eigh upper": (lambda a: wb.eigh(a, UPLO="U")[0], lambda a: np.linalg.eigh(a, "U")[0], np.tril),
+    "eigh vectors": (lambda a: wb.eigh(a)[1] ** 2, lambda a: np.linalg.eigh(a)[1] ** 2, np.triu),
+    "np.linalg.eigvalsh": (np.linalg.eigvalsh, np.linalg.eigvalsh, np.triu),
+    "np.linalg.eigvalsh upper": (lambda a: np.linalg.eigvalsh(a, "U"), lambda a: np.linalg.eigvalsh(a, "U"), np.tril),
+    "np.linalg.cholesky": (np.linalg.cholesky, np.linalg.cholesky, np.triu),
+}
+
+
+@pytest.mark.parametrize("name", TRIANGLES)
+def test_one_triangle_is_read_as_numpy_does_and_the_gradient_is_symmetric(name):
+    ours, numpys, other = TRIANGLES[name]
     a = positive(3, 3)
-    lopsided = a + np.triu(np.ones((3, 3)), 1) - np.tril(np.ones((3, 3)), -1)
-    for f in (wb.cholesky, lambda v: wb.eigh(v)[0]):
-        np.testing.assert_allclose(f(lopsided), f(a), atol=1e-12)
-        (slope,) = gradients_of(lambda v, f=f: wb.sum(f(v) ** 3), a)
-        np.testing.assert_allclose(slope, slope.T, atol=1e-12)
+    lopsided = a + 100.0 * other(normal(3, 3, seed=7), 1 if other is np.triu else -1)
+    unknown = np.where(lopsided == a, a, np.nan)
+    weights = normal(*np.shape(numpys(a)), seed=3)
+    f = lambda v: wb.sum(ours(v) * weights)
+    (slope,) = gradients_of(f, a)
+    second = wb.hessian(f)(a)
+    np.testing.assert_allclose(slope, slope.T, atol=1e-12)
+    for b in (lopsided, unknown):
+        np.testing.assert_allclose(ours(wb.Value(b)).data, numpys(b), rtol=1e-12)
+        np.testing.assert_array_equal(ours(wb.Value(b)).data, ours(wb.Value(a)).data)
+        np.testing.assert_array_equal(gradients_of(f, b)[0], slope)
+        np.testing.assert_array_equal(wb.hessian(f)(b), second)
+    wb.check_gradients(lambda v: f((v + v.T) / 2.0), a, order=2)
+    v = wb.Value(lopsided, name="v")
+    f(v).program().check()
+    compiled = wb.compile(f)
+    for _ in range(3):
+        v = wb.Value(lopsided)
+        compiled(v).backward()
+        np.testing.assert_allclose(v.grad, slope, rtol=1e-12)
 
 
 def test_the_determinant_has_all_its_derivatives_at_singular_matrices():
@@ -408,7 +458,7 @@ SINGULAR = [[1.0, 2.0], [2.0, 4.0]]
         (lambda v: wb.solve(v, [1.0, 2.0]), r"solve\(a='gram': shape \(2, 2\), b: shape \(2,\)\): Singular"),
         (
             lambda v: wb.cholesky(-v),
-            r"cholesky\(a: shape \(2, 2\)\): Matrix is not positive definite; add a multiple of np\.eye",
+            r"cholesky\(a: shape \(2, 2\), upper=False\): Matrix is not positive definite; add a multiple of np\.eye",
         ),
         (lambda v: wb.inv(v[:1]), r"inv\(a: shape \(1, 2\)\): .*square; the last two lengths must be equal"),
         (lambda v: wb.det(v[0]), r"det\(a: shape \(2,\)\): .*two-dimensional; a matrix has two axes"),
@@ -434,7 +484,7 @@ WHOLE = {
     "einsum": lambda x, w: wb.einsum("...ij,kj->...ik", x, w) ** 2,
     "solve": lambda x, w: wb.solve(w @ w.T + np.eye(3), x),
     "slogdet": lambda x, w: wb.slogdet(w @ w.T + x @ x.T).logabsdet,
-    "eigh": lambda x, w: wb.eigh(w @ x.T)[0] * wb.eigh(w @ x.T).eigenvectors ** 2,
+    "eigh": lambda x, w: wb.eigh(w @ w.T + x @ x.T)[0] * wb.eigh(w @ w.T + x @ x.T).eigenvectors ** 2,
     "svd": lambda x, w: wb.svd(x @ w)[0] ** 2 * wb.svd(x @ w).S,
     "norms": lambda x, w: wb.norm(x, "nuc") + wb.norm(w, 3, axis=1) + wb.norm(x - w, 1),
     "pads and tiles": lambda x, w: (

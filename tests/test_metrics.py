@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_scores_of_classes(drawn):
 def test_one_score(drawn, names, column, kind):
     _, truth, decided = drawn
     truth, decided = truth % 2, decided % 2
-    scores = np.where(decided, 0.3, -0.2)
+    scores = np.where(decided, 1.3, -0.2)
     labels = np.array(names, kind)[truth]
     expected = sklearn_says(truth, decided, 2)
     agree(all_of(scores[:, None] if column else scores, labels[:, None] if column else labels), expected)
@@ -166,6 +167,178 @@ def test_an_unknown_name_lists_those_there_are():
         ValueError, match=r"unknown metric 'f2': did you mean 'f1'\? There are: accuracy, confusion_mat"
     ):
         wb.evaluate(lambda x: x, [1.0], [1.0], loss="mean_squared_error", metrics=["f2"])
+
+
+# -- probabilities and scores ----------------------------------------------------------------------------------------------
+
+NUMBERS = np.random.default_rng(0).normal(0.0, 3.0, (40, 1))
+TRUTH = (NUMBERS[:, 0] + np.random.default_rng(1).normal(0.0, 1.0, 40) > 0.0).astype(int)
+ENDS = {
+    "sigmoid": wb.sigmoid,
+    "sigmoid by hand": lambda z: 1.0 / (1.0 + wb.exp(-z)),
+    "sigmoid by hand of the other sign": lambda z: wb.exp(z) / (1.0 + wb.exp(z)),
+    "clipped": lambda z: wb.clip(wb.sigmoid(z), 1e-7, 1.0 - 1e-7),
+    "kept away from 0": lambda z: wb.maximum(wb.sigmoid(z), 1e-7),
+    "the other class": lambda z: 1.0 - wb.sigmoid(-z),
+    "through shapes": lambda z: wb.sigmoid(z.T).astype(np.float32).reshape(-1, 1)[:, 0],
+    "in two parts": lambda z: wb.concatenate([wb.sigmoid(z[:20]), wb.sigmoid(z[20:])]),
+    "softmax, the second column": lambda z: wb.softmax(wb.concatenate([-z / 2.0, z / 2.0], axis=1))[:, 1],
+    "exp of log_softmax": lambda z: wb.exp(wb.log_softmax(wb.concatenate([-z / 2.0, z / 2.0], axis=1)))[:, 1:],
+    "log_softmax": lambda z: wb.log_softmax(wb.concatenate([-z / 2.0, z / 2.0], axis=1))[:, 1],
+    "log of a sigmoid": lambda z: wb.log(wb.sigmoid(z)),
+    "a hard sigmoid": lambda z: wb.clip(z + 0.5, 0, 1),
+    "tanh": wb.tanh,
+    "relu": wb.relu,
+    "relu by hand": lambda z: wb.maximum(z, 0.0),
+    "scores": lambda z: z,
+    "scaled scores": lambda z: 0.1 * z + 0.0,
+}  # fmt: skip
+
+
+def of_scores():
+    return all_of(NUMBERS, TRUTH)
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_what_the_record_shows_decides_where_yes_and_no_part(end):
+    z = NUMBERS @ wb.Value([[1.0]])
+    agree(all_of(end(z), TRUTH), of_scores())
+    compiled = wb.compile(lambda x: end(x @ w))
+    w = wb.Value([[1.0]])
+    for _ in range(4):
+        prediction = compiled(NUMBERS)
+        agree(all_of(prediction, TRUTH), of_scores())
+    assert compiled.replaying
+
+
+class Ends(wb.Module):
+    """Scores, and a function at the end."""
+
+    def __init__(self, end):
+        self.layer, self.end = wb.Dense(1, 1, weight_init="ones"), end
+
+    def forward(self, x):
+        return self.end(self.layer(x))
+
+
+@pytest.mark.parametrize("compile", [True, False], ids=["compiled", "as it is"])
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_fit_validation_and_evaluate_know_where_yes_and_no_part(end, compile):
+    model = Ends(end)
+    column = end(NUMBERS @ wb.Value([[1.0]])).ndim == 2
+    truth = TRUTH[:, None] if column else TRUTH
+
+    def distance(prediction, y):
+        return wb.mean(wb.square(prediction - y.astype(float)))
+
+    history = wb.fit(
+        model, NUMBERS, truth, loss=distance, optimizer=wb.SGD(model.parameters(), 0.0), metrics=CLASS_METRICS,
+        validation=(NUMBERS, truth), epochs=4, batch_size=40, progress=False, compile=compile,
+    )  # fmt: skip
+    found = wb.evaluate(model, NUMBERS, truth, loss=distance, metrics=CLASS_METRICS, batch_size=17)
+    for name, number in of_scores().items():
+        np.testing.assert_allclose([history[name][-1], history[f"val_{name}"][-1], found[name]], [number] * 3)
+
+
+def test_fit_measures_a_model_that_ends_with_sigmoid():
+    x, y = wb.datasets.moons(200, seed=0)
+    model = wb.Sequential(wb.MLP(2, [16], 1, seed=0), "sigmoid")
+    how = {"loss": "mean_squared_error", "metrics": ["accuracy"], "progress": False, "seed": 0}
+    history = wb.fit(model, x, y[:, None], optimizer=wb.Adam(model.parameters(), 0.05), epochs=30, **how)
+    true = np.mean((model(x).data[:, 0] > 0.5) == y)
+    assert wb.accuracy(model(x), y) == true
+    assert history["accuracy"][-1] == pytest.approx(true, abs=0.02)
+    assert true > 0.97
+
+
+@pytest.mark.parametrize("labels", [(0, 1), (-1, 1)])
+@pytest.mark.parametrize("loss", ["mean_squared_error", "mean_absolute_error", "huber"])
+def test_half_way_between_the_labels_decides_where_predictions_are_pulled_to_them(loss, labels):
+    x, y = wb.datasets.moons(200, seed=0)
+    targets = np.array(labels, float)[y][:, None]
+    model = wb.MLP(2, [16], 1, seed=0)
+    how = {"loss": loss, "metrics": ["accuracy", wb.f1]}
+    wb.fit(model, x, targets, optimizer=wb.Adam(model.parameters(), 0.05), epochs=30, seed=0, progress=False, **how)
+    found = wb.evaluate(model, x, targets, **how)
+    decided = model(x).data[:, 0] > np.mean(labels)
+    assert found["accuracy"] == np.mean(decided == y) > 0.9
+    assert found["f1"] == wb.f1(decided.astype(int), y)
+
+
+PROBABILITIES = np.array([0.9, 0.2, 0.4, 0.7])
+
+
+@pytest.mark.parametrize("name", CLASS_METRICS)
+def test_plain_numbers_between_0_and_1_are_doubted(name):
+    metric = getattr(wb, name)
+    said = (
+        rf"^{name}\(prediction, labels\): all predictions lie between 0 and 1, as probabilities do, .* threshold=0\.5"
+    )
+    with pytest.warns(wb.GradientWarning, match=said):
+        as_scores = metric(PROBABILITIES, [1, 0, 0, 1])
+    np.testing.assert_array_equal(as_scores, metric(PROBABILITIES, [1, 0, 0, 1], threshold=0.0))
+    decided = (PROBABILITIES > 0.5).astype(int)
+    np.testing.assert_array_equal(metric(PROBABILITIES, [1, 0, 0, 1], threshold=0.5), metric(decided, [1, 0, 0, 1]))
+    with wb.no_grad():  # which keeps no record
+        lost = wb.sigmoid(wb.Value(NUMBERS))
+    with pytest.warns(wb.GradientWarning, match="all predictions"):
+        metric(lost, TRUTH)
+    mixture = 0.5 * wb.sigmoid(wb.Value(NUMBERS)) + 0.5 * wb.sigmoid(wb.Value(NUMBERS + 1.0))
+    with pytest.warns(wb.GradientWarning, match="all predictions"):
+        metric(mixture, TRUTH)
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    [
+        [0.9, 0.2, -0.1, 0.7], [0.9, 0.2, 1.5, 0.7], [1.0, 0.0, 0.0, 1.0], [0.9, 0.6, 0.8, 0.7], [1, 0, 0, 1],
+        [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]], wb.Value([[0.3], [0.2], [0.4], [0.1]]) @ wb.Value([[1.0]]),
+    ],
+    ids=["a negative score", "a score above 1", "decided for", "sure", "classes", "columns", "scores by their record"],
+)  # fmt: skip
+def test_what_can_not_be_mistaken_is_not_doubted(prediction):
+    all_of(prediction, [1, 0, 0, 1])
+
+
+def test_one_score_alone_is_not_doubted():
+    assert wb.accuracy([0.3], [1]) == 1.0
+
+
+def unknown(x):
+    """Probabilities of a model that is not ours."""
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def test_evaluate_doubts_all_rows_together():
+    how = {"loss": lambda p, y: 0.0, "metrics": ["accuracy", "f1"], "batch_size": 8}
+    with pytest.warns(wb.GradientWarning, match=r"^evaluate: metrics: all predictions .* threshold=0\.5\)\]$"):
+        wb.evaluate(unknown, NUMBERS, TRUTH, **how)
+    found = wb.evaluate(lambda x: x, np.r_[np.full((8, 1), 0.3), -NUMBERS], np.r_[TRUTH[:8], TRUTH], **how)
+    assert found["accuracy"] < 0.5, "a batch between 0 and 1 is not all rows"
+    right = wb.evaluate(unknown, NUMBERS, TRUTH, **how | {"metrics": [partial(wb.accuracy, threshold=0.5)]})
+    assert right["accuracy"] == of_scores()["accuracy"]
+
+
+def test_a_threshold_of_ones_own():
+    metrics = [partial(getattr(wb, name), threshold=0.2) for name in CLASS_METRICS]
+    decided = (unknown(NUMBERS[:, 0]) > 0.2).astype(int)
+    model = Ends(wb.sigmoid)
+    how = {"loss": "mean_squared_error", "metrics": metrics, "batch_size": 7}
+    found = wb.evaluate(model, NUMBERS, TRUTH[:, None], **how)
+    del found["loss"]
+    agree(found, all_of(decided, TRUTH))
+    history = wb.fit(model, NUMBERS, TRUTH[:, None], optimizer=wb.SGD(model.parameters(), 0.0), progress=True, **how)
+    np.testing.assert_array_equal(history["confusion_matrix"][0], wb.confusion_matrix(decided, TRUTH))
+    with pytest.raises(
+        ValueError, match=r"accuracy: threshold=0\.5 is for one score for each label; .* shape \(1, 2\)"
+    ):
+        wb.accuracy([[0.1, 0.9]], [1], threshold=0.5)
+
+
+@pytest.mark.parametrize("name", ["mean_absolute_error", "mean_squared_error"])
+def test_errors_of_numbers_do_not_broadcast(name):
+    with pytest.raises(wb.ShapeError, match=r"the prediction has shape \(40, 1\) but y \(40,\); give both one shape"):
+        wb.evaluate(lambda x: x, NUMBERS, TRUTH, loss=lambda p, y: 0.0, metrics=[name])
 
 
 # -- in fit ---------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """Modules: how they find, name, show, count and copy their parameters."""
 
+import collections
+import contextlib
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -9,6 +12,11 @@ import pytest
 import tinygrad_wb as wb
 
 COPIERS = {"pickle": lambda m: pickle.loads(pickle.dumps(m)), "deepcopy": copy.deepcopy}
+
+
+@pytest.fixture(params=COPIERS)
+def copied(request):
+    return COPIERS[request.param]
 
 
 def names(module):
@@ -211,6 +219,303 @@ def test_a_module_that_holds_itself_does_not_hang():
     assert repr(model).startswith("Holder(")
 
 
+# -- what is not lost in silence ------------------------------------------------------------------------------------
+
+
+def step_by_hand(w):
+    return w - 0.1 * np.ones(w.shape)
+
+
+def in_a_list(model, new):
+    model.held[0] = new
+
+
+# what a module holds, what is done to it, and what the error says
+REPLACED = {
+    "an array": (a, lambda m: setattr(m, "held", np.ones(2)), "an array of shape \\(2,\\).*held.data = ….* or model.held = wb.Value"),
+    "a number": (a, lambda m: setattr(m, "held", 3.0), "Holder: held is a parameter, and a float"),
+    "a step by hand": (a, lambda m: setattr(m, "held", step_by_hand(m.held)), "a Value computed by subtract.*held.data = model.held.data - rate \\* model.held.grad"),
+    "a list of arrays": (lambda: [a(), a()], lambda m: setattr(m, "held", [np.ones(2), np.ones(2)]), r"held\[0\] is a parameter"),
+    "steps by hand": (lambda: [a(), a()], lambda m: setattr(m, "held", [step_by_hand(w) for w in m.held]), r"held\[0\]"),
+    "a place in a list": (lambda: [a(), a()], lambda m: in_a_list(m, np.ones(2)), r"held\[0\]\.data = …"),
+    "a step by hand in a list": (lambda: [a()], lambda m: in_a_list(m, step_by_hand(m.held[0])), "computed by subtract"),
+    "a place in a dict": (lambda: {"in": a()}, lambda m: m.held.update({"in": 2.0}), r"held\['in'\]"),
+    "deep in a list": (lambda: [[a()], a()], lambda m: setattr(m, "held", [[1.0], a()]), r"held\[0\]\[0\]"),
+    "a module by a function": (lambda: wb.Dense(2, 1), lambda m: setattr(m, "held", wb.tanh), r"the function tanh.*wb\.Activation\(function\), or del"),
+    "a module by its weights": (lambda: wb.Dense(2, 1), lambda m: setattr(m, "held", np.ones((2, 1))), "an array of shape"),
+    "a module in a list": (lambda: [wb.Dense(2, 1)], lambda m: in_a_list(m, None.__class__), r"held\[0\]"),
+    "in a part": (lambda: Holder([a()]), lambda m: in_a_list(m.held, np.ones(2)), r"Holder 'held': held\[0\].*held\.held\[0\]\.data"),
+}  # fmt: skip
+
+
+def seen_by_parameters(act, model):
+    """A change inside a list is seen by ``parameters``, and so by whoever makes an optimizer, by fit and by save."""
+    act(model)
+    model.parameters()
+
+
+@pytest.mark.parametrize(("held", "act", "message"), REPLACED.values(), ids=REPLACED)
+@pytest.mark.parametrize("called", [False, True], ids=["new", "called before"])
+def test_a_parameter_that_something_else_takes_the_place_of_is_noticed(held, act, message, called):
+    model = Holder(held())
+    model.forward = lambda: 0.0
+    if called:
+        model()
+    assert names(model)
+    with pytest.raises(TypeError, match=message):
+        seen_by_parameters(act, model)
+
+
+def test_a_refused_assignment_changes_nothing():
+    layer = wb.Dense(2, 1, seed=0)
+    weight = layer.weight
+    for new in (np.ones((2, 1)), weight * 2.0, [1.0], "text", wb.tanh):
+        with pytest.raises(TypeError, match="Dense: weight is a parameter, and"):
+            layer.weight = new
+    assert layer.weight is weight
+    with pytest.raises(TypeError):
+        layer.parameters = [weight]
+    assert layer.parameters()[0] is weight
+
+
+def test_fit_sees_a_weight_that_was_replaced_in_a_list():
+    class Line(wb.Module):
+        def __init__(self):
+            self.weights = [wb.Value([[1.0]]), wb.Value(0.0)]
+
+        def forward(self, x):
+            return x @ self.weights[0] + self.weights[1]
+
+    model = Line()
+    optimizer = wb.SGD(model.parameters())
+    model.weights[0] = np.array([[2.0]])
+    with pytest.raises(TypeError, match=r"weights\[0\] is a parameter, and"):
+        wb.fit(model, [[1.0]], [[1.0]], loss="mean_squared_error", optimizer=optimizer, progress=False)
+
+
+# what a module holds, what may be done to it, and the parameters that there are then
+ALLOWED = {
+    "a new Value": (a, lambda m: setattr(m, "held", a()), ["held"]),
+    "a new Value in a list": (lambda: [a(), a()], lambda m: in_a_list(m, a()), ["held.0", "held.1"]),
+    "other numbers": (a, lambda m: setattr(m.held, "data", 3.0), ["held"]),
+    "a step by hand without recording": (a, lambda m: setattr(m, "held", quietly(step_by_hand, m.held)), ["held"]),
+    "such a step in a list": (lambda: [a()], lambda m: in_a_list(m, quietly(step_by_hand, m.held[0])), ["held.0"]),
+    "None": (a, lambda m: setattr(m, "held", None), []),
+    "None in a list": (lambda: [a(), a()], lambda m: in_a_list(m, None), ["held.1"]),
+    "nothing": (a, lambda m: delattr(m, "held"), []),
+    "a module": (a, lambda m: setattr(m, "held", wb.Dense(2, 1)), ["held.weight", "held.bias"]),
+    "a Value in the place of a module": (lambda: wb.Dense(2, 1), lambda m: setattr(m, "held", a()), ["held"]),
+    "a list of several": (a, lambda m: setattr(m, "held", [a(), a()]), ["held.0", "held.1"]),
+    "an empty list": (lambda: [a(), a()], lambda m: setattr(m, "held", []), []),
+    "a shorter list": (lambda: [a(), a()], lambda m: m.held.pop(), ["held.0"]),
+    "another function": (lambda: wb.Activation("relu"), lambda m: setattr(m, "held", wb.tanh), []),
+    "a function in the place of dropout": (lambda: [wb.Dropout(0.5), a()], lambda m: in_a_list(m, wb.tanh), ["held.1"]),
+    "numbers beside them": (lambda: [a(), 3.0], lambda m: m.held.__setitem__(1, np.ones(2)), ["held.0"]),
+}  # fmt: skip
+
+
+def quietly(f, *args):
+    with wb.no_grad():
+        return f(*args)
+
+
+@pytest.mark.parametrize(("held", "act", "expected"), ALLOWED.values(), ids=ALLOWED)
+@pytest.mark.parametrize("called", [False, True], ids=["new", "called before"])
+def test_what_may_take_the_place_of_a_parameter(held, act, expected, called):
+    model = Holder(held())
+    model.forward = lambda: 0.0
+    if called:
+        model()
+    names(model)
+    act(model)
+    assert names(model) == expected
+    model()
+    assert names(model) == expected
+
+
+def test_a_tied_weight_can_not_be_replaced_either():
+    model = Tied()
+    names(model)  # under its first path, in encode
+    with pytest.raises(TypeError, match="Dense 'decode': weight is a parameter"):
+        model.decode.weight = np.ones((2, 4))
+
+
+@pytest.mark.parametrize("method", ["parameters", "named_parameters", "own_parameters", "named_modules", "state", "train",
+                                    "eval", "zero_grad", "summary", "describe", "members"])  # fmt: skip
+def test_an_attribute_can_not_hide_a_method(method):
+    for content in ([a()], a(), wb.Dense(2, 1), "text", None):
+        model = Holder(None)
+        with pytest.raises(
+            TypeError, match=rf"Holder\.{method} = .* would hide the method {method}\(\).*self\.own_{method}"
+        ):
+            setattr(model, method, content)
+        assert names(model) == []
+
+
+def test_an_attribute_of_a_class_can_not_hide_a_method():
+    with pytest.raises(TypeError, match=r"Line\.parameters = a list would hide the method parameters\(\)"):
+        type("Line", (wb.Module,), {"parameters": [a()]})
+
+    class Frozen(wb.Module):  # a method of its own may take the place
+        def parameters(self):
+            return []
+
+        eval = property(lambda self: lambda: self)
+
+    assert Frozen().parameters() == []
+
+
+def test_a_module_may_have_a_method_of_its_own_for_one_of_its_instances():
+    model = Holder(a())
+    model.describe = lambda: "my own"
+    model.forward = lambda x: x * model.held
+    assert repr(model) == "Holder(my own)"
+    assert model(3.0).data == 3.0
+    assert names(model) == ["held"]
+
+
+@pytest.mark.parametrize("data", [np.ones(3), wb.Value(1.0), [1.0, 2.0], None])
+def test_the_mode_is_no_place_for_data(data):
+    model = Holder(a())
+    with pytest.raises(TypeError, match=r"Holder\.training says whether .* self\.training_data"):
+        model.training = data
+    model.training = np.bool_(False)
+    model.training = 1
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    "collection", [set, frozenset, collections.deque, lambda x: np.array([*x, None], dtype=object)]
+)
+def test_a_collection_that_is_not_looked_into_may_hold_no_parameter(collection):
+    model = Holder(None)
+    for part in (wb.Dropout(0.5), wb.Dense(2, 1)):
+        with pytest.raises(
+            TypeError, match=r"Holder\.held: parameters inside a \w+ are not found, .* use a list or a dict"
+        ):
+            model.held = collection([part])
+        assert model.held is None
+    model.held = collection([1.0, 2.0])
+    assert names(model) == []
+
+
+class Scale(wb.Module):
+    def __init__(self, make):
+        self.scale = make()
+
+    def forward(self, x):
+        return x * self.scale
+
+
+LOST = {
+    "a product": (lambda: wb.Value(2.0) * 3.0, r"Scale\.scale is not a parameter: multiply computed it"),
+    "random numbers made smaller": (lambda: [wb.Value(np.ones(3)) * 0.1], r"Scale\.scale\[0\] is not a parameter"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), LOST.values(), ids=LOST)
+def test_a_parameter_that_was_computed_is_said_to_be_none(make, message):
+    model = Scale(make)
+    model.forward = lambda: 1.0
+    with pytest.warns(wb.GradientWarning, match=message) as said:
+        [model() for _ in range(3)]
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    assert names(model) == []
+
+
+def test_a_parameter_of_the_class_is_said_to_be_none():
+    class Shared(wb.Module):
+        scale = wb.Value(2.0)
+
+        def forward(self, x):
+            return x * self.scale
+
+    with pytest.warns(wb.GradientWarning, match=r"Shared\.scale belongs to the class, .* in __init__, self\.scale ="):
+        Shared()(3.0)
+
+    @dataclasses.dataclass(eq=False)
+    class Given(wb.Module):
+        scale: wb.Value = wb.Value(2.0)  # noqa: RUF009
+        kinds = (wb.Dense, wb.Activation("relu"), 3.0)
+
+        def forward(self, x):
+            return x * self.scale
+
+    assert names(Given()) == ["scale"]
+    assert Given()(3.0).data == 6.0
+
+
+class Keeps(wb.Module):
+    """What ordinary modules keep in attributes: results, to plot them, and numbers that they count."""
+
+    def __init__(self):
+        self.layer = wb.Dense(2, 3, seed=0)
+        self.norm = self.layer.weight * 2.0  # of a parameter
+        self.seen, self.mean = [], np.zeros(2)
+
+    def forward(self, x):
+        self.hidden = wb.tanh(self.layer(x))
+        self.seen.append(self.hidden)
+        with wb.no_grad():
+            self.mean = 0.9 * self.mean + 0.1 * wb.mean(x, axis=0)
+            self.largest = wb.max(self.hidden)
+        return self.hidden * 2.0
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_what_forward_keeps_is_no_parameter(recorded, copied):
+    model = Keeps()
+    for x in (np.ones((4, 2)), wb.Value(np.ones((4, 2)))):
+        for _ in range(3):
+            with contextlib.nullcontext() if recorded else wb.no_grad():
+                model(x)
+            model.loss = wb.sum(model.hidden)
+            assert names(model) == ["layer.weight", "layer.bias"]
+    assert [name for name, _ in model.state()] == ["layer.weight", "layer.bias"]
+    twin = copied(model)
+    assert names(twin) == ["layer.weight", "layer.bias"]
+    twin(np.ones((4, 2)))
+    assert names(twin) == ["layer.weight", "layer.bias"]
+    history = wb.fit(
+        model, np.ones((8, 2)), np.ones((8, 3)), loss="mean_squared_error", optimizer=wb.SGD(model.parameters(), 0.1),
+        epochs=5, progress=False, compile=False,
+    )  # fmt: skip
+    assert history["loss"][-1] < history["loss"][0]
+
+
+class Lazy(wb.Module):
+    """It makes its weights in the first call, when it sees how many inputs there are."""
+
+    def __init__(self):
+        self.weights = None
+
+    def forward(self, x):
+        if self.weights is None:
+            self.weights = {"weight": wb.Value(np.ones((x.shape[-1], 1))), "bias": wb.Value(0.0)}
+        return x @ self.weights["weight"] + self.weights["bias"]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_parameters_that_are_made_in_the_first_call_are_parameters(recorded):
+    model = Holder(Lazy())
+    model.forward = model.held
+    with contextlib.nullcontext() if recorded else wb.no_grad():
+        model(np.ones((2, 3)))
+    assert names(model) == ["held.weights.weight", "held.weights.bias"]
+
+
+def test_weights_that_are_computed_without_recording_before_the_first_call_are_parameters(copied):
+    with wb.no_grad():
+        model = Scale(lambda: [wb.Value(3.0) * 0.5])
+        model.scale.append(wb.Value(2.0) * 0.5)
+    model.forward = lambda x: x * model.scale[0] * model.scale[1]
+    assert model(2.0).data == 3.0
+    assert names(model) == ["scale.0", "scale.1"]
+    del model.forward
+    assert names(copied(model)) == ["scale.0", "scale.1"]
+
+
 # -- modes and gradients --------------------------------------------------------------------------------------------
 
 
@@ -351,11 +656,6 @@ def test_summary_shows_itself_without_quotes_and_in_one_width():
 
 
 # -- copying --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=COPIERS)
-def copied(request):
-    return COPIERS[request.param]
 
 
 def arrays(model):

@@ -476,6 +476,47 @@ def test_the_stepper_begins_with_what_on_gradient_made_of_it():
     assert "done [ 62. 124.]" in out
 
 
+# Of f(v), in which h = v·v is stopped at: the call, and each ∂L/∂h that is then shown.
+PASSES = {
+    "grad": ("wb.grad(lambda v: (f(v) * 3.0).sum())(x)", ["3"]),
+    "value_and_grad": ("wb.value_and_grad(lambda v: (f(v) * 3.0).sum())(x)", ["3"]),
+    "jacobian": ("wb.jacobian(f)(x)", ["0 … 1", "0 … 1"]),
+    "hvp": ("wb.hvp(lambda v: f(v).sum())(x, np.ones(2))", ["1"]),
+    "backward of a seed": ("(f(w) * 2.0).backward([1.0, 10.0])", ["2 … 20"]),
+    "recorded": ("(f(w) * w).sum().backward(record=True)", ["1 … 2"]),
+    "recorded, of a seed": ("(f(w) * 2.0).backward([1.0, 10.0], record=True)", ["2 … 20"]),
+    "of a number, with a seed": ("f(wb.Value(2.0)).backward(5.0, record=True)", ["5"]),
+    "after an earlier pass": ("y = f(w).sum(); y.backward(); y.backward(4.0, record=True)", ["1", "4"]),
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_breakpoint_stops_in_every_kind_of_pass_with_its_seed(name):
+    call, gradients = PASSES[name]
+    script = f"""
+import numpy as np
+import tinygrad_wb as wb
+
+def f(v):
+    h = v * v
+    h.name = "h"
+    h.breakpoint()
+    return h
+
+x = np.array([1.0, 2.0])
+w = wb.Value(x, name="w")
+{call}
+print("done")
+"""
+    out = run_script("continue\n" * 4, script=script)
+    shown = re.findall(
+        r"^ +(?:total +∂L/∂h +0 → |at the start: ∂L/∂L = (?:2: )?)([^,\s]+(?: … [^,\s]+)?)", out, re.MULTILINE
+    )
+    assert shown == gradients
+    assert "edited" not in out, "the stepper has what the pass has"
+    assert out.splitlines()[-1].endswith("done")
+
+
 @pytest.mark.parametrize(("setting", "stops"), [("0", 0), ("builtins.print", 0)])
 def test_pythonbreakpoint_is_respected(setting, stops):
     out = run_script(PYTHONBREAKPOINT=setting)

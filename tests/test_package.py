@@ -21,8 +21,9 @@ ROOT = Path(__file__).parents[1]
 # -- floors: imports run upwards only -------------------------------------------------------------------------------
 
 FLOORS = {
-    "errors": 1, "memory": 1, "notices": 1, "taken": 1, "changed": 1, "recording": 1, "value": 1, "operation": 1, "operations": 1,
-    "on_gradient": 2, "backprop": 2, "derivatives": 2, "check_gradients": 2,
+    "atomic": 1, "changed": 1, "decorated": 1, "errors": 1, "foreign": 1, "memory": 1, "notices": 1,
+    "numpy_warnings": 1, "operation": 1, "operations": 1, "recording": 1, "taken": 1, "value": 1,
+    "backprop": 2, "check_gradients": 2, "derivatives": 2, "differences": 2, "on_gradient": 2,
     "nn": 3, "flat": 3, "optimizers": 3, "schedules": 3, "training": 3, "datasets": 3,
     "program": 4, "saving": 4,
     "draw": 5, "plot": 5, "debug": 5, "onnx": 5,
@@ -240,11 +241,11 @@ SIGNATURES = {
         "(model, x, y, *, loss, optimizer, lowest=1e-6, highest=10.0, steps=100, batch_size=32, seed=None)"
     ),
     "EMA": "(model=None, decay=0.999)",
-    "accuracy": "(prediction, labels)",
-    "precision": "(prediction, labels)",
-    "recall": "(prediction, labels)",
-    "f1": "(prediction, labels)",
-    "confusion_matrix": "(prediction, labels)",
+    "accuracy": "(prediction, labels, threshold=None)",
+    "precision": "(prediction, labels, threshold=None)",
+    "recall": "(prediction, labels, threshold=None)",
+    "f1": "(prediction, labels, threshold=None)",
+    "confusion_matrix": "(prediction, labels, threshold=None)",
     "export_onnx": "(model, path, example, *, batch=True)",
     "fit": (
         "(model, x, y, *, loss, optimizer, epochs=1, batch_size=32, validation=None, metrics=(), callbacks=(), "

@@ -1,10 +1,13 @@
 """Models, optimizers, programs, histories and pictures go to other processes and come back whole."""
 
 import copy
+import importlib
+import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +131,115 @@ def test_a_copy_is_told_by_its_own_size():
         loss.backward()
         optimizer.step()
     assert len(pickle.dumps(model[-1].bias)) < 600
+
+
+class Holder(wb.Module):
+    """Holds modules in all ways, one of them twice, and one that knows what it is in."""
+
+    def __init__(self):
+        self.first = wb.Dense(2, 3, seed=0)
+        self.both = {"again": self.first, "others": [wb.Dropout(0.5, seed=0), (wb.Dense(3, 2, seed=1),)]}
+        self.inner = wb.Sequential(wb.Sequential(wb.Dense(2, 2, seed=2)), self.first)
+        self.inner.outer = [self]
+
+
+@pytest.mark.parametrize("copied", COPIERS.values(), ids=COPIERS)
+def test_what_is_one_module_stays_one(copied):
+    model = Holder()
+    other, inner, dense = copied((model, model.inner, model.first))
+    assert other.inner is inner
+    assert other.first is dense is other.both["again"] is inner[1]
+    assert inner.outer == [other]
+    assert other is not model
+    assert repr(other) == repr(model)
+    assert bits(other) == bits(model)
+    assert [name for name, _ in other.named_parameters()] == [name for name, _ in model.named_parameters()]
+
+
+class Own(wb.Module):
+    """Has a way of its own to be pickled."""
+
+    __slots__ = ("extra",)
+
+    def __init__(self):
+        self.inner = wb.Dense(1, 1, seed=0)
+        self.extra, self.lock = 1.0, None
+
+    def __getstate__(self):
+        return {name: x for name, x in vars(self).items() if name != "lock"}, {"extra": 2.0}
+
+
+class Told(Own):
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.lock = "new"
+
+
+@pytest.mark.parametrize("copied", [*COPIERS.values(), copy.copy], ids=[*COPIERS, "copy"])
+def test_modules_with_a_state_of_their_own(copied):
+    other = copied(Own())
+    assert (other.extra, hasattr(other, "lock"), bits(other)) == (2.0, False, bits(Own()))
+    other = copied(Told())
+    assert (other.extra, other.lock, bits(other)) == (2.0, "new", bits(Own()))
+
+
+def nested(depth):
+    model = wb.Dense(1, 1, seed=0)
+    for _ in range(depth):
+        model = wb.Sequential(model)
+    return model
+
+
+def test_modules_in_modules_in_modules(tmp_path):
+    """Deeper than Python's recursion goes."""
+    model = nested(1000)
+    other = pickle.loads(pickle.dumps(model))
+    assert repr(other) == repr(model)
+    assert str(other.summary()) == str(model.summary())
+    assert bits(copy.deepcopy(other)) == bits(other) == bits(model)
+    (other.parameters()[0].data)[...] = 0.0
+    wb.save(model, tmp_path / "model.safetensors")
+    wb.load(other, tmp_path / "model.safetensors")
+    assert bits(other) == bits(model)
+    assert len(list(other.eval().named_modules())) == 1001
+
+
+# -- sizes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_sizes_are_those_of_the_numbers():
+    model = wb.Sequential(wb.Dense(100, 50, seed=0), wb.BatchNorm(50), wb.Dense(50, 10, seed=0))
+    numbers = 8 * (5050 + 4 * 50 + 510)
+    assert numbers <= sys.getsizeof(model) < numbers + 2000
+    assert numbers <= sys.getsizeof(wb.compile(model)) < numbers + 2000
+    optimizer = wb.Adam(model.parameters())
+    before = sys.getsizeof(optimizer)
+    for _ in range(3):
+        loss = wb.sum(model(np.ones((4, 100))))
+        loss.backward()
+        optimizer.step()
+    gradients = sum(p.size for p in model.parameters()) * 8
+    assert numbers + gradients <= sys.getsizeof(model) < numbers + gradients + 2000
+    assert 2 * gradients <= sys.getsizeof(optimizer) - before < 2 * gradients + 2000
+    assert sys.getsizeof(wb.Value(np.zeros(1000, np.float32))) - sys.getsizeof(wb.Value(np.zeros(0))) == 4000
+    assert sys.getsizeof(loss) < 500, "a number, without its history"
+
+
+def test_the_size_of_what_a_compiled_function_keeps_together():
+    model = wb.MLP(2, [50], 2, seed=0)
+    optimizer = wb.Adam(model.parameters())
+    steps(model, optimizer, 8, compile=True)
+    numbers = 2 * 8 * sum(p.size for p in model.parameters())
+    assert numbers <= sys.getsizeof(optimizer) < numbers + 1000
+    steps(model, optimizer, 1)
+    assert numbers <= sys.getsizeof(optimizer) < numbers + 1000
+
+
+def test_dask_knows_the_size_of_a_model():
+    sizeof = pytest.importorskip("dask.sizeof", reason="dask is not installed").sizeof
+    model = wb.Dense(1000, 100, seed=0)
+    assert 800_800 <= sizeof(model) < 802_000
+    assert 800_000 <= sizeof(model.weight) < 801_000
 
 
 # -- histories, callbacks -------------------------------------------------------------------------------------------------
@@ -268,6 +380,116 @@ def test_compiled_functions_and_models():
     for _ in range(4):
         found = model(X)
     assert np.array_equal(pickle.loads(pickle.dumps(model))(X).data, found.data)
+
+
+FUNCTIONS = """
+import tinygrad_wb as wb
+
+def cube(x):
+    return wb.sum(x * x * x)
+
+@wb.compile
+def doubled(x):
+    return x * 2.0
+
+@wb.grad
+def slope(x):
+    return wb.sum(x * x)
+
+class Maths:
+    @wb.compile
+    def tripled(self, x):
+        return x * 3.0
+"""
+MAKERS = {
+    "grad": (wb.grad, [3.0, 12.0]),
+    "value_and_grad": (wb.value_and_grad, [(1.0, 3.0), (8.0, 12.0)]),
+    "jacobian": (wb.jacobian, [3.0, 12.0]),
+    "hessian": (wb.hessian, [6.0, 12.0]),
+    "grad of grad": (lambda f: wb.grad(wb.grad(f)), [6.0, 12.0]),
+    "compile": (wb.compile, [1.0, 8.0]),
+    "compiled grad": (lambda f: wb.compile(wb.grad(f)), [3.0, 12.0]),
+}
+
+
+@pytest.fixture
+def functions(tmp_path, monkeypatch):
+    """A module of a user's, that other processes find as well."""
+    (tmp_path / "functions_of_mine.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("functions_of_mine")
+    del sys.modules["functions_of_mine"]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("copied", COPIERS.values(), ids=COPIERS)
+def test_what_is_made_of_a_function_is_made_again(maker, copied, functions):
+    make, expected = MAKERS[maker]
+    made = copied(make(functions.cube))
+    assert [made(1.0), made(2.0)] == expected
+    assert made.__wrapped__ is not None
+    assert made.__name__ == "cube"
+
+
+def test_hvp_goes_along(functions):
+    assert pickle.loads(pickle.dumps(wb.hvp(functions.cube)))(2.0, 0.5) == 6.0
+
+
+@pytest.mark.parametrize("copied", COPIERS.values(), ids=COPIERS)
+@pytest.mark.parametrize("name", ["doubled", "slope"])
+def test_a_decorated_function_is_its_name_as_any_function_is(name, copied, functions):
+    function = getattr(functions, name)
+    assert copied(function) is function
+    assert copied(functions.Maths.tripled) is functions.Maths.tripled
+    assert copied(functions.Maths().tripled)(2.0) == 6.0
+
+
+def test_a_pool_of_processes(functions):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert list(pool.map(functions.doubled, [1.0, 2.0])) == [2.0, 4.0]
+        assert list(pool.map(functions.slope, [1.0, 2.0])) == [2.0, 4.0]
+        assert list(pool.map(wb.grad(functions.cube), [1.0, 2.0])) == [3.0, 12.0]
+        assert list(pool.map(wb.hessian(functions.cube), [1.0, 2.0])) == [6.0, 12.0]
+
+
+SCRIPT = f"""
+import multiprocessing, pickle, sys
+from concurrent.futures import ProcessPoolExecutor
+{FUNCTIONS}
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        import cloudpickle
+        with open(sys.argv[1], "wb") as file:
+            cloudpickle.dump([doubled, slope, wb.grad(cube), wb.compile(lambda x: x * 5.0)], file)
+    else:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            print(*pool.map(doubled, [1.0, 2.0]), *pool.map(slope, [1.0, 2.0]), *pool.map(wb.grad(cube), [1.0]))
+"""
+
+
+def script(tmp_path, *arguments):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    env = {**os.environ, "PYTHONPATH": str(Path(wb.__file__).parents[1])}
+    command = [sys.executable, "-W", "error", str(tmp_path / "script.py"), *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_pool_of_processes_in_a_script(tmp_path):
+    assert script(tmp_path) == "2.0 4.0 2.0 4.0 3.0\n"
+
+
+def test_cloudpickle_takes_the_functions_of_a_script_along(tmp_path):
+    """As Ray and Dask do: the process that reads them has another script."""
+    cloudpickle = pytest.importorskip("cloudpickle", reason="cloudpickle is not installed; Ray and Dask bring it")
+    script(tmp_path, str(tmp_path / "functions.pickle"))
+    found = cloudpickle.loads((tmp_path / "functions.pickle").read_bytes())
+    assert [f(2.0) for f in found] == [4.0, 4.0, 12.0, 10.0]
+
+
+@pytest.mark.parametrize("made", [wb.compile(lambda x: x), wb.grad(lambda x: x)], ids=["compile", "grad"])
+def test_a_lambda_has_no_name_to_be_found_by(made):
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(made)
 
 
 # -- many at once -------------------------------------------------------------------------------------------------------------

@@ -162,7 +162,9 @@ def test_interrupted_by_ctrl_c(tmp_path, batch):
                 os.kill(os.getpid(), signal.SIGINT)
 
     path = tmp_path / "training"
-    _, _, history = train(wb.Adam, EPOCHS, callbacks=[CtrlC(), wb.Checkpoint(path)])
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(wb.Adam, EPOCHS, callbacks=[CtrlC(), wb.Checkpoint(path)])
+    history = caught.value.history
     assert history.interrupted
     assert len(history) == batch // 5
     run = train(wb.Adam, EPOCHS, resume=path)

@@ -1,6 +1,7 @@
 """`save` and `load`: numbers come back as they were; a crash leaves a whole file; what does not fit changes nothing."""
 
 import ast
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzzing import Net, Trial, everything, joined, parts, trained
+from fuzzing import Net, Trial, everything, joined, parts, retold, trained
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -19,7 +20,8 @@ import tinygrad_wb as wb
 safetensors = pytest.importorskip("safetensors", reason="safetensors is not installed; files are read with it")
 from safetensors.numpy import load_file, save_file  # noqa: E402
 
-from tinygrad_wb.saving import files  # noqa: E402
+from tinygrad_wb.saving import files, optimizing  # noqa: E402
+from tinygrad_wb.saving.fitting import Fitting  # noqa: E402
 
 
 @pytest.fixture
@@ -268,6 +270,73 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         wb.save(wb.Dense(1, 1), tmp_path / "none" / "x")
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".h5", ".keras", ".npz", ".pkl", ".onnx", ".PT"])
+def test_names_of_other_formats_are_refused(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    writes = {
+        ".pt": "torch.save(wb.to_torch(model), path)", ".h5": "wb.to_keras(", ".npz": "np.savez(",
+        ".pkl": "pickle.dump(", ".onnx": "wb.export_onnx(",
+    }  # fmt: skip
+    for call, act in (("save", lambda: wb.save(Net(0), path)), ("Checkpoint", lambda: wb.Checkpoint(path))):
+        with pytest.raises(ValueError, match=rf"^{call}: '.*{suffix}' would be in the safetensors format") as caught:
+            act()
+        assert "call it model.safetensors" in str(caught.value)
+        assert writes.get(suffix, "") in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(wb.save(Net(0), tmp_path / "model").read_bytes())
+    wb.load(Net(1), path)  # such names were written once
+
+
+def test_the_ways_that_other_formats_are_written(tmp_path):
+    """What the error says is what works."""
+    import pickle
+
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; its own files are written")
+    model, other, path = wb.MLP(2, [3], 1, seed=0), wb.MLP(2, [3], 1, seed=1), tmp_path / "x"
+    for writes in files.OTHERS.values():
+        if writes.startswith(("torch", "np")):
+            eval(writes, {"torch": torch, "wb": wb, "np": np, "model": model, "path": path})
+    with np.load(f"{path}.npz") as arrays_:
+        assert same(dict(arrays_), numbers(model))
+    wb.from_torch(other, torch.load(path, weights_only=True))
+    assert same(numbers(other), numbers(model))
+    assert same(numbers(pickle.loads(pickle.dumps(model))), numbers(model))
+
+
+class Counted(str):
+    """A text that counts how often it is compared."""
+
+    __slots__ = ()
+    comparisons = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Counted.comparisons += 1
+        return str.__eq__(self, other)
+
+    def rpartition(self, at):
+        return tuple(map(Counted, str.rpartition(self, at)))
+
+
+def test_an_optimizer_of_many_parameters_is_fitted_in_one_go():
+    class Many(wb.Module):
+        def __init__(self):
+            self.all = [wb.Value([float(i)]) for i in range(500)]
+
+    model = Many()
+    optimizer = wb.Adam(model.parameters())
+    for p in model.parameters():
+        p.grad = np.ones(1)
+    optimizer.step()
+    slots = dict(model.state())
+    found = optimizing.arrays_of(optimizer, slots)
+    fitting = Fitting("it", {Counted(name): files.entry_of(x) for name, x in found.items()})
+    optimizing.fit_optimizer(fitting, optimizing.told_of(optimizer), slots, optimizer)
+    assert fitting.problems == []
+    assert len(fitting.taken) == len(found) == 1000
+    assert Counted.comparisons < 20_000, "each with a few others, not with all"
+
+
 def test_no_file(path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         wb.load(Net(0), path)
@@ -354,13 +423,11 @@ def test_a_trial_fails_where_a_load_leaves_something_changed(tmp_path, monkeypat
 
 @pytest.mark.parametrize("pos", [625, 2**31, -1, True, 0.5, "0"])
 def test_a_state_of_a_random_generator_that_would_read_foreign_memory(tmp_path, pos):
-    import json
-
     trial = Trial(tmp_path)
     header, data = parts(trial.whole)
     told = json.loads(header["__metadata__"]["tinygrad_wb"])
     told["generators"]["training/rng"]["state"]["pos"] = pos
-    header["__metadata__"]["tinygrad_wb"] = json.dumps(told)
+    retold(header, json.dumps(told))
     trial.path.write_bytes(joined(header, data))
     with pytest.raises(wb.LoadError, match="the state of the random generator 'training/rng' is none of a MT19937"):
         wb.load(trial.model, trial.path, trial.optimizer, trial.rng)
@@ -382,7 +449,49 @@ def test_every_bit_of_the_numbers_counts(path):
     assert before == [p.data.tobytes() if p.shape else p.data for p in model.parameters()]
 
 
-@pytest.mark.parametrize("sums", ["[", "3", '"x"', "[1]", '{"scale": "x"}'])
+def test_a_flipped_bit_anywhere_is_refused_or_changes_nothing(path):
+    """Also in what the file says besides arrays: settings, counts of steps, states of generators, names."""
+    model, optimizer, rng = trained(0)
+    whole = wb.save(model, path, optimizer, rng, notes={"epoch": 3}).read_bytes()
+    model, optimizer, rng = trained(1)
+    assert wb.load(model, path, optimizer, rng) == {"epoch": 3}
+    before = everything(model, optimizer, rng)
+    bits = range(0, 8 * len(whole), 61)
+    refused = 0
+    for bit in bits:
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        try:
+            assert wb.load(model, path, optimizer, rng) == {"epoch": 3}, bit
+        except wb.LoadError:
+            refused += 1
+        assert everything(model, optimizer, rng) == before, bit
+    assert refused > 0.9 * len(bits)
+
+
+def test_a_file_from_before_texts_had_checksums(path):
+    header, data = parts(wb.save(Net(0), path, notes="mine").read_bytes())
+    sums = json.loads(header["__metadata__"]["crc32"])
+    del sums["__metadata__"]
+    header["__metadata__"]["crc32"] = json.dumps(sums)
+    path.write_bytes(joined(header, data))
+    assert wb.load(Net(1), path) == "mine"
+
+
+def test_an_array_without_a_checksum_is_not_one_that_was_saved(path):
+    header, data = parts(wb.save(Net(0), path).read_bytes())
+    sums = json.loads(header["__metadata__"]["crc32"])
+    del sums["scale"]
+    header["__metadata__"]["crc32"] = json.dumps(sums)
+    path.write_bytes(joined(header, data))
+    with pytest.raises(wb.LoadError, match="is damaged: 'scale' has other numbers"):
+        wb.load(Net(1), path)
+
+
+@pytest.mark.parametrize(
+    "sums", ["[", "3", '"x"', "[1]", '{"scale": "x"}', '{"__metadata__": 3}', '{"__metadata__": {"x": 1}}']
+)
 def test_checksums_that_are_none(path, sums):
     header, data = parts(wb.save(Net(0), path).read_bytes())
     header["__metadata__"]["crc32"] = sums
@@ -439,10 +548,9 @@ CRASHING = """
 import os, sys
 from pathlib import Path
 import tinygrad_wb as wb
-from tinygrad_wb.saving import files
 
 target, moment, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-real_fsync, real_replace, real_open = os.fsync, Path.replace, Path.open
+real_fsync, real_replace, real_open, real_fdopen = os.fsync, Path.replace, os.open, os.fdopen
 
 def end():
     if how == "dies":
@@ -461,13 +569,13 @@ class Writing:
         self.file.flush()
         end()
 
-def open_(self, mode="r", *rest, **more):
-    if mode != "xb":
-        return real_open(self, mode, *rest, **more)
-    if moment == "open":
+def open_(path, flags, *rest, **more):
+    if moment == "open" and flags & os.O_EXCL:
         end()
-    file = real_open(self, mode, *rest, **more)
-    return Writing(file) if moment == "write" else file
+    return real_open(path, flags, *rest, **more)
+
+def fdopen(*how):
+    return Writing(real_fdopen(*how)) if moment == "write" else real_fdopen(*how)
 
 def fsync(handle):
     is_folder = os.path.isdir(f"/proc/self/fd/{handle}")
@@ -480,7 +588,7 @@ def replace(self, other):
         end()
     return real_replace(self, other)
 
-Path.open, Path.replace, os.fsync = open_, replace, fsync
+os.open, os.fdopen, Path.replace, os.fsync = open_, fdopen, replace, fsync
 try:
     wb.save(wb.MLP(2, [4], 1, seed=1), target)
 except OSError:

@@ -1,5 +1,6 @@
 """Recurrent and attention layers: settings, errors, states, masks, and that every reader of a graph takes them."""
 
+import contextlib
 import copy
 
 import numpy as np
@@ -345,3 +346,65 @@ def test_copies_of_a_block_are_apart():
     twin = copy.deepcopy(block)
     block.attention.weight.data = np.zeros((8, 24))
     assert twin.attention.weight.data.any()
+
+
+# -- taken apart as other libraries' results ---------------------------------------------------------------------------
+
+UNPACKED = {
+    "RNN": (lambda: wb.RNN(3, 4, seed=0), r"y, state = layer\.run\(x\)"),
+    "LSTM": (lambda: wb.LSTM(3, 4, seed=0), r"y, state = layer\.run\(x\)"),
+    "GRU": (lambda: wb.GRU(3, 4, seed=0), r"y, state = layer\.run\(x\)"),
+    "MultiHeadAttention": (lambda: wb.MultiHeadAttention(3, 1, seed=0), r"y, weights = .*attention_weights\(x\)"),
+}
+
+
+def unpacked(layer, x):
+    out, state = layer(x)
+    return out, state
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize(("make", "message"), UNPACKED.values(), ids=UNPACKED)
+def test_a_result_that_is_taken_apart_as_two_is_said_to_be_one(make, message, recorded):
+    layer, x = make(), np.ones((2, 5, 3))
+    with (
+        contextlib.nullcontext() if recorded else wb.no_grad(),
+        pytest.warns(
+            wb.GradientWarning, match=rf"{type(layer).__name__} returns one Value, .*{message}.*y\[0\]"
+        ) as said,
+    ):
+        unpacked(layer, x)
+    assert len(said) == 1
+    assert said[0].filename == __file__
+
+
+def test_the_layer_is_named_and_a_model_that_returns_its_result_is_meant_too():
+    class Model(wb.Module):
+        def __init__(self):
+            self.lstm = wb.LSTM(3, 4, seed=0)
+
+        def forward(self, x):
+            return self.lstm(x)
+
+    with pytest.warns(wb.GradientWarning, match="LSTM 'lstm' returns one Value"):
+        unpacked(Model(), np.ones((2, 2, 3)))  # PyTorch's call fits the shapes: batch 2, steps 2
+
+
+@pytest.mark.parametrize("make", [make for make, _ in UNPACKED.values()], ids=UNPACKED)
+def test_rows_and_steps_may_be_gone_through_without_a_word(make):
+    layer = make()
+    y = layer(np.ones((2, 3)))
+    steps = [*y]
+    assert len(steps) == len(list(y)) == len([h for h in y]) == 2  # noqa: C416 - a loop is meant
+    for h, again in zip(y, steps, strict=True):
+        np.testing.assert_array_equal(h.data, again.data)
+    first, second = list(layer(np.ones((2, 5, 3))))
+    assert first.shape == second.shape == (5, y.shape[-1])
+    a, b = wb.Value([1.0, 2.0])
+    c, d = wb.Dense(3, 2)(np.ones((2, 3)))
+    e, f = wb.tanh(layer(np.ones((2, 3))))
+    assert (a.data, b.data, c.shape, e.shape) == (1.0, 2.0, d.shape, f.shape)
+    if hasattr(layer, "run"):
+        out, state = layer.run(np.ones((2, 5, 3)))
+        assert out.shape[:2] == (2, 5)
+        assert state is not None

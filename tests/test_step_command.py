@@ -111,7 +111,7 @@ def test_output_errors_and_exit_status_are_pythons(tmp_path, name):
     plain = python(tmp_path, "script.py", "--at", "2", "-x", "a b", stdin="Ada\n")
     under = python(tmp_path, "-m", "tinygrad_wb", "step", "script.py", "--at", "2", "-x", "a b", stdin="Ada\n")
     assert under.stdout == plain.stdout
-    assert re.sub(r"step: backward\(\) was called 0 times\n$", "", under.stderr) == plain.stderr
+    assert re.sub(r"step: neither backward\(\) nor wb.grad .* was called\n$", "", under.stderr) == plain.stderr
     # Python ends itself by the signal, which a shell tells as 130.
     assert under.returncode == {-2: 130}.get(plain.returncode, plain.returncode)
 
@@ -243,6 +243,110 @@ def test_fit_is_stopped_in_too_though_it_compiles(folder):
     assert "> fits.py:6 in <module>: 7 steps back from " in done.stdout
     assert "fits.py:6  in Dense '1'" in said(done)["until affine"]
     assert done.stdout.splitlines()[-1] == python(folder, "fits.py").stdout.strip()
+
+
+DERIVATIVES = """\
+import numpy as np
+import tinygrad_wb as wb
+
+def f(v):
+    cube = v ** 3
+    return cube.sum()
+
+x = np.array([1.0, 2.0])
+print("result", wb.grad(f)(x))
+print("result", wb.value_and_grad(f)(x))
+print("result", wb.jacobian(lambda v: v * v)(x))
+print("result", wb.hessian(f)(x))
+print("result", wb.hvp(f)(x, np.ones(2)))
+print("result", wb.grad(wb.grad(wb.grad(lambda t: t ** 4)))(2.0))
+w = wb.Value([1.0, 2.0], name="w")
+g = wb.grad(f)(w)
+g.sum().backward()
+print("result", g, w.grad)
+"""
+
+# For each line of it, the passes in their order, and what is said of how they belong together.
+PASSES = {
+    9: [""],
+    10: [""],
+    11: ["", ""],
+    12: ["pass 5: an outer", "pass 6: it goes back through pass 5 too", "pass 7: it goes back through pass 5 too"],
+    13: ["pass 8: an outer", "pass 9: it goes back through pass 8 too"],
+    14: ["pass 10: an outer", "pass 11: it goes back through pass 10 too, and finds a derivative of that derivative; an outer",
+         "pass 12: it goes back through pass 11 too"],
+    16: [""],
+    17: ["pass 14: it goes back through pass 13 too"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def derivatives(tmp_path):
+    (tmp_path / "derive.py").write_text(DERIVATIVES, encoding="utf-8")
+    return tmp_path
+
+
+def test_passes_of_derivatives_are_stopped_in_each_by_its_number(derivatives):
+    plain = python(derivatives, "derive.py").stdout
+    done = step(derivatives, "derive.py", stdin="next 100\nnext\n" * 14 + "c\n")
+    stops = re.findall(r"^(?:\(backprop\) .*\n)?> derive\.py:(\d+) in .*\n-> .*\n   (.*)$", done.stdout, re.MULTILINE)
+    told = [(int(line), "" if text.startswith("at the start") else text) for line, text in stops]
+    wanted = [(line, start) for line, notes in PASSES.items() for start in notes]
+    assert [line for line, _ in told] == [line for line, _ in wanted]
+    for (_, text), (_, start) in zip(told, wanted, strict=True):
+        assert text.startswith(start), text
+        assert bool(text) == bool(start)
+    assert [line for line in plain.splitlines() if line not in done.stdout] == [], "the results are the same"
+
+
+def test_in_a_pass_of_a_derivative_things_are_called_as_in_its_function(derivatives):
+    done = step(derivatives, "derive.py", stdin="until v\nlist\nprint v\nwhy v\ncheck\nsource\nc\n")
+    assert "cube = v ** 3" in said(done)["until v"]
+    assert "derive.py:5" in said(done)["until v"]
+    assert "∂L/∂v = 2: 3 … 12, norm 12.4" in said(done)["print v"]
+    assert said(done)["check"].startswith("right: ")
+    nested = step(derivatives, "--at", "6", "derive.py", stdin="where\nuntil v\nprint v\nc\n")
+    assert "∂L/∂v = " in said(nested)["print v"]
+
+
+def test_the_outer_pass_still_knows_the_variables_of_the_inner_function(tmp_path):
+    (tmp_path / "outer.py").write_text(
+        "import tinygrad_wb as wb\n\ndef f(t):\n    power = 3.0\n    cube = t ** power\n    return cube * cube\n\n"
+        "def g(t):\n    slope = wb.grad(f)(t)\n    return slope * 2.0\n\nprint(wb.grad(g)(1.0))\n",
+        encoding="utf-8",
+    )
+    done = step(tmp_path, "--at", "2", "outer.py", stdin="until 5\nprint power + 0.5\nc\n")
+    assert said(done)["print power + 0.5"] == "3.5\n"
+    assert "60.0" in done.stdout
+
+
+def test_an_edited_derivative_goes_on_with_the_edit(derivatives):
+    done = step(derivatives, "derive.py", stdin="next\nedit 100\nc\n")
+    assert "result [ 300. 1200.]" in done.stdout
+    inner = step(derivatives, "--at", "10", "derive.py", stdin="until t\nedit 7\nc\n")
+    assert "result 0.0\n" in inner.stdout, "what is typed is a constant"
+
+
+def test_options_and_breakpoints_count_passes_of_derivatives_too(derivatives):
+    assert "> derive.py:12 in" in step(derivatives, "--line", "derive.py:12", "derive.py", stdin="c\n" * 3).stdout
+    assert "> derive.py:13 in" in step(derivatives, "--when", "loss.data == 15", "derive.py", stdin="c\n").stdout
+    done = step(derivatives, "derive.py", stdin="break power\nc\nc\nclear\nc\n")
+    assert done.stdout.count("cube = v ** 3") == 2
+    assert "> derive.py:10 in <module>: 2 steps back" in done.stdout
+    none = step(derivatives, "--at", "99", "derive.py")
+    assert none.stderr == "step: there were 14 backward passes, never as asked (--at 99)\n"
+
+
+def test_a_function_that_is_compiled_or_printed_is_not_stopped_in(tmp_path):
+    (tmp_path / "compiled.py").write_text(
+        "import numpy as np\nimport tinygrad_wb as wb\nf = wb.compile(lambda x: (x * x).sum())\n"
+        "for _ in range(4):\n    print('result', wb.grad(lambda x: f(x) * 2.0)(np.ones(2)))\n"
+        "print(f.program(np.ones(2)).source.count('\\n') > 2)\n",
+        encoding="utf-8",
+    )
+    done = step(tmp_path, "--at", "4", "compiled.py", stdin="where\nc\n")
+    assert "> compiled.py:5 in <module>: 4 steps back" in done.stdout
+    assert done.stdout.count("result [4. 4.]") == 4
 
 
 def test_a_step_into_the_next_backward(folder):
@@ -709,6 +813,8 @@ BLOCKS = [
     "homeward script",
     "homeward",
     "the hunt",
+    "twice script",
+    "twice",
 ]
 needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the tests run apart from the project's sources: no docs/")
 

@@ -741,11 +741,29 @@ def test_which_backward_it_is(tmp_path, asked, loss):
     assert page_data(tmp_path / "it.html")["start"] == 0
 
 
+def test_a_pass_of_a_derivative_has_its_page_too(tmp_path):
+    (tmp_path / "derive.py").write_text(
+        "import tinygrad_wb as wb\n\ndef f(t):\n    cube = t ** 3\n    return cube * 2.0\n\nprint(wb.grad(wb.grad(f))(2.0))\n",
+        encoding="utf-8",
+    )
+    done = command("-o", "inner.html", "derive.py", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "24.0\n")
+    assert "3 steps are written to" in done.stderr
+    assert "(pass 1: an outer derivative is being taken, whose pass comes later)" in done.stderr
+    page = unescape((tmp_path / "inner.html").read_text(encoding="utf-8"))
+    assert "cube = t ** 3" in page
+    outer = command("-o", "outer.html", "--at", "2", "derive.py", folder=tmp_path)
+    assert "(pass 2: it goes back through pass 1 too" in outer.stderr
+
+
 def test_without_a_page_it_says_so(tmp_path):
     (tmp_path / "nothing.py").write_text("print('hello')\n", encoding="utf-8")
     done = command("nothing.py", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "hello\n")
-    assert "backward() was never called" in done.stderr
+    assert (
+        "neither backward() nor wb.grad (value_and_grad, jacobian, hessian, hvp) was called, so there is no page"
+        in done.stderr
+    )
     assert command(folder=tmp_path).returncode == 2
     missing = command("missing.py", folder=tmp_path)
     assert missing.returncode == 2

@@ -650,6 +650,23 @@ def test_check_rejects_a_wrong_partial(shape, factor):
         stepper.check()
 
 
+@pytest.mark.parametrize("near", [1e-4, -1e-5, 1e-6])
+def test_check_looks_closer_beside_a_kink_and_names_one(near):
+    stepper = wb.Stepper(wb.relu(wb.Value(near)))
+    stepper.finish()
+    slope, measured = stepper.check()
+    assert slope == pytest.approx(measured, rel=1e-6)
+    stepper = wb.Stepper(wb.relu(wb.Value(0.0)))
+    stepper.finish()
+    with pytest.raises(wb.GradientError, match=r"It is at a kink, with -?0 on the left and 1\.\d+ on the right"):
+        stepper.check()
+
+
+def test_what_is_no_value_is_told_how_derivatives_are_stepped_through():
+    with pytest.raises(TypeError, match=r"stepping starts from a Value.*python -m tinygrad_wb step SCRIPT"):
+        wb.Stepper(wb.grad(wb.tanh)(0.5))
+
+
 def test_check_accepts_the_right_one_and_tells_both_numbers():
     v = wb.Value([1.5, -2.0], name="v")
     stepper = wb.Stepper(wrong(1.0)(v).sum())

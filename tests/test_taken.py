@@ -49,6 +49,22 @@ def by_an_array(w, b):
     return wb.sum(c * b)
 
 
+def by_a_copy_of_an_array(w, b):
+    c = np.zeros(2)
+    c[0] = b[0] * 3.0
+    return wb.sum(wb.Value(c) * b)
+
+
+def by_filling_an_array(w, b):
+    c = np.zeros(2)
+    c.fill(w * 3.0)
+    return wb.sum(c * b)
+
+
+def by_a_value_of_numbers(w, b):
+    return wb.Value([float(w), float(w)]).sum() * w
+
+
 def by_a_call(w, b):
     return wb.sum(math.exp(w * 2.0) * b) + w
 
@@ -68,18 +84,19 @@ def by_a_condition_s_branch(w, b):
 
 CUT = [
     by_math, by_float, by_a_variable, by_a_plain_float_in_a_variable, by_an_array, by_a_call, by_a_list,
-    by_another_function, by_a_condition_s_branch,
+    by_another_function, by_a_condition_s_branch, by_a_copy_of_an_array, by_filling_an_array, by_a_value_of_numbers,
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("record", [False, True])
 @pytest.mark.parametrize("loss", CUT, ids=lambda f: f.__name__)
-def test_a_number_that_went_into_the_loss_is_told_at_backward(loss):
+def test_a_number_that_went_into_the_loss_is_told_at_backward(loss, record):
     w, b = parameters()
     found = loss(w, b)
     with pytest.warns(
         wb.GradientWarning, match=r"taken out of '[wb]' by float\(\) or a function of math .*item\(\)"
     ) as told:
-        found.backward()
+        found.backward(record=record)
     assert told[0].filename == __file__
     assert "test_taken.py:" in str(told[0].message), "the line that took it"
 

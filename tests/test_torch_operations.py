@@ -244,10 +244,9 @@ def signs_of(ours, theirs):
     return torch.as_tensor(np.sign(np.sum(np.asarray(ours) * theirs.detach().numpy(), -2, keepdims=True)))
 
 
-def eigenpairs(a):
-    symmetric = (a + a.mT) / 2
-    values, vectors = torch.linalg.eigh(symmetric)
-    vectors = vectors * signs_of(np.linalg.eigh(symmetric.detach().numpy())[1], vectors)
+def eigenpairs(a, UPLO="L"):
+    values, vectors = torch.linalg.eigh(a, UPLO)
+    vectors = vectors * signs_of(np.linalg.eigh(a.detach().numpy(), UPLO)[1], vectors)
     return torch.cat([values[..., None, :], vectors], -2)
 
 
@@ -376,9 +375,9 @@ TORCH = {
     "roll": lambda a, shift, axis=None: roll(a, shift, axis), "repeat": repeat, "tile": lambda a, reps: torch.tile(a, tuple(np.atleast_1d(np.array(reps, int)))),
     "pad": pad, "einsum": lambda operands, subscripts, optimize=True: torch.einsum(subscripts, *operands),
     "inv": torch.linalg.inv, "pinv": lambda a, rcond=None: torch.linalg.pinv(a, rtol=1e-15), "solve": solve, "det": torch.linalg.det,
-    "slogdet": lambda a: torch.stack(torch.linalg.slogdet(a), -1), "cholesky": lambda a: torch.linalg.cholesky((a + a.mT) / 2),
+    "slogdet": lambda a: torch.stack(torch.linalg.slogdet(a), -1), "cholesky": lambda a, upper=False: torch.linalg.cholesky(a, upper=upper),
     "eigh": eigenpairs, "svd": singular_triples, "norm": p_norm,
-    "logical_and": torch.logical_and, "isfinite": torch.isfinite, "one_hot": lambda labels, classes: F.one_hot(labels.long(), classes),
+    "is_flat": lambda a, b: (b == 0.0) & ~(a.abs() > 1.3e-77), "logical_and": torch.logical_and, "isfinite": torch.isfinite, "one_hot": lambda labels, classes: F.one_hot(labels.long(), classes),
     # -- neural operations ---------------------------------------------------------------------------------------------
     "unfold": unfold, "fold": fold, "conv1d": F.conv1d, "conv2d": F.conv2d, "max_pool": by_axes("max_pool"), "average_pool": by_axes("avg_pool"),
     "first_equal": lambda a, b, axis: (a == b) & ((a == b).cumsum(axis) == 1), "layer_norm": layer_norm, "batch_norm": batch_norm,
@@ -394,7 +393,6 @@ DIFFERENT = {
     "hinge_loss": {(nan, 1.0): "as relu"},
     "maximum": {"nan": "neither wins against a nan: slopes 0 here, 1 there"},
     "minimum": {"nan": "neither wins against a nan: slopes 0 here, 1 there"},
-    "power": {(a, 0.0): "b · aᵇ⁻¹ is 0 · nan or 0 · ∞ here, 0 there" for a in (nan, 5e-324)},
     # -- more arithmetic, functions, reductions
     "arctan2": {"tiny": "squares are 0 there, and so are slopes"},
     "mod": {"tiny": "a quotient that is infinite makes nan there, if there are several numbers"},

@@ -231,6 +231,19 @@ def test_rows_that_are_looked_up_twice_have_twice_the_gradient():
     np.testing.assert_array_equal(layer.weight.grad, [[1.0, 1.0], [2.0, 2.0], [0.0, 0.0], [1.0, 1.0]])
 
 
+@pytest.mark.parametrize("label", [2, np.int64(2), np.array(2), np.uint8(2)])
+def test_one_label_gives_one_row(label):
+    layer = wb.Embedding(4, 3, seed=0)
+    y = layer(label)
+    np.testing.assert_array_equal(y.data, layer.weight.data[2])
+    (y * [1.0, 2.0, 3.0]).sum().backward()
+    np.testing.assert_array_equal(layer.weight.grad, [[0.0] * 3, [0.0] * 3, [1.0, 2.0, 3.0], [0.0] * 3])
+    y.sum().program().check()
+    for wrong in (-1, 4):
+        with pytest.raises(ValueError, match=f"labels must be from 0 to 3 for an embedding of 4 rows, got {wrong}"):
+            layer(wrong)
+
+
 def test_a_compiled_embedding_is_asked_other_labels_and_refuses_wrong_ones():
     layer = wb.Embedding(4, 2, seed=0)
     rows = wb.compile(layer)

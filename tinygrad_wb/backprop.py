@@ -8,15 +8,17 @@ because this is the loop that training time is spent in.
 
 from __future__ import annotations
 
+import bisect
 import functools
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import changed_leaf, handed_out
+from tinygrad_wb.changed import argument, argument_name, changed_constant, changed_data, handed_out, next_step, reads
 from tinygrad_wb.errors import ShapeError, StaleGraphError
 from tinygrad_wb.notices import warn_user
+from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state, warned
 from tinygrad_wb.on_gradient import Stops, listened, straight_on, with_stops
 from tinygrad_wb.operation import ALL_AT_ONCE, ones
 from tinygrad_wb.operations.reductions import sum
@@ -28,7 +30,10 @@ from tinygrad_wb.value import UNRECORDED, Value, next_tick, own, raw, settle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["accumulate", "backward", "contributions", "history", "latest", "match", "pull_back", "seed_of"]
+__all__ = [
+    "accumulate", "backward", "contribution", "contributions", "history", "latest", "match", "pull_back", "seed_of",
+    "shared_anew",
+]  # fmt: skip
 
 _by_tick = attrgetter("tick")
 _grad = attrgetter("grad")
@@ -38,8 +43,8 @@ latest = [-1]
 
 # Histories that reach back behind the previous backward(): how long each was, and how often in a row it had grown. The
 # key is the tick of the first operation.
-_grown: dict[int, tuple[int, int]] = {}
-GROWTHS = 10  # so many in a row are a mistake
+_grown: dict[int, tuple[int, int, int]] = {}
+GROWTHS = 10  # warn after so many growths in a row
 
 
 def history(result: Value) -> list[Value]:
@@ -65,8 +70,10 @@ def history(result: Value) -> list[Value]:
     made.sort(key=_by_tick, reverse=True)
     if watchers and (watch := watcher()) is not None:
         watch.history_read(made)
-    if handed_out and (found := changed_leaf(made)) is not None:
-        raise _changed(*found)
+    if handed_out and (changed := changed_data(made)) is not None:
+        raise _changed(*changed)
+    if reads and (constant := changed_constant(made)) is not None:
+        raise _refilled(*constant)
     return made
 
 
@@ -80,10 +87,22 @@ def _stale(x: Value, node: Value) -> StaleGraphError:
 
 def _changed(x: Value, node: Value) -> StaleGraphError:
     op: Any = node.op
+    whose = f"its input {x.name or 'a Value' if x.inputs else x.name or 'a leaf'}" if x is not node else "its result"
     return StaleGraphError(
-        f"backward() through {op.name}: the array of its input {x.name or 'a leaf'} of shape {x.shape}, which .data "
+        f"backward() through {op.name}: the array of {whose} of shape {x.shape}, which .data "
         "handed out, was written to after the operation had read it, so the gradient would be wrong. Write to it after "
         "backward(), or compute the loss again"
+    )
+
+
+def _refilled(node: Value, which: Any) -> StaleGraphError:
+    op: Any = node.op
+    x = argument(node, which)
+    what = f"an array of shape {x.shape}" if hasattr(x, "shape") else f"a {type(x).__name__}"
+    return StaleGraphError(
+        f"backward() through {op.name}: its {'option' if type(which) is str else 'input'} "
+        f"{argument_name(op, which)}, {what}, was written to after the operation had read it, so the gradient would be "
+        "wrong. Give each batch an array of its own, or refill the buffer after backward()"
     )
 
 
@@ -104,25 +123,31 @@ def contributions(
     y = node if record else node._data
     operands = operands or [x._data if type(x) is Value and not record else x for x in node.inputs]
     if op.shared is not None and record:
-        options = {k: v for k, v in options.items() if k != "shared"}
-        options["shared"] = op.shared(*operands, **options) if shared is None else shared
-    try:
-        return _contributions(node, op, g, y, operands, options)
-    except ArithmeticError:  # a float was divided by zero
-        return _contributions(node, op, _ieee(g), _ieee(y), list(map(_ieee, operands)), options)
-
-
-def _contributions(
-    node: Value, op: Any, g: Any, y: Any, operands: list[Any], options: Mapping[str, Any]
-) -> list[tuple[Value, Any]]:
+        options = shared_anew(op, operands, options, shared)
     found = []
     for i, x in enumerate(node.inputs):
         if type(x) is Value and _varies(x._data):
-            partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
-            if partial is None:
-                continue
-            found.append((x, partial(g, y, *operands, **options)))
+            d = contribution(op, i, g, y, operands, options)
+            if d is not None:
+                found.append((x, d))
     return found
+
+
+def contribution(op: Any, i: int, g: Any, y: Any, operands: list[Any], options: Mapping[str, Any]) -> Any:
+    """What input number ``i`` gets of g; None where there is no partial by it."""
+    partial = functools.partial(op.da, position=i) if op.variadic else op.partials[i]
+    if partial is None:
+        return None
+    try:
+        return partial(g, y, *operands, **options)
+    except ArithmeticError:  # a float was divided by zero
+        return partial(_ieee(g), _ieee(y), *map(_ieee, operands), **options)
+
+
+def shared_anew(op: Any, operands: list[Any], options: Mapping[str, Any], shared: Any = None) -> dict[str, Any]:
+    """The options, with what forward and partials share computed from ``operands``, unless it is given."""
+    others = {k: v for k, v in options.items() if k != "shared"}
+    return {**others, "shared": op.shared(*operands, **others) if shared is None else shared}
 
 
 def _varies(data: Any) -> bool:
@@ -135,6 +160,7 @@ def _ieee(x: Any) -> Any:
     return np.float64(x) if type(x) is float else x
 
 
+@at_the_users_line
 def pull_back(
     result: Value, seed: Any, record: bool = False, walk: Callable[..., Iterable[Value]] = straight_on
 ) -> dict[Value, Any]:
@@ -144,15 +170,24 @@ def pull_back(
     """
     gradients = {result: seed}
     nodes = history(result)
-    for node in walk(result, nodes, gradients):
+    path = walk(result, nodes, gradients)
+    if (watch := watcher()) is None:
+        _hand_on(path, gradients, record)
+    else:
+        with watch.going_back(path) as watched:
+            _hand_on(watched, gradients, record)
+        watch.went_back(nodes, seed, gradients.get)
+    next_step()
+    return gradients
+
+
+def _hand_on(path: Iterable[Value], gradients: dict[Value, Any], record: bool) -> None:
+    for node in path:
         if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
             continue
         for x, d in contributions(node, gradients[node], record):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted
-    if watchers and (watch := watcher()) is not None:
-        watch.went_back(nodes, seed, gradients.get)
-    return gradients
 
 
 # -- shapes are mended here, once, so that no partial has to ---------------------------------------------------
@@ -231,6 +266,8 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     if not self.inputs:
         refuse_lost_history(self, "backward()")
     before, latest[0] = latest[0], next_tick()
+    if taken:
+        warn_of_taken(self, history(self))
     if record:
         for x, d in pull_back(self, seed, record, with_stops).items():
             if x.inputs:
@@ -243,16 +280,19 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
     nodes = history(self)
     if nodes and nodes[-1].tick < before:
         _notice_growth(nodes)
-    if taken:
-        warn_of_taken(self, nodes)
     for node in nodes:
         node.grad = None
     if listened:
         _walk_heard(self, nodes, seed)
     else:
         accumulate(self, seed, seed)
-        _walk(nodes)
+        token = enter(OF_STEPS[state()])
+        try:
+            _walk(nodes)
+        finally:
+            leave(token)
     settle()
+    next_step()
     if watchers and (watch := watcher()) is not None:
         watch.went_back(nodes, seed, _grad)
 
@@ -272,13 +312,14 @@ def refuse_lost_history(result: Value, call: str) -> None:
 
 
 def _notice_growth(nodes: Sequence[Value]) -> None:
-    """Warn when each backward() walks all that the one before walked, and more, so that training gets slower."""
+    """Warn when the graph behind the loss grows with every backward()."""
     first = nodes[-1].tick
-    length, growths = _grown.pop(first, (len(nodes), 0))
-    growths = growths + 1 if len(nodes) > length else 0
+    length, growths, before = _grown.pop(first, (len(nodes), 0, -1))
+    again = len(nodes) > length and not _has_tick(nodes, before)  # a loss of a loss is no longer than it must be
+    growths = growths + 1 if again else 0
     if len(_grown) > 16:
         _grown.clear()
-    _grown[first] = len(nodes), growths
+    _grown[first] = len(nodes), growths, nodes[0].tick
     if growths == GROWTHS:
         warn_user(
             f"the graph behind this loss grows with every backward(), to {len(nodes):,} operations by now: it reaches "
@@ -286,6 +327,12 @@ def _notice_growth(nodes: Sequence[Value]) -> None:
             "w = w - rate * w.grad makes a new Value that remembers the old one; assign the number instead, "
             "w.data = w.data - rate * w.grad, or use an optimizer's step()"
         )
+
+
+def _has_tick(nodes: Sequence[Value], tick: int) -> bool:
+    """Whether one of ``nodes``, latest first, has this tick."""
+    i = bisect.bisect_left(nodes, -tick, key=lambda node: -node.tick)
+    return i < len(nodes) and nodes[i].tick == tick
 
 
 def _walk(nodes: Sequence[Value]) -> None:
@@ -345,7 +392,7 @@ def _walk_heard(result: Value, nodes: Sequence[Value], seed: Any) -> None:
     try:
         accumulate(result, seed, seed)
         for stretch in stops.stretches(_grad, _set_grad):
-            _walk(stretch)
+            warned(OF_STEPS, _walk, stretch)
     finally:
         for leaf, g in earlier.items():
             leaf.grad = g if leaf.grad is None else g + leaf.grad

@@ -6,13 +6,13 @@ they return a Value that remembers it, so that ``grad(grad(f))`` is the second d
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.backprop import history, pull_back, refuse_lost_history
+from tinygrad_wb.decorated import derived
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.on_gradient import with_stops
 from tinygrad_wb.operations.arithmetic import positive
@@ -25,7 +25,12 @@ from tinygrad_wb.value import Value, constant, raw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["grad", "hessian", "hvp", "jacobian", "value_and_grad"]
+__all__ = ["checked", "grad", "hessian", "hvp", "jacobian", "value_and_grad"]
+
+
+def backward_pass(result: Value, seed: Any, record: bool) -> dict[Value, Any]:
+    """Every derivative here comes from this function. While a script is stepped through, it is another one."""
+    return pull_back(result, seed, record, with_stops)
 
 
 class _Trace:
@@ -41,10 +46,10 @@ class _Trace:
         given = args[argnum]
         tracked = is_recording()
         with tracing():
-            self.x = positive(given) if type(given) is Value else Value(given)
+            self.x = positive(given) if type(given) is Value else _leaf(f, given, argnum)
             changed = list(args)
             changed[argnum] = self.x
-            self.result = _checked(f, f(*changed, **kwargs))
+            self.result = checked(f, f(*changed, **kwargs))
         others = type(given) is Value or _has_older_leaves(self.result, self.x)
         self.record = tracked and others
 
@@ -52,7 +57,7 @@ class _Trace:
         """∂result/∂x, weighted by ``seed``; zeros where the result does not depend on x."""
         x = self.x
         with recording(True):
-            found = pull_back(self.result, seed, self.record, with_stops) if type(self.result) is Value else {}
+            found = backward_pass(self.result, seed, self.record) if type(self.result) is Value else {}
             return self._told(found.get(x, 0.0 if x.shape == () else np.zeros(x.shape, x.dtype)))
 
     def value(self) -> Any:
@@ -63,6 +68,18 @@ class _Trace:
         if not self.record:
             return raw(answer)
         return answer if type(answer) is Value else Value(answer)
+
+
+def _leaf(f: Callable[..., Any], given: Any, argnum: int) -> Value:
+    """A Value of an argument that is a number or an array; ``TypeError`` for anything else, with the way round."""
+    try:
+        return Value(given)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"argument {argnum} of {_called(f)} is a {type(given).__name__}, and a derivative is by one number or "
+            "array: give parameters as separate arguments and choose one by argnum=, or make each a Value and call "
+            f"backward() on the result, which fills the .grad of all of them. Got {given!r:.60} ({error!s:.100})"
+        ) from None
 
 
 def _has_older_leaves(result: Any, x: Value) -> bool:
@@ -81,7 +98,7 @@ def _function(f: Any) -> Callable[..., Any]:
     return f  # type: ignore[no-any-return]
 
 
-def _checked(f: Callable[..., Any], result: Any) -> Any:
+def checked(f: Callable[..., Any], result: Any) -> Any:
     """What f returned, if it can have a derivative: a Value, or a plain number or array (whose derivative is 0)."""
     if type(result) is Value:
         if not result.inputs:
@@ -112,7 +129,7 @@ def value_and_grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., tupl
     (0.0, 0.0)
     """
 
-    @functools.wraps(_function(f))
+    @derived(value_and_grad, _function(f), argnum)
     def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         trace = _Trace(f, args, kwargs, argnum)
         if shape_of(trace.result) != ():
@@ -134,7 +151,7 @@ def grad(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     """
     both = value_and_grad(_function(f), argnum)
 
-    @functools.wraps(f)
+    @derived(grad, f, argnum)
     def gradient(*args: Any, **kwargs: Any) -> Any:
         return both(*args, **kwargs)[1]
 
@@ -150,7 +167,7 @@ def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
            [0., 4.]])
     """
 
-    @functools.wraps(_function(f))
+    @derived(jacobian, _function(f), argnum)
     def full(*args: Any, **kwargs: Any) -> Any:
         trace = _Trace(f, args, kwargs, argnum)
         shape = shape_of(trace.result)
@@ -187,7 +204,7 @@ def hvp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     """
     gradient = grad(f, argnum)
 
-    @functools.wraps(f)
+    @derived(hvp, f, argnum)
     def product(*args: Any, **kwargs: Any) -> Any:
         if len(args) < 2:
             raise ShapeError("hvp: give the arguments of the function, and last the direction v, of argument's shape")

@@ -123,6 +123,10 @@ class Together:
         self.separate()
         return None
 
+    def memories(self) -> Sequence[dict[str, Any]]:
+        """What is remembered, wherever it is kept now."""
+        return [memory for _, _, memory in self._blocks] or self.apart
+
     def step(self, gradients: Any, change: Callable[..., Any], rate: float) -> None:
         """Let all weights fall by what ``change`` says, block by block."""
         if len(self._blocks) == 1:

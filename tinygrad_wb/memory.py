@@ -1,18 +1,19 @@
-"""Memory that training frees and asks for again at every step; and building much without the collector looking on."""
+"""Memory: what training frees and asks for again at every step, building without the collector, and sizes."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import gc
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["keep_freed_memory", "without_collection"]
+__all__ = ["bytes_of", "keep_freed_memory", "without_collection"]
 
 
 @functools.cache
@@ -36,3 +37,8 @@ def without_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def bytes_of(x: Any) -> int:
+    """How much memory a number or array takes; None takes none."""
+    return 0 if x is None else x.nbytes if isinstance(x, np.ndarray) else sys.getsizeof(x)

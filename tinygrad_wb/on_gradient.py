@@ -29,10 +29,10 @@ __all__ = ["Listener", "Stops", "listened", "on_gradient", "straight_on", "with_
 class Listener:
     """A function that hears a Value's gradient, until `remove` is called or the Value is gone.
 
-    ``function`` takes the result that backward() was called on, the Value, and its gradient.
+    ``function`` takes the result that the pass goes back from, the seed that it began with, the Value and its gradient.
     """
 
-    def __init__(self, value: Value, function: Callable[[Value, Value, Any], Any]) -> None:
+    def __init__(self, value: Value, function: Callable[[Value, Any, Value, Any], Any]) -> None:
         if recorders:
             replayable("a listener to a gradient", "listen to parameters, outside the function, or don't compile it")
         self.function = function
@@ -74,7 +74,7 @@ def on_gradient(self: Value, f: Callable[[Any], Any]) -> Listener:
     """
     if not callable(f):
         raise TypeError(f"on_gradient(f): a function of the gradient is wanted, got {f!r:.80}")
-    return Listener(self, lambda result, value, gradient: f(gradient))
+    return Listener(self, lambda result, seed, value, gradient: f(gradient))
 
 
 class Stops:
@@ -98,18 +98,18 @@ class Stops:
         self, gradient: Callable[[Value], Any], replace: Callable[[Value, Any], None]
     ) -> Iterator[Sequence[Value]]:
         """The nodes in pieces; when a piece has been walked, those are called who listen to what it completed."""
-        begin = 0
+        begin, seed = 0, gradient(self.result)
         for value, end in self._complete:
             if end > begin:
                 yield self.nodes[begin:end]
                 begin = end
-            if (g := gradient(value)) is not None and (new := self._heard(value, g)) is not g:
+            if (g := gradient(value)) is not None and (new := self._heard(seed, value, g)) is not g:
                 replace(value, new)
         yield self.nodes[begin:]
 
-    def _heard(self, value: Value, g: Any) -> Any:
+    def _heard(self, seed: Any, value: Value, g: Any) -> Any:
         for listener in tuple(value.listeners):
-            answer = listener.function(self.result, value, _shown(g))
+            answer = listener.function(self.result, seed, value, _shown(g))
             if answer is not None:
                 g = _fitted(answer, value, type(g) is Value)
         return g

@@ -26,15 +26,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.errors import explained
+from tinygrad_wb.foreign import GivesWay, as_array
+from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, state, warned
 from tinygrad_wb.recording import recorder, recorders
-from tinygrad_wb.value import Value, constant, record
+from tinygrad_wb.value import Value, constant, promoted, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Text = str | Callable[..., str]
 
-__all__ = ["ALL_AT_ONCE", "REGISTRY", "Operation", "elementwise", "of_one_number", "ones", "operation", "plain"]
+__all__ = [
+    "ALL_AT_ONCE", "REGISTRY", "Operation", "binary", "elementwise", "of_one_number", "ones", "operation", "plain",
+]  # fmt: skip
 
 ALL_AT_ONCE = -1  # the arity of a compiled function, which has all its gradients ready, in arrays that it gives away
 
@@ -54,7 +58,8 @@ class Operation:
     ``template`` prints a call as Python; ``numpy`` does so with NumPy alone (a text, or a function of the options that
     gives one), ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a
     self-contained function that these texts call. An operation that has neither text, or is ``fused`` of simpler ones,
-    is printed as what its forward does with Values.
+    is printed as what its forward does with Values. The derivatives of a ``symmetric`` operation are those among
+    symmetric matrices, of which it reads one triangle.
     """
 
     __slots__ = (
@@ -73,6 +78,8 @@ class Operation:
         "scalar",
         "shared",
         "signature",
+        "states",
+        "symmetric",
         "template",
         "variadic",
     )
@@ -89,6 +96,7 @@ class Operation:
         helper: Callable[..., Any] | None = None,
         fused: bool = False,
         name: str | None = None,
+        symmetric: bool = False,
     ) -> None:
         signature = inspect.signature(forward)
         parameters = [p for p in signature.parameters.values() if p.name != "shared"]
@@ -109,10 +117,13 @@ class Operation:
         self.helper = helper
         self.shared = shared
         self.variadic = variadic
+        self.symmetric = symmetric
         simple = not (self.defaults or shared or variadic) and None not in self.partials
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
         self.da, self.db, self.dc = (*self.partials, None, None)[:3]
+        # NumPy's warning settings while the operation computes with arrays; Python's floats do not use them.
+        self.states = OF_UFUNC if isinstance(getattr(np, self.name, None), np.ufunc) else OF_STEPS
         self.function: Callable[..., Any] = forward  # what users call; `operation` sets it
 
     def _call_template(self) -> str:
@@ -160,6 +171,7 @@ def operation(
     helper: Callable[..., Any] | None = None,
     fused: bool = False,
     name: str | None = None,
+    symmetric: bool = False,
     **partials: Callable[..., Any] | None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated forward computation, with its partials, into the registry.
@@ -171,10 +183,10 @@ def operation(
     """
 
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
-        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name)
+        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name, symmetric)
         if (known := REGISTRY.get(op.name)) is not None and not _again(known.forward, forward):
             raise ValueError(f"there is an operation {op.name} already: give yours another name")
-        make = _variadic if variadic else (_general, _unary, _binary, _ternary)[op.arity]
+        make = _variadic if variadic else (_general, _unary, binary, _ternary)[op.arity]
         function = make(op)
         function.__name__ = function.__qualname__ = op.name
         function.__module__ = forward.__module__
@@ -196,27 +208,38 @@ def _again(known: Callable[..., Any], forward: Callable[..., Any]) -> bool:
 
 
 def _unary(op: Operation) -> Callable[..., Any]:
-    forward = op.forward
+    on_float, on_array = getattr(op.forward, "halves", (op.forward, op.forward))
 
     def call(a: Any) -> Any:
         try:
-            if type(a) is Value:
-                return record(op, (a,), forward(a._data))
-            return forward(constant(a))
+            x = a._data if (tracked := type(a) is Value) else constant(a)
+            if type(x) is float:
+                data = on_float(x)
+            elif op.states[given := state()] is given:
+                data = on_array(x)
+            else:
+                data = warned(op.states, on_array, x)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a,)) from None
+        return record(op, (a,), data) if tracked else data
 
     return call
 
 
-def _binary(op: Operation) -> Callable[..., Any]:
+def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[..., Any]:
+    """Two inputs. An operator of Value has another way to ``read`` an operand, which may leave it to its class."""
     forward = op.forward
 
     def call(a: Any, b: Any) -> Any:
         try:
-            x = a._data if type(a) is Value else (a := constant(a))
-            y = b._data if type(b) is Value else (b := constant(b))
-            data = forward(x, y)
+            x = a._data if type(a) is Value else (a := constant(a, read))
+            y = b._data if type(b) is Value else (b := constant(b, read))
+            if (type(x) is float and type(y) is float) or op.states[given := state()] is given:
+                data = forward(x, y)
+            else:
+                data = warned(op.states, forward, x, y)
+        except GivesWay:
+            return NotImplemented
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
         if type(a) is Value or type(b) is Value:
@@ -234,7 +257,7 @@ def _ternary(op: Operation) -> Callable[..., Any]:
             x = a._data if type(a) is Value else (a := constant(a))
             y = b._data if type(b) is Value else (b := constant(b))
             z = c._data if type(c) is Value else (c := constant(c))
-            data = forward(x, y, z)
+            data = forward(x, y, z) if op.states[given := state()] is given else warned(op.states, forward, x, y, z)
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
@@ -284,7 +307,7 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    inputs, operands, tracked = list(args), [], False
+    inputs, operands, tracked, numbers = list(args), [], False, False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
     try:
@@ -293,6 +316,8 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 operands.append(x._data)
                 if partials[i] is not None or program:
                     tracked = True
+                    if type(x._data) is float:
+                        numbers = True
                     continue
                 inputs[i] = x._data  # without a derivative, it is as good as a constant
             else:
@@ -303,12 +328,26 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 raise TypeError(
                     f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
                 )
-        if op.shared is not None:
-            options["shared"] = op.shared(*operands, **options)
-        data = op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
+        inside = op.states[given := state()] is given
+        data = _computed(op, operands, options) if inside else warned(op.states, _computed, op, operands, options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
-    return record(op, tuple(inputs), data, options) if tracked else data
+    if not tracked:
+        return data
+    value = record(op, tuple(inputs), data, options)
+    return _narrowed(value, op, tuple(inputs), options) if numbers and type(data) is np.ndarray else value
+
+
+def _computed(op: Operation, operands: list[Any], options: dict[str, Any]) -> Any:
+    if op.shared is not None:
+        options["shared"] = op.shared(*operands, **options)
+    return op.forward(operands, **options) if op.variadic else op.forward(*operands, **options)
+
+
+def _narrowed(y: Value, op: Operation, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """An array that was made of numbers, in the dtype that they came from: float32 data stays float32."""
+    dtype = promoted(op, inputs, options) if y.dtype == np.float64 else None
+    return y if dtype is None or dtype == np.float64 else REGISTRY["astype"].function(y, dtype)
 
 
 # -- helpers that rows are written with -------------------------------------------------------------------
@@ -320,14 +359,16 @@ def elementwise(scalar: Callable[[float], float], array: Callable[..., Any]) -> 
     Where `math` raises (overflow, domain) the result is what NumPy's IEEE arithmetic gives: inf or nan.
     """
 
-    def forward(a: Any) -> Any:
-        if type(a) is float:
-            try:
-                return scalar(a)
-            except (ValueError, OverflowError):
-                return float(array(a))
-        return array(a)
+    def on_float(a: float) -> float:
+        try:
+            return scalar(a)
+        except (ValueError, OverflowError):
+            return as_numpy(array, a)
 
+    def forward(a: Any) -> Any:
+        return on_float(a) if type(a) is float else array(a)
+
+    forward.halves = on_float, array  # type: ignore[attr-defined]
     return forward
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.flat import Together
-from tinygrad_wb.memory import keep_freed_memory
+from tinygrad_wb.memory import bytes_of, keep_freed_memory
+from tinygrad_wb.numpy_warnings import OF_STEPS, enter, leave, state
 from tinygrad_wb.operations.functions import sqrt
 from tinygrad_wb.recording import watcher, watchers
 from tinygrad_wb.value import Value, next_tick, raw, settle, settled_since
@@ -83,6 +84,11 @@ class Optimizer:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.parameters)} parameters, learning_rate={self.learning_rate})"
 
+    def __sizeof__(self) -> int:
+        """Its bytes with those of what it remembers, without its parameters: what ``sys.getsizeof`` tells."""
+        memories = self._together.memories()
+        return object.__sizeof__(self) + sum(bytes_of(x) for memory in memories for x in memory.values())
+
     def zero_grad(self) -> None:
         """Set every parameter's ``.grad`` back to None, "not computed"."""
         for p in self.parameters:
@@ -90,6 +96,13 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter by its gradient; ``ValueError``, and no change, if any has none."""
+        token = enter(OF_STEPS[state()])
+        try:
+            self._step()
+        finally:
+            leave(token)
+
+    def _step(self) -> None:
         if watchers and (watch := watcher()) is not None:
             watch.about_to_step(self)
         quiet = settled_since(-1)
@@ -152,8 +165,9 @@ class Optimizer:
     def _missing(self) -> ValueError:
         names = [p.name or f"number {i}" for i, p in enumerate(self.parameters) if p.grad is None]
         return ValueError(
-            f"{type(self).__name__}.step(): no gradient for {', '.join(names)}. Call loss.backward() first; "
-            "a parameter that the loss does not use must be left out of the optimizer"
+            f"{type(self).__name__}.step(): no gradient for {', '.join(names)}. Call loss.backward() first; if you do, "
+            "the loss does not use them: leave them out of the optimizer, or make it anew, if the model was made or "
+            "changed after it"
         )
 
 

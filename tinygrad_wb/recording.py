@@ -14,12 +14,15 @@ from collections import deque
 from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import CodeType, FrameType
 
 __all__ = [
-    "Frames", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
+    "REPLAY", "Frames", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
     "kept_frames", "no_grad", "observed", "outside", "paused", "placing", "recorder", "recorders", "recording",
     "replayable", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads", "watcher", "watchers",
 ]  # fmt: skip
@@ -111,11 +114,15 @@ def source_lines() -> contextlib._GeneratorContextManager[None]:
     return _counted(placing)
 
 
+NUMPY = os.path.dirname(np.__file__) + os.sep  # noqa: PTH120
+REPLAY = "<replay>"  # the file name of a compiled program
+
+
 class _Inside(dict[str, bool]):
-    """Whether a file belongs to this package; each is asked about once."""
+    """Whether a file belongs to this package, or to what works for it: NumPy and replays. Each is asked about once."""
 
     def __missing__(self, file: str) -> bool:
-        answer = self[file] = file.startswith(PACKAGE)
+        answer = self[file] = file.startswith((PACKAGE, NUMPY)) or file == REPLAY
         return answer
 
 
@@ -181,14 +188,21 @@ class Frames:
         code = value.place.code
         return frame if frame is not None and (frame.f_code is code or code.co_flags & CO_GENERATOR) else None
 
+    def all(self) -> Iterator[FrameType]:
+        """Those that are held, the oldest first."""
+        return (frame for _, frame in self._from)
+
     @contextlib.contextmanager
-    def going_back(self) -> Iterator[None]:
-        """A ``backward()``: what is recorded in it is no part of the pass, and what comes next begins another."""
+    def going_back(self, ends: bool = True) -> Iterator[None]:
+        """A backward pass: what is recorded in it is no part of the forward pass, which it ``ends`` unless told not to.
+
+        The pass of an inner derivative ends nothing: that of the outer one goes back through the same functions.
+        """
         before, self._going_back, self.latest = self._going_back, True, None
         try:
             yield
         finally:
-            self._going_back, self._over = before, True
+            self._going_back, self._over = before, self._over or ends
 
 
 keeping: dict[int, Frames] = {}
@@ -222,6 +236,9 @@ class Watcher(Protocol):
 
     def history_read(self, made: list[Any]) -> None:
         """The history ``made`` is about to be walked."""
+
+    def going_back(self, path: Iterable[Any]) -> AbstractContextManager[Iterable[Any]]:
+        """Partials are about to be run, maybe on Values, along ``path``; it is to be walked as it is handed back."""
 
     def went_back(self, made: list[Any], seed: Any, gradients: Callable[[Any], Any]) -> None:
         """The history ``made`` was walked; ``gradients`` has what each Value got."""

@@ -8,13 +8,16 @@ rows of the tables in `operations/`, which attach themselves to this class.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import hand_out
+from tinygrad_wb.changed import attention, hand_out, handed_out, look_closely, note_reads
+from tinygrad_wb.foreign import as_array
+from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.recording import (
     Place,
     is_recording,
@@ -29,7 +32,7 @@ from tinygrad_wb.recording import (
     watcher,
     watchers,
 )  # fmt: skip
-from tinygrad_wb.taken import note_taken
+from tinygrad_wb.taken import note_copied, note_taken, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,13 +42,16 @@ if TYPE_CHECKING:
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
 
-__all__ = ["Value", "constant", "own", "raw", "record", "settle", "settled_since", "traced"]
+__all__ = [
+    "Value", "constant", "dtype_behind", "own", "promoted", "raw", "record", "settle", "settled_since", "traced",
+]  # fmt: skip
 
 # The one clock. Order of ticks is order of execution, in every thread.
 next_tick = itertools.count().__next__
 
 NO_OPTIONS: Mapping[str, Any] = {}
-UNRECORDED: Mapping[str, Any] = {}  # the options of what was computed under no_grad: how it differs from a leaf
+UNRECORDED: Mapping[str, Any] = {}  # the options of a result of no_grad; no leaf that a user made has them
+TRACED: Mapping[str, Any] = {}  # the options of a leaf that represents an argument of a program
 
 
 class Value:
@@ -73,6 +79,7 @@ class Value:
         "name",
         "op",
         "options",
+        "origin",
         "tick",
     )
 
@@ -84,19 +91,25 @@ class Value:
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
     calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
+    origin: np.dtype[Any] | None  # dtype of the data that a number was computed from; looked up on first use
     _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
     def __init__(self, data: Any, name: str | None = None) -> None:
-        if recorders and type(data) is Value:
+        if type(data) is Value:
             replayable("a copy of v by wb.Value(v)", "compute with v itself")
+            _keep_history("wb.Value(v)", "compute with v itself, or write wb.Value(v.data)")
         self._data = own(data)
+        if taken:
+            note_copied(data, self)
         self.grad = None
         self.name = name
         self.op = None
         self.inputs = ()
         self.options = NO_OPTIONS
+        self.origin = dtype_behind(data) if type(data) is Value and type(self._data) is float else None
         self.tick = next_tick()
+        look_closely()
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Value can't be subclassed: hold one in an attribute, or add an operation to the table")
@@ -109,8 +122,9 @@ class Value:
         if recorders:
             replayable("v.data", "compute with v itself")
         data = self._data
-        if type(data) is np.ndarray and not self.inputs and not settled_since(self.tick):
-            hand_out(self, next_tick())  # the caller may write to it, behind a graph that has read it
+        # The caller may write to it, behind a graph that has read it; and what made a result may read that right away.
+        if type(data) is np.ndarray and not settled_since(NEVER if self.inputs else self.tick):
+            hand_out(self, next_tick())
         return data
 
     @data.setter
@@ -119,7 +133,8 @@ class Value:
             replayable("an assignment to v.data", "assign it outside the function")
         if self.inputs and self.op is not None:
             raise TypeError(f"{self!r} was computed by {self.op.name}: only a leaf's data can be assigned")
-        quiet = settled_since(self.tick)
+        quiet = settled_since(NEVER)
+        handed_out.pop(id(self), None)
         if new is not self._data:  # `w.data -= …` on an array hands back the very same array
             self._data = own(new)
         self.tick = next_tick()
@@ -170,11 +185,7 @@ class Value:
 
     def __float__(self) -> float:
         replayable("float(v)", "compute with v itself, by wb's or NumPy's functions")
-        if this_thread() in tracing_threads:
-            raise TypeError(
-                "float(v), and so math.exp(v) and the like, would lose v's history inside a function that is being "
-                "differentiated: use wb.exp(v) or np.exp(v), or v.item() where a plain number is meant"
-            )
+        _keep_history("float(v), and so math.exp(v) and the like,", "use wb.exp(v) or np.exp(v), or v.item()")
         number = self.item()
         if is_recording():
             note_taken(self, number, next_tick())
@@ -190,9 +201,6 @@ class Value:
         if not self.shape:
             raise TypeError("a scalar Value has no length")
         return self.shape[0]
-
-    def __iter__(self) -> Iterator[Value]:
-        return (self[i] for i in range(len(self)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
@@ -230,12 +238,37 @@ class Value:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy carries the data, not the history: however deep the graph, copying is one step.
-        return _restore, (self._data, self.name, raw(self.grad), self.op)
+        return _restore, (
+            self._data,
+            self.name,
+            raw(self.grad),
+            self.op,
+            self.op is None and self.options is not NO_OPTIONS,
+            dtype_behind(self) if type(self._data) is float else None,
+        )
+
+    def __sizeof__(self) -> int:
+        """Its bytes with those of its data and gradient, without its history: what ``sys.getsizeof`` tells."""
+        return object.__sizeof__(self) + bytes_of(self._data) + bytes_of(raw(self.grad))
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             "NumPy can't turn a Value into an array without losing its history: "
-            "take .data for the plain numbers, or wb.stack([…]) to keep the gradient"
+            "take .data for the plain numbers, or wb.stack([…]) to keep the gradient; "
+            "and if it was table @ value, write wb.matmul(table, value)"
+        )
+
+    # Others leave an operator to a class of higher priority than their own: array classes that are older than
+    # __array_ufunc__ (np.matrix has 10), and pandas (Index 2000, Series 3000, DataFrame 4000).
+    __array_priority__ = 1000
+    __pandas_priority__ = 5000
+
+    @property
+    def _mask(self) -> Any:
+        # np.ma looks here first. It takes the numbers of whatever has a ``_data``, and would lose the history.
+        raise TypeError(
+            "NumPy's masked arrays can't compute with a Value without losing its history: "
+            "take x.filled(number) or x.data of the masked array, and wb.where(x.mask, …) of the result"
         )
 
     if TYPE_CHECKING:
@@ -243,6 +276,7 @@ class Value:
         def backward(self, seed: Any = None, record: bool = False) -> None: ...
         def on_gradient(self, f: Callable[[Any], Any]) -> Listener: ...
         def breakpoint(self, when: Callable[[Any], Any] | None = None) -> Listener: ...
+        def __iter__(self) -> Iterator[Value]: ...  # by `nn`, which knows the layers
         def __add__(self, other: Any) -> Value: ...
         def __radd__(self, other: Any) -> Value: ...
         def __sub__(self, other: Any) -> Value: ...
@@ -344,10 +378,28 @@ class Value:
         var: Callable[..., Value]
 
 
-def _restore(data: Any, name: str | None, grad: Any, op: Operation | None) -> Value:
+def _keep_history(what: str, instead: str) -> None:
+    """Refuse what would cut a history unawares, inside a function that is being differentiated."""
+    if this_thread() in tracing_threads:
+        raise TypeError(
+            f"{what} would lose v's history inside a function that is being differentiated: {instead} where a plain "
+            "number is meant"
+        )
+
+
+def _restore(
+    data: Any,
+    name: str | None,
+    grad: Any,
+    op: Operation | None,
+    unrecorded: bool = False,
+    origin: np.dtype[Any] | None = None,
+) -> Value:
     value = Value(data, name)
     value.grad = grad
+    value.origin = origin
     value.op = op  # without inputs it is a leaf to backprop; but what was computed does not become a parameter
+    value.options = UNRECORDED if unrecorded else NO_OPTIONS
     return value
 
 
@@ -359,8 +411,8 @@ def raw(x: Any) -> Any:
     return x._data if type(x) is Value else x
 
 
-def constant(x: Any) -> Any:
-    """A plain number as a float, an array (or what NumPy makes one of) as an array; not copied.
+def constant(x: Any, read: Callable[[Any], Any] = as_array) -> Any:
+    """A plain number as a float, an array (or what ``read`` makes one of) as an array; not copied.
 
     Python and NumPy scalars become Python floats, so that they never widen a float32 array (NEP 50).
     """
@@ -369,7 +421,7 @@ def constant(x: Any) -> Any:
     if type(x) is not np.ndarray:
         if isinstance(x, (int, float)):
             return float(x)
-        x = np.asarray(x)
+        x = read(x)
     if x.dtype.kind not in "fiub":
         raise TypeError(f"numbers are wanted (float, integer or boolean), got {_described(x)}")
     return x if x.ndim else float(x)
@@ -391,6 +443,8 @@ def _described(x: np.ndarray[Any, Any]) -> str:
 
 # -- when nothing was recorded ------------------------------------------------------------------------------
 
+NEVER = -2  # no tick
+
 _settled = [-1]  # the latest tick up to which no graph waits for its backward()
 
 
@@ -402,18 +456,63 @@ def settle() -> None:
 def settled_since(tick: int) -> bool:
     """Whether nothing was recorded since ``tick``, or since `settle`."""
     now = next_tick()
-    if now > max(tick, _settled[0]) + 1:
-        return False
+    if now != _settled[0] + 1:
+        return now == tick + 1
     _settled[0] = now
     return True
 
 
+# -- the dtype of numbers --------------------------------------------------------------------------------
+
+# A number is a Python float, and so has no dtype of its own. Where an array is made of numbers that came from float32
+# data, it is to be float32 too. So the dtype is looked up in the number's history, once, when it is needed.
+
+
+def promoted(op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> np.dtype[Any] | None:
+    """The dtype that the arrays behind ``inputs`` have together; None where numbers and leaves alone are behind them.
+
+    Inputs without a derivative, such as labels, do not count.
+    """
+    if "dtype" in options:  # astype was told
+        told: np.dtype[Any] = np.dtype(options["dtype"])
+        return told
+    partials = op.partials * len(inputs) if op.variadic else op.partials
+    counted = [x for x, partial in zip(inputs, partials, strict=False) if partial is not None]
+    found = {dtype for x in counted if (dtype := dtype_behind(x)) is not None}
+    together: np.dtype[Any] | None = np.result_type(*found) if found else None
+    return together if together is not None and together.kind == "f" else None
+
+
+def dtype_behind(x: Any) -> np.dtype[Any] | None:
+    """The dtype of an array; of a computed number the one that it came from; None for other numbers."""
+    if type(raw(x)) is not float:
+        return np.asarray(raw(x)).dtype
+    if type(x) is not Value:
+        return None
+    ahead = [x] if _unknown(x) else []
+    while ahead:
+        number = ahead[-1]
+        behind = [v for v in number.inputs if _unknown(v)]
+        if not behind:
+            number.origin = promoted(number.op, number.inputs, number.options)  # type: ignore[arg-type]
+            ahead.pop()
+        ahead += behind
+    return x.origin
+
+
+def _unknown(x: Any) -> bool:
+    """Whether it is a computed number whose origin was not asked for yet."""
+    return type(x) is Value and bool(x.inputs) and type(x._data) is float and not hasattr(x, "origin")
+
+
 # -- recording -------------------------------------------------------------------------------------------
+
+blank = functools.partial(object.__new__, Value)  # quicker than to look both up each time
 
 
 def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
     """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
-    value = object.__new__(Value)
+    value = blank()
     value._data = data
     value.grad = None
     value.name = None
@@ -426,12 +525,22 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = None
         value.inputs = ()
         value.options = UNRECORDED
+        value.origin = None
+        if type(data) is float:  # what it comes from is noted now, since a leaf has no history to look it up in
+            for x in inputs:
+                if type(x) is not float and (
+                    type(x) is not Value or x.inputs or x.origin or type(x._data) is not float
+                ):
+                    value.origin = promoted(op, inputs, options)
+                    break
         if watchers and (watch := watcher()) is not None:
             watch.computed(value, op, inputs, options)
     else:
         value.op = op
         value.inputs = inputs
         value.options = options
+        if attention[0] > 0:
+            note_reads(value)
         if placing and (thread := this_thread()) in placing:
             value._place = this_place(value.tick)
             if watchers and (watch := watchers.get(thread)) is not None:
@@ -441,12 +550,13 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
 
 def traced(data: Any, name: str | None = None) -> Value:
     """A leaf for a program that is being recorded: it holds ``data`` itself, whole numbers and booleans included."""
-    value = object.__new__(Value)
+    value = blank()
     value._data = data
     value.grad = None
     value.name = name
     value.op = None
     value.inputs = ()
-    value.options = NO_OPTIONS
+    value.options = TRACED
+    value.origin = None
     value.tick = next_tick()
     return value

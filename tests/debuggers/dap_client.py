@@ -334,17 +334,30 @@ class DapClient:
         self.close()
 
 
+ANNOUNCED = (
+    r"step: waiting for a debugger at 127\.0\.0\.1:(\d+)\n"
+    r'step: its launch configuration has "debugServer": \1, "token": "(\S+)"\n'
+)
+
+
 class StepClient(DapClient):
     """``python -m tinygrad_wb step --dap 0 SCRIPT``, spoken to over a socket; as for `DapClient`, but it moves back, too.
 
-    ``messages`` holds every message as it was sent (``->``) and received (``<-``).
+    ``messages`` holds every message as it was sent (``->``) and received (``<-``), ``token`` what the script announced.
     """
 
     adapter = "tinygrad_wb"
+    met = False
 
     def __init__(
-        self, script: str | os.PathLike[str], *words: str, options: Sequence[str] = (), **settings: Any
+        self,
+        script: str | os.PathLike[str],
+        *words: str,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        **settings: Any,
     ) -> None:
+        self._env = env or {}
         self._command = ["-m", "tinygrad_wb", "step", *options, "--dap", "0", str(script), *words]
         self._folder = Path(script).parent
         self.messages: list[tuple[str, Message]] = []
@@ -355,23 +368,37 @@ class StepClient(DapClient):
         assert package is not None
         assert package.origin is not None
         env = _environment() | {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(Path(package.origin).parents[1])}
+        env |= self._env
         process = subprocess.Popen(
             [python, *self._command], cwd=self._folder, env=env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert process.stderr is not None
-        line = process.stderr.readline().decode()
-        announced = re.fullmatch(r"step: waiting for a debugger at 127\.0\.0\.1:(\d+)\r?\n", line)
+        lines = (process.stderr.readline() + process.stderr.readline()).decode().replace("\r\n", "\n")
+        announced = re.fullmatch(ANNOUNCED, lines)
         if announced is None:
             process.kill()
-            raise DapError(f"no port was announced: {line}{process.communicate()[1].decode()}")
-        self.port = int(announced[1])
+            raise DapError(f"no port and token were announced: {lines}{process.communicate()[1].decode()}")
+        self.port, self.token = int(announced[1]), announced[2]
         self.socket = socket.create_connection(("127.0.0.1", self.port))
         return process, self.socket.makefile("wb"), self.socket.makefile("rb")
 
+    def meet(self, request: str = "launch", **settings: object) -> None:
+        """Give the token, once, and wait until breakpoints can be set."""
+        if self.met:
+            assert (request, settings) == ("launch", {}), "too late for settings"
+        else:
+            self.met = True
+            self._launched = self._send(request, {"token": self.token, **settings})
+            self.wait_event("initialized", or_response=self._launched)
+
+    def set_breakpoints(self, path: str | os.PathLike[str], lines: Sequence[int], **words: str) -> list[Message]:
+        self.meet()
+        return super().set_breakpoints(path, lines, **words)
+
     def begin(self, request: str = "launch", **settings: object) -> Message:
         """Let the script run, and wait until it stops."""
-        self._launched = self._send(request, settings)
+        self.meet(request, **settings)
         self.configuration_done()
         return self.wait_stopped()
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_wb import backprop
-from tinygrad_wb.backprop import contributions, match
+from tinygrad_wb.backprop import contribution, contributions, match, shared_anew
+from tinygrad_wb.debug.derived import Derived
 from tinygrad_wb.debug.in_place import Copies
 from tinygrad_wb.debug.report import (
     AnomalyError,
@@ -34,6 +34,7 @@ from tinygrad_wb.debug.report import (
     names_of,
     origin,
     shown,
+    unchosen,
     user_frame,
     user_place,
     where_rows,
@@ -41,6 +42,7 @@ from tinygrad_wb.debug.report import (
 from tinygrad_wb.debug.rules import finite, number, overflow, rule_of, where_bad
 from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.module import Module
+from tinygrad_wb.on_gradient import listened
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY
 from tinygrad_wb.program.names import variables_in
 from tinygrad_wb.recording import recorder, recorders, source_lines, this_thread, watchers
@@ -109,14 +111,17 @@ class Watch:
     def __init__(self) -> None:
         self.blocks = 0  # how deep they are nested
         self.copies = Copies()
+        self.derived = Derived()
         self._sought: list[Seen] | None = None  # while something is taken apart: what in it is bad
-        self._wanted: Any = None  # … in the partial with respect to this input; None for anything
+        self._node: Value | None = None  # while its partials are run in a backward pass
 
     # -- forward --------------------------------------------------------------------------------------------------
 
     def computed(self, value: Value, op: Operation, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         data = value._data
         good = isfinite(data) if type(data) is float else finite(data)
+        if self._node is not None and self._sought is None:
+            self.derived.note(value, self._node)
         if good and not options:
             for x in inputs:
                 if type(x._data if type(x) is Value else x) is not float:
@@ -126,10 +131,10 @@ class Watch:
         if recorders and recorder():
             return  # a program or a picture runs partials on numbers of its own
         if self._sought is not None:
-            if not good and (self._wanted is None or _running_partial() is self._wanted):
+            if not good:
                 self._sought.append(Seen(op, inputs, options, data))
             return
-        if not good and _running_partial() is None and not self._meant(value, inputs):
+        if not good and self._node is None and not self._meant(value, inputs):
             raise self._forward_error(Seen(op, inputs, options, data))
         self.copies.keep(value)
 
@@ -209,18 +214,41 @@ class Watch:
             return f"handed on from an operand that is {number(np.asarray(handed)[where_bad(handed)[0]])}", "infinite"
         return "it has no real value for these operands", "unknown"
 
-    def _first_bad(self, run: Callable[[], Any], wanted: Any = None) -> Seen | None:
+    def _first_bad(self, run: Callable[[], Any]) -> Seen | None:
         """The first operation that makes a NaN or inf while ``run`` runs on Values."""
-        before = self._sought, self._wanted
-        self._sought, self._wanted = [], wanted
+        before, self._sought = self._sought, []
         try:
             with np.errstate(all="ignore"), contextlib.suppress(Exception):
                 run()  # somebody's own formula may be written for plain data alone
             return self._sought[0] if self._sought else None
         finally:
-            self._sought, self._wanted = before
+            self._sought = before
+
+    def _first_bad_in_partial(self, node: Value, x: Value, g: Value) -> Seen | None:
+        """The same, in the partial of ``node``'s operation by ``x``."""
+        op: Any = node.op
+        operands, options = _as_values(node.inputs), dict(node.options)
+        if op.shared is not None:  # the forward computation has it too, so nothing new is bad in it
+            self._first_bad(lambda: options.update(shared_anew(op, operands, node.options)))
+        by = [i for i, other in enumerate(node.inputs) if other is x]
+        return self._first_bad(lambda: [match(contribution(op, i, g, node, operands, options), x._data) for i in by])
 
     # -- backward -------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def going_back(self, path: Iterable[Value]) -> Iterator[Iterable[Value]]:
+        before = self._node
+
+        def followed() -> Iterator[Value]:
+            for node in path:
+                self._node = node
+                yield node
+                self._node = None  # who listens to gradients computes between two nodes
+
+        try:
+            yield followed()
+        finally:
+            self._node = before
 
     def went_back(self, made: list[Value], seed: Any, gradients: Callable[[Any], Any]) -> None:
         if (recorders and recorder()) or self._sought is not None or not made:
@@ -237,7 +265,7 @@ class Watch:
         """Of a loss that is NaN or inf already: the first operation in its history that is."""
         first = next(node for node in reversed(made) if not finite(node._data))
         seen = Seen(first.op, first.inputs, first.options, first._data)  # type: ignore[arg-type]
-        return self._told(seen, "forward", Called({}), *origin(first, made), leaves_behind([first]))
+        return self._told(seen, "forward", Called({}), *origin(self.derived.root(first), made), leaves_behind([first]))
 
     def _find(self, made: list[Value], seed: Any, gradients: Callable[[Any], Any]) -> None:
         """Go through the walk again, and raise at what first made a gradient bad."""
@@ -263,6 +291,8 @@ class Watch:
         for node in made:
             for x in node.inputs:
                 if type(x) is Value and not finite(gradients(x)):
+                    if x in total and id(x) in listened:
+                        raise self._bad_from_outside(x, gradients(x), True, made)
                     if x in total:
                         raise self._bad_sum(
                             x, gradients(x), "the sum with what earlier backward() calls had left", made
@@ -272,33 +302,36 @@ class Watch:
     def _backward_error(self, node: Value, x: Value, g: Any, d: Any, made: list[Value]) -> AnomalyError:
         op: Any = node.op
         called = Called(variables_in(user_frame()))
-        named, operands = called.gradient(node), _as_values(node.inputs)
-        inner = None
-        if op.arity != ALL_AT_ONCE:
-            upstream = Value(g, named)
-            inner = self._first_bad(
-                lambda: [match(d, x._data) for x, d in contributions(node, upstream, True, operands)], x
-            )
+        named = called.gradient(node)
+        inner = None if op.arity == ALL_AT_ONCE else self._first_bad_in_partial(node, x, Value(g, named))
         words, hint = overflow(d) if inner is None else self._rule(inner)
-        hint = STEEP.get(op.name, hint)
+        root, order = self.derived.root(node), self.derived.order(node)
+        hint = STEEP.get(root.op.name, hint)  # type: ignore[union-attr]
         index, count = where_bad(d)
         names = names_of(op, node.inputs)
-        by = next(name for name, i in zip(names, node.inputs, strict=True) if i is x)
+        position = [x is other for other in node.inputs].index(True)
+        by = names[position]
         read = {labelled(name, called(i)): i for name, i in zip(names, node.inputs, strict=True)}
         read |= {labelled("y", called(node)): node, labelled("g", named): g}
 
         def partial(*elements: Any, **options: Any) -> Any:
             *inputs, y, g = elements
-            return op.partials[names.index(by)](g, y, *inputs, **options)
+            return contribution(op, position, g, y, inputs, options)
 
         at = elements(partial, read, d, node.options)
-        rows = [*where_rows(*origin(node, made)), ("backward", f"∂/∂{by} of {call_text(op.name, names, node.options)}")]
+        if at[labelled("g", named)] == 0.0 and unchosen(node, made, index, np.shape(d)):
+            words, hint = f"{words}, where the gradient that arrives is 0", "where"
+        place, layer = origin(root, made)
+        rows = [*where_rows(place, layer), ("backward", f"∂/∂{by} of {call_text(op.name, names, node.options)}")]
+        if root.op is not None and order:
+            forward = f"{root.op.name}({', '.join(brief(i, d, called) for i in root.inputs)})"
+            rows += [("recorded in", f"the derivative{f' of order {order}' * (order > 1)} of {forward}")]
         rows += [(label, shown(raw(i), at[label])) for label, i in read.items()]
         rows += [("contribution", counted(d))]
         if inner is not None:
             rows += [("made by", f"{inner.op.name}({', '.join(brief(i, inner.data, called) for i in inner.inputs)})")]
-        title = f"backward() through {op.name} made {number(np.asarray(d)[index])}{at_index(index)}: {words}"
-        place, layer = origin(node, made)
+        through = f"the derivative of {root.op.name}" if root.op is not None and order else op.name
+        title = f"backward() through {through} made {number(np.asarray(d)[index])}{at_index(index)}: {words}"
         return anomaly(
             title,
             rows,
@@ -328,7 +361,7 @@ class Watch:
         called = Called(variables_in(user_frame()))
         index, count = where_bad(g)
         who = called.gradient(x)
-        place, layer = origin(x, made)
+        place, layer = origin(self.derived.root(x), made)
         rows = [*where_rows(place, layer), ("backward", who), ("gradient", counted(g))]
         title = f"{who} is {number(np.asarray(g)[index])}{at_index(index)}: {rule}"
         op: Any = x.op if x.inputs else REGISTRY["add"]  # to what it had
@@ -400,7 +433,11 @@ class Watch:
 
 
 # The slope of these is what is infinite, so the hint is theirs.
-STEEP = {"sqrt": "root", "log": "log", "log1p": "log", "power": "power", "divide": "divide"}
+STEEP = {
+    "sqrt": "root", "cbrt": "cbrt", "hypot": "length", "power": "power", "divide": "divide",
+    "reciprocal": "divide", "log": "log", "log2": "log", "log10": "log", "log1p": "log1p", "arcsin": "domain",
+    "arccos": "domain", "arctanh": "domain", "arccosh": "from one",
+}  # fmt: skip
 
 
 def _memory(held: Mapping[str, Any]) -> dict[str, Any]:
@@ -421,17 +458,6 @@ def _as_values(inputs: Iterable[Any]) -> list[Any]:
 def _forward_of(op: Any, inputs: list[Any], options: Mapping[str, Any]) -> Any:
     """An operation's forward computation, on Values."""
     inputs = [traced(x) if type(x) is float else x for x in inputs]
-    options = {name: option for name, option in options.items() if name != "shared"}
     if op.shared is not None:
-        options["shared"] = op.shared(*inputs, **options)
+        options = shared_anew(op, inputs, options)
     return op.forward(inputs, **options) if op.variadic else op.forward(*inputs, **options)
-
-
-def _running_partial() -> Any:
-    """The input whose partial is running on Values, or True where it is not known which; None if none is running."""
-    for frame in frames():
-        if frame.f_code is backprop._contributions.__code__:
-            return frame.f_locals.get("x", True)
-        if frame.f_code is contributions.__code__:
-            return True
-    return None

@@ -27,24 +27,24 @@ def breakpoint(self: Value, when: Callable[[Any], Any] | None = None) -> Listene
     if when is not None and not callable(when):
         raise TypeError(f"breakpoint(when): a function of the gradient is wanted, got {when!r:.80}")
 
-    def stop(loss: Value, value: Value, gradient: Any) -> Any:
-        return _stop(loss, value, gradient) if when is None or when(gradient) else None
+    def stop(loss: Value, seed: Any, value: Value, gradient: Any) -> Any:
+        return _stop(loss, seed, value, gradient) if when is None or when(gradient) else None
 
     return Listener(self, stop)
 
 
-def _stop(loss: Value, value: Value, gradient: Any) -> Any:
+def _stop(loss: Value, seed: Any, value: Value, gradient: Any) -> Any:
     """Stop; ``backward()`` goes on when the debugger does, with what the gradient was edited to, if it was."""
     chosen = "PYTHONBREAKPOINT" in os.environ or sys.breakpointhook is not sys.__breakpointhook__
     if chosen:
         sys.breakpointhook()  # noqa: T100 - it is what was asked for
         return None
-    return _in_stepper(loss, value, raw(gradient))
+    return _in_stepper(loss, raw(seed), value, raw(gradient))
 
 
-def _in_stepper(loss: Value, value: Value, gradient: Any) -> Any:
+def _in_stepper(loss: Value, seed: Any, value: Value, gradient: Any) -> Any:
     """Stop in the stepper, after the step that made ``gradient``, that of ``value``, complete."""
-    stepper = Stepper(loss, loss.grad)
+    stepper = Stepper(loss, seed)
     here = max(stepper.trace.to[value], default=-1) + 1
     stepper.go_to(here)
     if not np.array_equal(stepper.gradient(value), gradient, equal_nan=True):

@@ -47,7 +47,7 @@ class Command(NamedTuple):
 
 
 def next_(session: Session, argument: str) -> None:
-    """Take the next step, or N; after the last, go on to the next backward()."""
+    """Take the next step, or N; after the last, go on to the next backward pass."""
     count = _count(argument)
     stepper = session.stepper
     if stepper.position == len(stepper):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def condition(trace: Trace, target: Any, variables: Mapping[str, Any] | None = N
         if target not in trace.to:
             raise ValueError(f"{target!r:.60} gets no gradient in this backward pass")
         return lambda step: step.input is target
-    operations = [op for op in REGISTRY.values() if op is target or op.function is target]
+    operations = [op for op in REGISTRY.values() if op is target or op.function is inspect.unwrap(target)]
     if operations:
         return lambda step: step.op is operations[0]
     if callable(target):

@@ -23,14 +23,14 @@ from tinygrad_wb.debug.step import Step, in_words
 from tinygrad_wb.debug.stepper import Stepper
 from tinygrad_wb.debug.trace import gained
 from tinygrad_wb.draw import draw
-from tinygrad_wb.draw.wording import amount
+from tinygrad_wb.draw.wording import amount, count_text
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.program.names import variables_in
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tinygrad_wb.debug.trace import Trace
     from tinygrad_wb.draw import Drawing
@@ -90,30 +90,32 @@ class Explanation:
         name, loss = self.name, self.trace.called(self.trace.result)
         if not self.count:
             return f"There is no path from {loss} to {name}, so ∂L/∂{name} is not computed."
-        number = "1 path" if self.count == 1 else f"{self.count:,} paths"
+        number = "1 path" if self.count == 1 else f"{count_text(self.count)} paths"
         blocks = [f"∂L/∂{name} = {in_words(self.gradient)}, by {number} from L = {loss}"]
         for i, path in enumerate(self.paths, 1):
             blocks.append("\n".join(self._told(i, path)))
         left = self.count - len(self.paths)
         if left:
             which = "strongest path" if len(self.paths) == 1 else f"{len(self.paths)} strongest"
-            blocks.append(f"sum of the {which}: {in_words(self.shown)}; {left:,} more are left out")
+            blocks.append(f"sum of the {which}: {in_words(self.shown)}; {count_text(left)} more are left out")
         elif self.count > 1:
             blocks.append(f"sum of all {self.count}: {in_words(self.shown)}")
         return "\n\n".join(blocks)
 
     def _told(self, number: int, path: Path) -> Iterator[str]:
-        names = [self.trace.called(self.trace.result), *[step.name for step in path.steps]]
-        if len(names) > LONGEST:
-            names = [*names[: LONGEST // 2], "…", *names[-LONGEST // 2 :]]
-        yield f"{number}. {' ← '.join(names)}"
-        rows = [_edge(step) for step in path.steps]
-        if len(rows) > LONGEST:
-            rows = [*rows[: LONGEST // 2], ("…", ""), *rows[-LONGEST // 2 :]]
+        values = _ends_of([*(step.node for step in path.steps), self.w])
+        yield f"{number}. {' ← '.join('…' if x is None else self.trace.called(x) for x in values)}"
+        rows = [("…", "") if step is None else _edge(step) for step in _ends_of(path.steps)]
         rows.append(("product" if len(path.steps) > 1 else "contribution", in_words(path.contribution)))
         width = max(len(text) for text, _ in rows)
         for text, value in rows:
             yield f"   {text:<{width}} {'= ' + value if value else ''}".rstrip()
+
+
+def _ends_of(items: Sequence[Any]) -> list[Any]:
+    """The first and the last of many items, with None for those between."""
+    half = LONGEST // 2
+    return list(items) if len(items) <= LONGEST else [*items[:half], None, *items[-half:]]
 
 
 def _edge(step: Step) -> tuple[str, str]:
@@ -194,20 +196,20 @@ class _Ways:
         self.edges: dict[
             Value, list[tuple[int, float]]
         ] = {}  # by Value: the steps on, and the logarithms of their gains
-        for node in reversed(self.trace.nodes):
-            on = [i for i in self.trace.of(node) if self.trace.input(i) in self.counts]
-            if on and node is not w:
-                gains = self._gains(node)
-                self.edges[node] = [(i, gains[self.trace.rank(i)]) for i in on]
-                self.counts[node] = sum(self.counts[self.trace.input(i)] for i in on)
-                self.best[node] = max(gain + self.best[self.trace.input(i)] for i, gain in self.edges[node])
+        with np.errstate(all="ignore"):
+            for node in reversed(self.trace.nodes):
+                on = [i for i in self.trace.of(node) if self.trace.input(i) in self.counts]
+                if on and node is not w:
+                    gains = self._gains(node)
+                    self.edges[node] = [(i, gains[self.trace.rank(i)]) for i in on]
+                    self.counts[node] = sum(self.counts[self.trace.input(i)] for i in on)
+                    self.best[node] = max(gain + self.best[self.trace.input(i)] for i, gain in self.edges[node])
 
     def _gains(self, node: Value) -> list[float]:
         """log |∂node/∂x| for each input; on arrays, by how much the gradient grew on its way."""
         g = 1.0 if type(node._data) is float else self.gradients[node]
         whole = amount(g)
-        with np.errstate(all="ignore"):
-            return [_log(amount(match(d, x._data)) / whole if whole else 0.0) for x, d in gained(node, g)]
+        return [_log(amount(match(d, x._data)) / whole if whole else 0.0) for x, d in gained(node, g)]
 
     def explanation(self, index: tuple[int, ...] | None, most: int) -> Explanation:
         gradient = self.gradients.get(self.w)
@@ -218,38 +220,54 @@ class _Ways:
             gradient = float(np.asarray(gradient)[index])
         return Explanation(self.trace, self.w, index, count, found, gradient)
 
-    def _strongest(self) -> Iterator[list[int]]:
+    def _strongest(self) -> Iterator[_Way | None]:
         """The ways from the loss to w, by their bounds: the largest first."""
         start = self.trace.result
         order = itertools.count(0, -1)  # of equals the latest first, so that the search goes deep and not wide
-        ahead: list[tuple[float, int, float, Value, Any]] = []
+        ahead: list[tuple[float, int, float, Value, _Way | None]] = []
         if start in self.counts:
             ahead.append((-self.best[start], next(order), 0.0, start, None))
         while ahead:
             _, _, product, value, way = heapq.heappop(ahead)
             if value is self.w:
-                steps = []
-                while way is not None:
-                    step, way = way
-                    steps.append(step)
-                yield steps[::-1]
+                yield way
                 continue
             for i, gain in self.edges[value]:
                 x = self.trace.input(i)
                 bound = round(product + gain + self.best[x], 6)  # what differs by rounding alone is equal
-                heapq.heappush(ahead, (-bound, next(order), product + gain, x, (i, way)))
+                heapq.heappush(ahead, (-bound, next(order), product + gain, x, _Way(i, way)))
 
-    def _along(self, way: list[int], index: tuple[int, ...] | None) -> Path:
+    def _along(self, way: _Way | None, index: tuple[int, ...] | None) -> Path:
         """Pull the gradient back along one way alone."""
-        g, steps = self.seed, []
-        for i in way:
-            node = self.trace.steps[i][0]
-            with np.errstate(all="ignore"):
-                x, d = gained(node, g)[self.trace.rank(i)]
-            d = match(d, x._data)
-            steps.append(Step(self.trace, i, g, d, None, d, False))
-            g = d
-        return Path(tuple(steps), g if index is None else float(np.asarray(g)[index]))
+        edges: list[_Way] = []
+        while way is not None:
+            edges.append(way)
+            way = way.before
+        g = self.seed
+        with np.errstate(all="ignore"):
+            for edge in reversed(edges):
+                if edge.step is None:
+                    node = self.trace.steps[edge.index][0]
+                    x, d = gained(node, g)[self.trace.rank(edge.index)]
+                    d = match(d, x._data)
+                    edge.step = Step(self.trace, edge.index, g, d, None, d, False)
+                g = edge.step.contribution
+        steps = tuple(edge.step for edge in reversed(edges) if edge.step is not None)
+        return Path(steps, g if index is None else float(np.asarray(g)[index]))
+
+
+class _Way:
+    """A way from the loss: its last edge, and the way up to there, which it shares with all that begin alike.
+
+    ``step`` is that edge's, with what comes through along this way alone; None until it is worked out.
+    """
+
+    __slots__ = ("before", "index", "step")
+
+    def __init__(self, index: int, before: _Way | None) -> None:
+        self.index = index
+        self.before = before
+        self.step: Step | None = None
 
 
 def _log(x: float) -> float:

@@ -11,15 +11,14 @@ import itertools
 import sys
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.debug.explain import explained_by
 from tinygrad_wb.debug.listing import Listing, program_listing, source_listings
 from tinygrad_wb.debug.picture import NOT_YET, pictured
 from tinygrad_wb.debug.step import block, factor, in_words
 from tinygrad_wb.debug.stepper import Stepper
-from tinygrad_wb.draw.drawing import written
 from tinygrad_wb.draw.formula import G, typeset
 from tinygrad_wb.draw.frame import TOOLS, document
 from tinygrad_wb.draw.render import PATIENCE, LayoutTimeoutError, RendererNotFoundError
@@ -30,6 +29,7 @@ from tinygrad_wb.program.names import variables_in
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tinygrad_wb.debug.explain import Explanation
     from tinygrad_wb.debug.explain import Path as Way
@@ -65,7 +65,7 @@ def save_page(
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"save_page({name}={count!r:.60}): a whole number, at least 1")
     stepper = loss if isinstance(loss, Stepper) else Stepper(loss, seed, variables=variables_in(sys._getframe(1)))
-    return written(Path(path), page_text(stepper, max_steps, max_nodes, timeout).encode())
+    return write(path, page_text(stepper, max_steps, max_nodes, timeout).encode())
 
 
 def page_text(stepper: Stepper, max_steps: int = 300, max_nodes: int = 150, timeout: float = PATIENCE) -> str:

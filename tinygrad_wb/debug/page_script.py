@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tinygrad_wb.backprop import backward
 from tinygrad_wb.debug.page import save_page
-from tinygrad_wb.debug.script import backward_replaced, run_script
-from tinygrad_wb.debug.stepper import Stepper
+from tinygrad_wb.debug.passes import passes_replaced
+from tinygrad_wb.debug.script import not_stopped, run_script
 from tinygrad_wb.debug.stops import Stops
 from tinygrad_wb.debug.stops import add_arguments as add_stops
-from tinygrad_wb.program.names import variables_in
-from tinygrad_wb.recording import outside, source_lines
+from tinygrad_wb.recording import frames_kept
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from tinygrad_wb.value import Value
+    from tinygrad_wb.debug.passes import Pass
 
 __all__ = ["add_arguments", "run"]
 
@@ -33,31 +32,36 @@ def run(options: argparse.Namespace) -> int:
         return 2
     page = Path(options.output).absolute()  # the script may go to another folder
     stops = Stops(options.at, options.line or "", options.when or "")
-    with source_lines(), writing_in_backward(stops, page) as pages:
+    with frames_kept(), writing_in_passes(stops, page) as written:
         status = run_script(given[0], given[1:], as_module=bool(options.module))
-    if not pages:
-        sys.stderr.write("page: backward() was never called" + " as asked" * any(stops) + ", so there is no page\n")
-    return status or int(not pages)
+    if not written.pages:
+        sys.stderr.write(f"page: {not_stopped(written.number, stops)}, so there is no page\n")
+    return status or int(not written.pages)
+
+
+@dataclass
+class Written:
+    """The backward passes so far, and the page of one of them, once it is written."""
+
+    number: int = 0
+    pages: list[Path] = field(default_factory=list)
 
 
 @contextlib.contextmanager
-def writing_in_backward(stops: Stops, page: Path) -> Iterator[list[Path]]:
-    """For a block, `Value.backward` first writes the page where ``stops`` say so, once: then the list has its path."""
-    number = 0
-    pages: list[Path] = []
+def writing_in_passes(stops: Stops, page: Path) -> Iterator[Written]:
+    """For a block, a backward pass first writes the page where ``stops`` say so, once."""
+    written = Written()
 
-    def writing(self: Value, seed: Any, record: bool) -> None:
-        nonlocal number
-        number += 1
-        frame = outside(sys._getframe(1))
-        if not pages and stops.wanted(number, frame, self):
-            stepper = Stepper(self, seed, variables=variables_in(frame))
-            pages.append(save_page(stepper, page))
-            sys.stderr.write(f"page: {len(stepper)} steps are written to {page}; the script goes on\n")
-        backward(self, seed, record)
+    def writing(now: Pass) -> None:
+        written.number = now.number
+        if not written.pages and stops.wanted(now.number, now.frame, now.result):
+            stepper = now.stepper()
+            written.pages.append(save_page(stepper, page))
+            note = f" ({now.note})" if now.note else ""
+            sys.stderr.write(f"page: {len(stepper)} steps are written to {page}; the script goes on{note}\n")
 
-    with backward_replaced(writing):
-        yield pages
+    with passes_replaced(writing):
+        yield written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

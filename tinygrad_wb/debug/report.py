@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnomalyError", "Called", "anomaly", "at_index", "brief", "call_text", "counted", "elements", "frames", "labelled",
-    "leaves_behind", "names_of", "origin", "shown", "user_frame", "user_place", "where_rows",
+    "leaves_behind", "names_of", "origin", "shown", "unchosen", "user_frame", "user_place", "where_rows",
 ]  # fmt: skip
 
 LISTED = 6  # parameters that a message names
@@ -181,6 +181,24 @@ def anomaly(
 
 
 # -- what is behind, and around --------------------------------------------------------------------------------------
+
+
+def unchosen(node: Value, made: list[Value], index: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether ``node`` goes into a branch that a `where` does not choose at ``index``; ``made`` is latest first."""
+    reached = {node}
+    for later in reversed(made):
+        if later.op is None or reached.isdisjoint(x for x in later.inputs if type(x) is Value):
+            continue
+        reached.add(later)
+        if later.op.name == "where":
+            condition, a, b = later.inputs
+            at = element(condition, index, shape)
+            chosen = {bool(c) for c in np.ravel(raw(condition))} if at is None else {bool(at)}
+            if (type(a) is Value and a in reached and False in chosen) or (
+                type(b) is Value and b in reached and True in chosen
+            ):
+                return True
+    return False
 
 
 def leaves_behind(values: Iterable[Value]) -> list[Value]:

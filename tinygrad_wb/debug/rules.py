@@ -42,15 +42,30 @@ class Rule(NamedTuple):
     hint: str
 
 
+# What is to be written stands in them as code, and the tests run it.
 HINTS = {
-    "log": "keep what log is taken of above 0, as in wb.log(x + 1e-12); of probabilities take none: wb.cross_entropy, "
-    "wb.binary_cross_entropy and wb.log_softmax start from the scores",
-    "root": "the root is steep near 0 and not real below it: add a small number under it, as in wb.sqrt(x + 1e-12)",
+    "log": "keep what log is taken of above 0: wb.log(x + 1e-12), or wb.log(wb.maximum(x, 1e-12)) if x can be below 0; "
+    "of probabilities take none: wb.cross_entropy, wb.binary_cross_entropy and wb.log_softmax start from the scores. "
+    "In a branch of wb.where choose the input first: wb.log(wb.where(x > 0, x, 1.0))",
+    "log1p": "keep what log1p is taken of above −1: wb.log1p(wb.maximum(x, -1 + 1e-7)). In a branch of wb.where choose "
+    "the input first: wb.log1p(wb.where(x > -1, x, 0.0))",
+    "root": "the root is steep near 0: add a small number under it, as in wb.sqrt(x + 1e-12)",
+    "root below": "the root is not real below 0: wb.sqrt(wb.maximum(x, 0.0) + 1e-12). In a branch of wb.where choose "
+    "the input first: wb.sqrt(wb.where(x > 0, x, 1.0))",
+    "cbrt": "the cube root is infinitely steep at 0: keep x away from it, as in wb.cbrt(wb.where(x == 0, 1e-12, x))",
+    "length": "a length has no direction at 0: take the root with a small number under it, as in "
+    "wb.sqrt(x**2 + y**2 + 1e-12)",
     "divide": "keep the divisor away from 0: a / (b + 1e-8). In wb.where(b == 0, 0, a / b) the gradient still goes "
     "through a / b: choose the divisor instead, a / wb.where(b == 0, 1, b)",
-    "domain": "keep what it is taken of inside, as in wb.clip(x, -1 + 1e-7, 1 - 1e-7)",
-    "power": "keep the base above 0, as in (x + 1e-12) ** p, or use a whole exponent",
-    "exp": "take the largest off first, as wb.softmax and wb.logsumexp do, or wb.clip what goes into it",
+    "domain": "keep what it is taken of inside, as in wb.clip(x, -1 + 1e-7, 1 - 1e-7), also in a branch of wb.where",
+    "from one": "keep what it is taken of above 1, as in wb.maximum(x, 1 + 1e-7), also in a branch of wb.where",
+    "power": "keep the base above 0: (x + 1e-12) ** p, or (wb.maximum(x, 0.0) + 1e-12) ** p if x can be below 0; or "
+    "use a whole exponent. In a branch of wb.where choose the base first: wb.where(x > 0, x, 1.0) ** p",
+    "exp": "take the largest off first, as wb.softmax and wb.logsumexp do, or limit what goes into it, as in "
+    "wb.exp(wb.clip(x, -50, 50)), also in a branch of wb.where",
+    "where": "wb.where takes nothing from this branch there, but its gradient of 0 still goes back through it, and "
+    "0 · inf is nan: give the function a safe input there, as in "
+    "wb.where(x > 0, wb.sqrt(wb.where(x > 0, x, 1.0)), 0.0)",
     "growth": "the numbers grow too large: a smaller learning rate, smaller initial weights, inputs scaled to about 1, "
     "or the optimizer's clip_norm=; wb.diagnose(model, loss) tells where they grow",
     "half": "float16 ends at 65504: compute in float32, or scale the numbers down",
@@ -93,8 +108,8 @@ ELEMENTWISE: dict[str, list[Rule]] = {
     "exp": [Rule(all_finite, "overflow of exp: exp({0}) is beyond {largest}, the largest {dtype}", "exp")],
     "log": [Rule(lambda a: a == 0, "log(0)", "log"), Rule(lambda a: a < 0, "log of a negative number", "log")],
     "log1p": [
-        Rule(lambda a: a == -1, "log(0): log1p of −1", "log"),
-        Rule(lambda a: a < -1, "log of a negative number: log1p below −1", "log"),
+        Rule(lambda a: a == -1, "log(0): log1p of −1", "log1p"),
+        Rule(lambda a: a < -1, "log of a negative number: log1p below −1", "log1p"),
     ],
     "log2": [Rule(lambda a: a == 0, "log2(0)", "log"), Rule(lambda a: a < 0, "log2 of a negative number", "log")],
     "log10": [Rule(lambda a: a == 0, "log10(0)", "log"), Rule(lambda a: a < 0, "log10 of a negative number", "log")],
@@ -103,7 +118,7 @@ ELEMENTWISE: dict[str, list[Rule]] = {
     "cosh": [Rule(all_finite, "overflow of cosh: cosh({0}) is beyond {largest}, the largest {dtype}", "exp")],
     "arcsin": [Rule(lambda a: abs(a) > 1, "arcsin of a number outside −1 … 1", "domain")],
     "arccos": [Rule(lambda a: abs(a) > 1, "arccos of a number outside −1 … 1", "domain")],
-    "arccosh": [Rule(lambda a: a < 1, "arccosh of a number below 1", "domain")],
+    "arccosh": [Rule(lambda a: a < 1, "arccosh of a number below 1", "from one")],
     "arctanh": [
         Rule(lambda a: abs(a) == 1, "arctanh of ±1, which is infinite", "domain"),
         Rule(lambda a: abs(a) > 1, "arctanh of a number outside −1 … 1", "domain"),
@@ -118,7 +133,7 @@ ELEMENTWISE: dict[str, list[Rule]] = {
         Rule(lambda a, b: inf_(a), "inf, divided into whole parts", "infinite"), too_large("divide"),
     ],
     "hypot": [too_large()],
-    "sqrt": [Rule(lambda a: a < 0, "sqrt of a negative number", "root")],
+    "sqrt": [Rule(lambda a: a < 0, "sqrt of a negative number", "root below")],
     "sin": [Rule(inf_, "sin of inf", "infinite")],
     "cos": [Rule(inf_, "cos of inf", "infinite")],
     "square": [too_large()],

@@ -1,13 +1,12 @@
-"""`python -m tinygrad_wb step SCRIPT`: somebody's script, unchanged, and a session in its `backward()`.
+"""`python -m tinygrad_wb step SCRIPT` runs a script unchanged and steps through its backward passes.
 
 The script runs as `python SCRIPT` would run it: as ``__main__``, with its own arguments, path, exit status,
-tracebacks. For the length of the run `Value.backward` is another function; the engine's own loop knows nothing of it.
+tracebacks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.machinery
 import io
 import runpy
@@ -15,20 +14,22 @@ import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tinygrad_wb.backprop import backward
+from tinygrad_wb.debug.passes import passes_replaced
 from tinygrad_wb.debug.stops import Stops
 from tinygrad_wb.debug.terminal import Kept, stepped
-from tinygrad_wb.recording import frames_kept, kept_frames, outside
-from tinygrad_wb.value import Value
+from tinygrad_wb.recording import frames_kept
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import CodeType, TracebackType
 
-__all__ = ["backward_replaced", "run", "run_script", "stopping_in_backward"]
+    from tinygrad_wb.debug.passes import Pass
+    from tinygrad_wb.debug.stepper import Stepper
+
+__all__ = ["not_stopped", "run", "run_script", "stopping_in_passes"]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,58 +44,46 @@ def run(options: argparse.Namespace) -> int:
 
         with frames_kept():
             return debugged(options.dap, stops, lambda: run_script(given[0], given[1:], as_module=bool(options.module)))
-    with frames_kept(), stopping_in_backward(stops) as calls:
+    with frames_kept(), stopping_in_passes(stops) as calls:
         status = run_script(given[0], given[1:], as_module=bool(options.module))
     if status == 0 and not calls.stopped:
-        asked = ", ".join(f"--{name} {value}" for name, value in stops._asdict().items() if value)
-        times = f"{calls.number} time{'s' * (calls.number != 1)}"
-        sys.stderr.write(f"step: backward() was called {times}{f', and never as asked ({asked})' if asked else ''}\n")
+        sys.stderr.write(f"step: {not_stopped(calls.number, stops)}\n")
     return status
 
 
 @dataclass
 class Calls:
-    """The calls of backward() so far, and whether one of them was stopped in."""
+    """The backward passes so far, and whether one of them was stopped in."""
 
     number: int = 0
     stopped: bool = False
 
 
+def not_stopped(number: int, stops: Stops) -> str:
+    """Why none of ``number`` backward passes was stopped in."""
+    if not number:
+        return "neither backward() nor wb.grad (value_and_grad, jacobian, hessian, hvp) was called"
+    asked = ", ".join(f"--{name} {value}" for name, value in stops._asdict().items() if value)
+    return (
+        f"there {'was 1 backward pass' if number == 1 else f'were {number} backward passes'}, never as asked ({asked})"
+    )
+
+
 @contextlib.contextmanager
-def stopping_in_backward(stops: Stops) -> Iterator[Calls]:
-    """For a block, `Value.backward` opens a session where ``stops`` say so, or the breakpoints of an earlier one."""
+def stopping_in_passes(stops: Stops) -> Iterator[Calls]:
+    """For a block, backward passes open a session where ``stops`` say so, or the breakpoints of an earlier one."""
     calls, kept = Calls(), Kept()
 
-    def stopping(self: Value, seed: Any, record: bool) -> None:
-        calls.number += 1
-        frame = outside(sys._getframe(1))
-        wanted = kept.stop_next or stops.wanted(calls.number, frame, self)
+    def stopping(now: Pass) -> Stepper | None:
+        calls.number = now.number
+        wanted = kept.stop_next or stops.wanted(now.number, now.frame, now.result)
         if not wanted and not kept.breaks:
-            backward(self, seed, record)
-            return
+            return None
         calls.stopped = calls.stopped or wanted
-        stepped(self, seed, frame=frame, kept=kept, record=record, stopping=wanted)
+        return stepped(now.stepper(), now.frame, kept, stopping=wanted, note=now.note)
 
-    with backward_replaced(stopping):
+    with passes_replaced(stopping):
         yield calls
-
-
-@contextlib.contextmanager
-def backward_replaced(by: Callable[[Value, Any, bool], None]) -> Iterator[None]:
-    """For the length of a block, `Value.backward` is another function."""
-
-    @functools.wraps(backward)
-    def replaced(self: Value, seed: Any = None, record: bool = False) -> None:
-        frames = kept_frames()
-        with contextlib.nullcontext() if frames is None else frames.going_back():
-            by(self, seed, record)
-
-    before = Value.backward
-    Value.backward = replaced  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Value.backward = before  # type: ignore[method-assign]
 
 
 # -- a script, as Python runs it --------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from tinygrad_wb.backprop import backward, latest, match, seed_of
-from tinygrad_wb.check_gradients import difference
 from tinygrad_wb.debug.condition import condition
 from tinygrad_wb.debug.step import Step
 from tinygrad_wb.debug.trace import Trace, gained
+from tinygrad_wb.differences import Line, compared
 from tinygrad_wb.errors import GradientError, ShapeError
 from tinygrad_wb.program.names import variables_in
 from tinygrad_wb.recording import recorders, replayable
@@ -226,27 +226,33 @@ class Stepper:
         """Hold the latest step's contribution against finite differences of its operation.
 
         For a direction v of the input x, the contribution d must satisfy d · v = g · (y(x + εv) − y(x − εv)) / 2ε,
-        with g = ∂L/∂y. Raises `GradientError` where it does not; a kink, such as relu's at 0, is no place to ask.
+        with g = ∂L/∂y. Raises `GradientError` where it does not, and says so if that is at a kink, such as relu's at 0.
         """
         if not self._position:
             raise ValueError("check(): no step has been taken yet, so there is nothing to hold against anything")
         step = self._seen(self._position - 1)
         node, x = step.node, step.input
+        op: Any = node.op
         point = np.asarray(x._data, np.float64)
-        direction = np.random.default_rng(0).uniform(0.5, 1.5, x.shape) * np.maximum(1.0, np.abs(point))
-        with np.errstate(all="ignore"):
-            measured = difference(
-                _as_function(node, step.input_position), [point], 0, direction, np.float64(step.upstream)
-            )
-            each = np.asarray(step.contribution, np.float64) * direction
-        slope = float(each.sum())
+        direction = np.random.default_rng(0).uniform(0.5, 1.5, x.shape)
+        if op.symmetric:  # the derivatives are those among symmetric matrices
+            direction = direction + np.matrix_transpose(direction)
+        else:
+            direction = direction * np.maximum(1.0, np.abs(point))
+        line = Line(_as_function(node, step.input_position), [point], 0, direction, np.float64(step.upstream))
+        each = np.asarray(step.contribution, np.float64) * direction
+        slope, scale = float(each.sum()), float(np.abs(each).sum())
         precision = max(rtol, 100.0 * float(np.finfo(x.dtype).eps), 100.0 * float(np.finfo(node.dtype).eps))
-        if not abs(slope - measured) <= atol + precision * max(float(np.abs(each).sum()), abs(measured)):
+        with np.errstate(all="ignore"):
+            found = compared(line, slope, scale, precision, atol)
+        if not found.agrees:
+            sides = f"{found.left:.9g} on the left and {found.right:.9g} on the right"
+            bend = f". It is at a {found.bend}, with {sides}: they can't judge there" if found.bend else ""
             raise GradientError(
                 f"{step.statement}: its contribution to ∂L/∂{step.name} gives a slope of {slope:.9g} along a random "
-                f"direction, finite differences give {measured:.9g}"
+                f"direction, finite differences give {found.measured:.9g}{bend}"
             )
-        return Agreement(slope, measured)
+        return Agreement(slope, found.measured)
 
     # -- the chain rule -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""In which call of ``backward()`` a script that is run is to be stopped, and how the command line says so."""
+"""In which backward pass a script that is run is to be stopped, and how the command line says so."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["Stops", "add_arguments", "is_file"]
 
 
 class Stops(NamedTuple):
-    """Which calls of ``backward()`` to stop in: all that was asked for must hold. If nothing was, the first call."""
+    """Which backward passes to stop in: all that was asked for must hold. If nothing was, the first."""
 
-    at: int | None = None  # the number of the call, from 1
+    at: int | None = None  # the number of the pass, from 1
     line: str = ""  # train.py:20, or 20 for a line of the script
     when: str = ""  # an expression, in the caller's variables and ``loss``
 
@@ -61,9 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(SCRIPT | -m MODULE) [ARGS ...]"
     )
     parser.add_argument(
-        "--at", type=_positive, metavar="N", help="stop in the Nth backward() (without any option: the first)"
+        "--at", type=_positive, metavar="N", help="stop in the Nth backward pass (without any option: the first)"
     )
-    parser.add_argument("--line", type=_line, metavar="FILE:LINE", help="stop in backward() when called from there")
+    parser.add_argument(
+        "--line", type=_line, metavar="FILE:LINE", help="stop in a backward pass that is asked for there"
+    )
     parser.add_argument("--when", type=_expression, metavar="CONDITION", help="stop when it holds, as 'loss > 10'")
     parser.add_argument("--dap", type=_port, metavar="PORT", help="be stepped by an editor, at this port (0: any free)")
     parser.add_argument(

@@ -52,29 +52,33 @@ def step(loss: Value, seed: Any = None) -> None:
     wb.source_lines():`` to see the lines that it came from. Where nobody is at a terminal, commands are read from the
     standard input; if there are none, all steps are printed.
     """
-    stepped(loss, seed, frame=outside(sys._getframe(1)), kept=kept)
+    frame = outside(sys._getframe(1))
+    stepper = stepped(Stepper(loss, seed, variables=variables_in(frame)), frame, kept)
+    if stepper is not None:
+        stepper.apply()
 
 
-def stepped(
-    loss: Value, seed: Any = None, *, frame: FrameType, kept: Kept, record: bool = False, stopping: bool = True
-) -> None:
-    """A backward pass with a session in it, from its start if ``stopping``, else from a breakpoint, if one is met."""
-    stepper = Stepper(loss, seed, variables=variables_in(frame))
-    session = Session(stepper, frame, kept)
+def stepped(stepper: Stepper, frame: FrameType, kept: Kept, *, stopping: bool = True, note: str = "") -> Stepper | None:
+    """A backward pass with a session in it, from its start if ``stopping``, else from a breakpoint, if one is met.
+
+    None if the user quits where Python goes on, at its own prompt.
+    """
+    session = Session(stepper, frame, kept, note)
     if stopping or session.run_to_break():
         session.interact()
     if session.quitting:
         if not hasattr(sys, "ps1"):
             raise SystemExit(0)
-        return
-    stepper.apply(record)
+        return None
+    return stepper
 
 
 class Session:
     """A stepper and somebody who asks it things, in ``frame``."""
 
-    def __init__(self, stepper: Stepper, frame: FrameType, kept: Kept) -> None:
+    def __init__(self, stepper: Stepper, frame: FrameType, kept: Kept, note: str = "") -> None:
         self.stepper = stepper
+        self.note = note  # how this pass belongs to others
         self.frame = frame
         self.kept = kept
         self.leaving = self.quitting = False
@@ -275,7 +279,12 @@ class Session:
         line = Line(self.frame.f_code.co_filename, self.frame.f_lineno)
         steps = "1 step" if len(self.stepper) == 1 else f"{len(self.stepper):,} steps"
         what = f"> {line.short} in {self.frame.f_code.co_name}: {steps} back from {self.loss_name} = "
-        return what + in_words(self.stepper.loss._data) + (f"\n-> {line.text}" if line.text else "")
+        return (
+            what
+            + in_words(self.stepper.loss._data)
+            + (f"\n-> {line.text}" if line.text else "")
+            + (f"\n   {self.note}" if self.note else "")
+        )
 
     def program_line(self) -> str:
         """The line of `Value.program` that does the step taken last."""

@@ -66,7 +66,7 @@ class Trace:
         if type(result) is not Value:
             raise TypeError(
                 f"stepping starts from a Value, such as a loss, got {type(result).__name__}: a plain number or array "
-                "has no history"
+                "has no history. `python -m tinygrad_wb step SCRIPT` steps through the passes of wb.grad, too"
             )
         self.result = result
         self.variables = variables

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinygrad_wb.draw.describe import Description
@@ -10,6 +12,7 @@ from tinygrad_wb.draw.folding import folded
 from tinygrad_wb.draw.naming import Called, name_of
 from tinygrad_wb.draw.outline import Item, Layer, LeftOut, in_order, outline
 from tinygrad_wb.draw.selection import around, left_out, nearest, on_the_ways
+from tinygrad_wb.draw.wording import count_text
 from tinygrad_wb.memory import without_collection
 from tinygrad_wb.nn.calls import Call, calls_around, notes_on
 from tinygrad_wb.value import Value
@@ -70,6 +73,7 @@ class _Composer:
         leaves = dict.fromkeys(x for v in made for x in v.inputs if type(x) is Value and not x.inputs)
         leaves |= {x: None for x in target.ends if type(x) is Value}
         self.values = [*leaves, *made]
+        self.known = set(map(id, self.values))
         asked = [wishes.around, *(wishes.path or ()), *wishes.highlight]
         self.asked = [thing for thing in asked if thing is not None]
         self.titles: dict[str, Value] = {}  # of what was asked for by the title that it is shown with
@@ -106,14 +110,23 @@ class _Composer:
     def _values_of(self, thing: Any) -> list[Value]:
         """The Values that a name, or a Value, means; none for the name of a layer."""
         if type(thing) is Value:
-            if not any(x is thing for x in self.values):
+            if id(thing) not in self.known:
                 raise ValueError(f"{thing!r:.60} is not in the graph that is drawn")
             return [thing]
         if not isinstance(thing, str):
             raise TypeError(f"around, path and highlight take names and Values, got {thing!r:.60}")
         if thing in self.titles:
             return [self.titles[thing]]
-        return [x for x in self.values if thing and thing in (x.name, name_of(x, self.target.variables))]
+        return self._by_name.get(thing, []) if thing else []
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, list[Value]]:
+        """The Values of each name that the user gave, or that is shown."""
+        found: dict[str, list[Value]] = defaultdict(list)
+        for x in self.values:
+            for name in {x.name, name_of(x, self.target.variables)} - {None}:
+                found[str(name)].append(x)
+        return found
 
     def _closed_around(self) -> set[int]:
         """The calls that must be opened for the Values that were asked for to be seen."""
@@ -121,23 +134,30 @@ class _Composer:
             return set()
         calls = calls_around(self.made)
         opened: set[int] = set()
+        given: dict[int, set[int]] = {}  # what each call was given
         for value in self.made:
             if id(value) in self.wanted:
                 returned = {noted[2] for noted in notes_on(value)}
                 opened.update(call.start for call in calls.get(value, ()) if call.start not in returned)
             for x in value.inputs:
                 if type(x) is Value and not x.inputs and id(x) in self.wanted:
-                    opened.update(c.start for c in calls.get(value, ()) if not any(a is x for a in c.arguments))
+                    for call in calls.get(value, ()):
+                        if call.start not in given:
+                            given[call.start] = set(map(id, call.arguments))
+                        if id(x) not in given[call.start]:
+                            opened.add(call.start)
         return opened
 
-    def items_of(self, things: Iterable[Any], items: Sequence[Item], named: Sequence[Item] | None = None) -> list[Item]:
+    def items_of(self, things: Sequence[Any], items: Sequence[Item], named: Sequence[Item] | None = None) -> list[Item]:
         """The items that names and Values stand for, with the names that they have among ``named``."""
+        if not things:
+            return []
         called: Called | None = None
         found: list[Item] = []
+        shown = _Shown(items)
         for thing in things:
-            values = {id(x) for x in self._values_of(thing)}
-            own = [x for x in items if id(x.thing) in values or (x.result is not None and id(x.result) in values)]
-            own = own or [x for x in items if type(x.thing) is Layer and any(id(v) in values for v in x.thing.made)]
+            values = self._values_of(thing)
+            own = shown.of(values)
             if not own and isinstance(thing, str):
                 called = called or Called(named or items, self.target.variables)
                 own = [x for x in items if _path(x) == thing] or [x for x in items if called(x.thing) == thing]
@@ -200,9 +220,8 @@ class _Composer:
             if not items:
                 raise ValueError(f"path={wishes.path!r:.80}: there is no way from the first back to the second")
             ends = [end]
-            caption.append(
-                f"{count:,} {'way' if count == 1 else 'ways'} from the end to the start; nothing else is drawn."
-            )
+            ways = "1 way" if count == 1 else f"{count_text(count)} ways"
+            caption.append(f"{ways} from the end to the start; nothing else is drawn.")
         if wishes.around is not None:
             items = around(items, self.items_of([wishes.around], items), wishes.hops)
             missing = left_out(set(whole) - set(items))
@@ -232,6 +251,28 @@ class _Composer:
             item.inputs = [x if x is None or x in known else more for x in item.inputs]
         note = f"{_sizes(asked)}: the {len(kept):,} that are nearest to the end are drawn; max_nodes={len(kept)}."
         return Choice([more, *kept], choice.ends, [*asked.caption, note], [more, *kept])
+
+
+class _Shown:
+    """Which items show a Value: as themselves, or else as the closed layer that it is in."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.order = {item: i for i, item in enumerate(items)}
+        self.as_itself: dict[int, list[Item]] = defaultdict(list)
+        self.in_layer: dict[int, list[Item]] = defaultdict(list)
+        for item in items:
+            for x in {id(item.thing), id(item.result)}:
+                self.as_itself[x].append(item)
+            if type(item.thing) is Layer:
+                for value in item.thing.made:
+                    self.in_layer[id(value)].append(item)
+
+    def of(self, values: Iterable[Value]) -> list[Item]:
+        """The items that show any of ``values``, in order."""
+        for shown in (self.as_itself, self.in_layer):
+            if found := {item for x in values for item in shown.get(id(x), ())}:
+                return sorted(found, key=self.order.__getitem__)
+        return []
 
 
 def _path(item: Item) -> str | None:

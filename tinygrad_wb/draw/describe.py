@@ -29,7 +29,7 @@ from tinygrad_wb.draw.wording import (
 )  # fmt: skip
 from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.calls import notes_on
-from tinygrad_wb.nn.module import size_text
+from tinygrad_wb.nn.summary import size_text
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.value import Value, raw
 
@@ -76,9 +76,12 @@ class Description:
         self.uses = Counter(x for value in made for x in value.inputs if type(x) is Value and x in drawn)
         self.contributions: dict[Value, list[tuple[str, Any]]] = defaultdict(list)
         for item, found in self.partials.items():
+            times = Counter(map(id, item.thing.inputs))
             for at, partial in found.items():
                 if partial.contribution is not None:
-                    self.contributions[item.thing.inputs[at]].append((self._use(item.thing, at), partial.contribution))
+                    x = item.thing.inputs[at]
+                    use = self._use(item.thing, at, times[id(x)])
+                    self.contributions[x].append((use, partial.contribution))
 
     def graph(self, caption: Sequence[str], by_gradient: bool) -> Graph:
         """The description, as plain data."""
@@ -88,11 +91,11 @@ class Description:
         edges = (*(edge for item in self.items for edge in self._edges(item)), *self._turns())
         return Graph(nodes, edges, groups, tuple(caption), scale)
 
-    def _use(self, node: Value, at: int) -> str:
-        """What an operation is called as the reader of one of its inputs."""
+    def _use(self, node: Value, at: int, times: int) -> str:
+        """What an operation is called as the reader of one of its inputs, which it reads so many ``times``."""
         op: Any = node.op
         name = self.called(node)
-        if sum(x is node.inputs[at] for x in node.inputs) < 2:
+        if times < 2:
             return name
         return f"{name}, as {at if op.variadic else op.inputs[at]}"
 
@@ -249,12 +252,18 @@ class Description:
     def _groups(self) -> tuple[tuple[Group, ...], dict[Item, str]]:
         groups: dict[Any, Group] = {}
         inside: dict[Item, str] = {}
+        results: dict[int, list[Value]] = defaultdict(list)  # of each call, by its start
+        for item in self.items:
+            if type(item.thing) is Value and item.thing.inputs:
+                for start in dict.fromkeys(noted[2] for noted in notes_on(item.thing)):
+                    results[start].append(item.thing)
         for item in self.items:
             parent = ""
             for call in item.calls:
                 if call.start not in groups:
                     name = f"g{len(groups) + 1}"
-                    groups[call.start] = Group(name, "layer", _heading(call), parent, self._closed(call, name))
+                    closed = self._closed(call, name, results[call.start])
+                    groups[call.start] = Group(name, "layer", _heading(call), parent, closed)
                 parent = groups[call.start].id
             if item.turn is not None:
                 if item.turn.start not in groups:
@@ -264,10 +273,8 @@ class Description:
             inside[item] = parent
         return tuple(groups.values()), inside
 
-    def _closed(self, call: Call, name: str) -> Node | None:
-        """The node that an open layer is when it is closed."""
-        values = [item.thing for item in self.items if type(item.thing) is Value and item.thing.inputs]
-        results = [x for x in values if any(noted[2] == call.start for noted in notes_on(x))]
+    def _closed(self, call: Call, name: str, results: list[Value]) -> Node | None:
+        """The node that an open layer is when it is closed, with what the call returned."""
         if not results:
             return None
         what, facts = self._layer(Layer(call, results))

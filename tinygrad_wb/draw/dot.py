@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import graphviz
 
 from tinygrad_wb.draw.formula import typeset
+from tinygrad_wb.draw.graph import contents
 from tinygrad_wb.draw.theme import THEMES
 from tinygrad_wb.draw.wording import NOT_COMPUTED, number
 
@@ -52,6 +53,7 @@ class _Dot:
                 "fontcolor": theme.faint,
             },
         )  # fmt: skip
+        self.contents = contents(graph)
         self._fill(self.dot, "")
         nodes = {node.id: node for node in graph.nodes}
         for i, edge in enumerate(graph.edges, 1):
@@ -59,13 +61,12 @@ class _Dot:
 
     def _fill(self, dot: Any, group: str) -> None:
         """The nodes of a group, and the groups in it."""
-        for node in self.graph.nodes:
-            if node.group == group:
-                self._node(dot, node)
-        for inner in self.graph.groups:
-            if inner.parent == group:
-                with dot.subgraph(name=f"cluster_{inner.id}", graph_attr=self._box(inner)) as box:
-                    self._fill(box, inner.id)
+        nodes, boxes = self.contents[group]
+        for node in nodes:
+            self._node(dot, node)
+        for inner in boxes:
+            with dot.subgraph(name=f"cluster_{inner.id}", graph_attr=self._box(inner)) as box:
+                self._fill(box, inner.id)
 
     # -- nodes, boxes, edges ---------------------------------------------------------------------------------------
 

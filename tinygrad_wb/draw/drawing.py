@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.draw.dot import dot_text
 from tinygrad_wb.draw.mermaid import mermaid_text
 from tinygrad_wb.draw.render import PATIENCE, PICTURES, LayoutTimeoutError, RendererNotFoundError, render
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.draw.graph import Graph
 
-__all__ = ["Drawing", "written"]
+__all__ = ["Drawing"]
 
 TEXTS = {"dot": "dot", "gv": "dot", "mmd": "mermaid", "txt": "text"}
 PNG_DPI = 144  # sharp on today's screens; the other formats have no pixels
@@ -63,7 +64,7 @@ class Drawing:
         path = Path(path)
         format = path.suffix[1:].lower()
         if format in TEXTS:
-            return written(path, getattr(self, TEXTS[format]).encode())
+            return write(path, getattr(self, TEXTS[format]).encode())
         if format not in (*PICTURES, "html"):
             known = ", ".join("." + name for name in (*PICTURES, "html", *TEXTS))
             raise ValueError(f"save({str(path)!r}): the suffix says which format, one of {known}")
@@ -71,9 +72,9 @@ class Drawing:
             if format == "html":
                 from tinygrad_wb.draw.page import page_text
 
-                return written(path, page_text(self, timeout).encode())
+                return write(path, page_text(self, timeout).encode())
             dot = dot_text(self.graph, self.direction, self.theme, PNG_DPI if format == "png" else None)
-            return written(path, render(dot, format, timeout))
+            return write(path, render(dot, format, timeout))
         except RendererNotFoundError:
             raise RendererNotFoundError(self._kept(path)) from None
         except LayoutTimeoutError:
@@ -81,7 +82,7 @@ class Drawing:
 
     def _kept(self, path: Path) -> str:
         """Keep the DOT text, and say so."""
-        return f". The drawing is kept as DOT in {written(path.with_suffix('.dot'), self.dot.encode())}"
+        return f". The drawing is kept as DOT in {write(path.with_suffix('.dot'), self.dot.encode())}"
 
     def __repr__(self) -> str:
         return f"<Drawing of {len(self.graph.nodes)} nodes: print it, .save(path), .svg, .mermaid, .dot>"
@@ -95,14 +96,3 @@ class Drawing:
             # Ids that no other output on the page has.
             shown["image/svg+xml"] = embeddable(self.svg, f"wb-{secrets.token_hex(4)}-")
         return shown
-
-
-def written(path: Path, content: bytes) -> Path:
-    """All or nothing: a reader of ``path`` never sees half a picture."""
-    unfinished = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-__all__ = ["OLD", "Edge", "Graph", "Group", "Kind", "Node", "backward", "closed", "forward", "with_remarks"]
+__all__ = [
+    "OLD", "Edge", "Graph", "Group", "Kind", "Node", "backward", "closed", "contents", "forward", "with_remarks",
+]  # fmt: skip
 
 Kind = Literal["leaf", "constant", "operation", "result", "layer", "failed", "left out"]
 Facts = tuple[tuple[str, str], ...]  # (word, text), such as ("gradient", "0.5")
@@ -77,6 +79,16 @@ class Graph:
     caption: tuple[str, ...] = ()
     scale: tuple[float, float] | None = None
     reverse: bool = field(default=False)  # the edges go from a result's gradient to its inputs'
+
+
+def contents(graph: Graph) -> dict[str, tuple[list[Node], list[Group]]]:
+    """The nodes and the boxes that stand in each box, by its id; under "", those that stand in none."""
+    found: dict[str, tuple[list[Node], list[Group]]] = {id: ([], []) for id in ("", *(g.id for g in graph.groups))}
+    for node in graph.nodes:
+        found[node.group][0].append(node)
+    for group in graph.groups:
+        found[group.parent][1].append(group)
+    return found
 
 
 OLD = " (old)"  # after a gradient that is older than the last update

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinygrad_wb.draw.graph import contents
 from tinygrad_wb.draw.theme import THEMES
 
 if TYPE_CHECKING:
-    from tinygrad_wb.draw.graph import Graph, Node
+    from collections.abc import Mapping
+
+    from tinygrad_wb.draw.graph import Graph, Group, Node
 
 __all__ = ["mermaid_text"]
 
@@ -19,7 +22,7 @@ def mermaid_text(graph: Graph, direction: str = "LR", theme: str = "light") -> s
     """A Mermaid flowchart of the graph."""
     colors = THEMES[theme]
     lines = [f"flowchart {direction}"]
-    lines += _inside(graph, "", "    ")
+    lines += _inside(contents(graph), "", "    ")
     for edge in graph.edges:
         words = " = ".join(filter(None, (edge.formula or edge.label, edge.number)))
         arrow = "-.->" if edge.again else "-->"
@@ -43,12 +46,12 @@ def mermaid_text(graph: Graph, direction: str = "LR", theme: str = "light") -> s
     return "\n".join(lines) + "\n"
 
 
-def _inside(graph: Graph, group: str, indent: str) -> list[str]:
-    lines = [indent + _node(node) for node in graph.nodes if node.group == group]
-    for inner in graph.groups:
-        if inner.parent == group:
-            lines += [f"{indent}subgraph {inner.id} [{_quoted(inner.title)}]"]
-            lines += [*_inside(graph, inner.id, indent + "    "), f"{indent}end"]
+def _inside(inside: Mapping[str, tuple[list[Node], list[Group]]], group: str, indent: str) -> list[str]:
+    nodes, boxes = inside[group]
+    lines = [indent + _node(node) for node in nodes]
+    for inner in boxes:
+        lines += [f"{indent}subgraph {inner.id} [{_quoted(inner.title)}]"]
+        lines += [*_inside(inside, inner.id, indent + "    "), f"{indent}end"]
     return lines
 
 

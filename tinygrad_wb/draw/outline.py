@@ -133,6 +133,8 @@ class _Leaves:
         self.readers: dict[int, list[tuple[Call, ...]]] = {}
         self.owner: dict[int, set[Item]] = {}  # the items that read a leaf or an array
         self.owned: dict[int, set[int]] = {}  # the parameters of a Module
+        self.given: dict[int, set[int]] = {}  # what a call was given, by its start
+        self.inside: dict[int, bool] = {}  # what `_is_inside` found of a leaf or an array
         self._new: list[Item] = []
         for value, item in item_of.items():
             for x in value.inputs:
@@ -161,7 +163,7 @@ class _Leaves:
                     if self.item_of[x] is not item:
                         sources[self.item_of[x]] = None
                 elif type(x) is not float:
-                    if _is_given(layer.call, x) or not all(self._is_inside(x, reader) for reader in self.owner[id(x)]):
+                    if self._is_given(layer.call, x) or not self._is_inside(x):
                         sources[self._read(x, item.calls)] = None
                     elif type(x) is np.ndarray:
                         inner.append(x)
@@ -169,16 +171,32 @@ class _Leaves:
             sources = {self._read(x, item.calls): None for x in inner[:1]}
         item.inputs = list(sources)
 
-    def _is_inside(self, x: Any, reader: Item) -> bool:
-        """Whether ``x``, which ``reader`` reads, is a part of it: a layer's parameter, or what only it reads."""
-        if type(reader.thing) is not Layer:
-            return False
-        if len(self.owner[id(x)]) == 1:
-            return True
-        module = reader.thing.call.module()
+    def _is_given(self, call: Call, x: Any) -> bool:
+        """Whether ``x`` itself is among the arguments of the call, or in a list, tuple or dictionary of them."""
+        if call.start not in self.given:
+            found = self.given[call.start] = set(map(id, call.arguments))
+            for argument in call.arguments:
+                if isinstance(argument, (list, tuple, dict)):
+                    found.update(map(id, argument.values() if isinstance(argument, dict) else argument))
+        return id(x) in self.given[call.start]
+
+    def _is_inside(self, x: Any) -> bool:
+        """Whether ``x`` is a part of every item that reads it: a layer's parameter, or what only one layer reads."""
+        if id(x) not in self.inside:
+            readers = self.owner[id(x)]
+            alone = len(readers) == 1
+            self.inside[id(x)] = all(
+                type(reader.thing) is Layer and (alone or id(x) in self._parameters(reader.thing.call))
+                for reader in readers
+            )
+        return self.inside[id(x)]
+
+    def _parameters(self, call: Call) -> set[int]:
+        """The identities of the parameters of what was called."""
+        module = call.module()
         if id(module) not in self.owned:
             self.owned[id(module)] = set(map(id, module.parameters())) if module is not None else set()
-        return id(x) in self.owned[id(module)]
+        return self.owned[id(module)]
 
     def _read(self, x: Any, calls: tuple[Call, ...]) -> Item:
         if type(x) is Value and x.inputs:
@@ -202,7 +220,7 @@ class _Leaves:
                 shared = calls if shared is None else _common(shared, calls)
             inside: list[Call] = []
             for call in shared or ():
-                if _is_given(call, item.thing):
+                if self._is_given(call, item.thing):
                     break
                 inside.append(call)
             item.calls = tuple(inside)
@@ -214,15 +232,6 @@ def _common(a: tuple[Call, ...], b: tuple[Call, ...]) -> tuple[Call, ...]:
     while n < min(len(a), len(b)) and a[n].start == b[n].start:
         n += 1
     return a[:n]
-
-
-def _is_given(call: Call, x: Any) -> bool:
-    """Whether ``x`` itself is among the arguments of the call, or in a list, tuple or dictionary of them."""
-    for argument in call.arguments:
-        parts = argument.values() if isinstance(argument, dict) else argument
-        if argument is x or (isinstance(argument, (list, tuple, dict)) and any(part is x for part in parts)):
-            return True
-    return False
 
 
 def behind(items: Sequence[Item], ends: Iterable[Item]) -> list[Item]:

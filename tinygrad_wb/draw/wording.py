@@ -13,6 +13,7 @@ __all__ = [
     "NOT_COMPUTED",
     "amount",
     "constant_text",
+    "count_text",
     "cropped",
     "in_full",
     "number",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 NOT_COMPUTED = "not computed"
+LARGEST_COUNT = 10**24  # that is written with all its digits
 
 
 def number(x: Any, digits: int = 6) -> str:
@@ -99,6 +101,11 @@ def option_text(option: Any, in_brackets: bool = False) -> str:
 def printable(text: Any) -> str:
     r"""One line that can be printed: newlines, control and bidirectional marks become escapes such as ``\n``."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def count_text(n: int) -> str:
+    """A count: ``1,024``; a very large one by its power of ten, as a graph may have 2 to the 50,000 ways through it."""
+    return f"{n:,}" if n < LARGEST_COUNT else f"about 10^{math.log10(n):.0f}"
 
 
 def cropped(text: str, length: int) -> str:

@@ -62,6 +62,8 @@ class MultiHeadAttention(Module):
     (3, 5, 8)
     """
 
+    _beside = "y, weights = layer(x), layer.attention_weights(x) for the weights, too"
+
     def __init__(
         self,
         features: int,

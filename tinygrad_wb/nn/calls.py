@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from tinygrad_wb.nn.module import Module
 
 __all__ = ["Call", "calls_around", "note", "notes_on", "paths"]
+
+
+ALONE = (Value, np.ndarray)  # what a call is mostly given, and can't come to hold the result
 
 
 class Call(NamedTuple):
@@ -32,9 +37,13 @@ def note(result: Any, call: tuple[Any, ...]) -> None:
     """Leave the note of a `Call`, as a plain tuple, on the Values that it made."""
     if type(result) is Value:
         if result.tick > call[2] and result.inputs:
-            if any([isinstance(x, (list, dict)) for x in call[3]]):  # which could come to hold the result
+            given = call[3]
+            if not (len(given) == 1 and type(given[0]) in ALONE) and any(isinstance(x, (list, dict)) for x in given):
+                # which could come to hold the result
                 call = (*call[:3], tuple(x for x in _parts(call[3]) if type(x) is not Value or x.tick < call[2]))
             result.calls = (*notes_on(result), call)
+        elif result.tick > call[2] and call[0]()._beside:  # not recorded: nothing is drawn, but it may be unpacked
+            result.calls = (*notes_on(result), (*call[:3], ()))
     elif isinstance(result, (tuple, list)):
         for part in result:
             note(part, call)

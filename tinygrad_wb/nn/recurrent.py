@@ -11,6 +11,7 @@ from tinygrad_wb.nn.initializers import initial, whole_sizes
 from tinygrad_wb.nn.layers import name_of
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.names import named
+from tinygrad_wb.numpy_warnings import at_the_users_line
 from tinygrad_wb.operations.activations import relu
 from tinygrad_wb.operations.functions import sigmoid
 from tinygrad_wb.operations.joining import split, stack
@@ -31,6 +32,7 @@ class _Recurrent(Module):
     """
 
     gates: int
+    _beside = "y, state = layer.run(x) for the state after the last step, too"
     state_parts: int = 1  # 1: the state is the output; more: a tuple of so many arrays like it, the output first
 
     def __init__(
@@ -55,6 +57,7 @@ class _Recurrent(Module):
     def forward(self, x: Any, state: Any = None) -> Any:
         return self.run(x, state)[0]
 
+    @at_the_users_line
     def run(self, x: Any, state: Any = None) -> tuple[Any, Any]:
         """The output of every step, and the state after the last, to go on from: ``y, state = layer.run(x, state)``."""
         shape, inputs = shape_of(x), self.weight.shape[0]

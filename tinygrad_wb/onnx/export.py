@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.nn.module import Module, in_mode
 from tinygrad_wb.onnx.counts import Count, DiffersError, Stretched
 from tinygrad_wb.onnx.graph import Graph, Tensor, onnx
@@ -16,7 +17,6 @@ from tinygrad_wb.onnx.rows.shaping import expanded
 from tinygrad_wb.onnx.table import LACKING, UNKNOWN
 from tinygrad_wb.program.arguments import is_nested, others
 from tinygrad_wb.program.compiled import Compiled
-from tinygrad_wb.saving.files import replaced
 from tinygrad_wb.value import Value, constant, raw
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def export_onnx(model: Callable[..., Any], path: str | os.PathLike[str], example
             content = _Export(model, record).content()
         except TypeError as error:
             raise TypeError(f"export_onnx: {error}") from error
-    return replaced(path, content)
+    return write(path, content)
 
 
 def _native(x: Any) -> Any:

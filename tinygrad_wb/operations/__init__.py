@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
-from tinygrad_wb.operation import REGISTRY
+from tinygrad_wb.foreign import as_factor, as_operand
+from tinygrad_wb.operation import REGISTRY, binary
 from tinygrad_wb.operations import (
     activations,
     arithmetic,
@@ -58,15 +59,18 @@ def _in_place(sign: str, function: Any) -> Any:
 
 
 OPERATORS = {
-    "add": arithmetic.add, "sub": arithmetic.subtract, "mul": arithmetic.multiply, "truediv": arithmetic.divide,
-    "floordiv": rounding.floor_divide, "mod": rounding.mod, "pow": functions.power, "matmul": linear_algebra.matmul,
+    name: binary(REGISTRY[row], as_factor if name in ("mul", "pow") else as_operand)
+    for name, row in {
+        "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
+        "floordiv": "floor_divide", "mod": "mod", "pow": "power", "matmul": "matmul",
+    }.items()
 }  # fmt: skip
-for _name, _function in OPERATORS.items():
-    setattr(Value, f"__{_name}__", _function)
-    setattr(Value, f"__r{_name}__", _reflected(_function))
+for _name, _operator in OPERATORS.items():
+    setattr(Value, f"__{_name}__", _operator)
+    setattr(Value, f"__r{_name}__", _reflected(_operator))
 
 METHODS = {
-    "__iadd__": _in_place("+", arithmetic.add), "__isub__": _in_place("-", arithmetic.subtract),
+    "__iadd__": _in_place("+", OPERATORS["add"]), "__isub__": _in_place("-", OPERATORS["sub"]),
     "__neg__": arithmetic.negative, "__pos__": arithmetic.positive, "__abs__": arithmetic.absolute,
     "__getitem__": indexing._getitem, "abs": arithmetic.absolute, "T": property(shaping.transpose),
     "dot": linear_algebra.dot, "trace": linear_algebra.trace, "swapaxes": shaping.swapaxes, "squeeze": shaping.squeeze,
@@ -111,7 +115,7 @@ _OTHERS: dict[Any, Any] = {  # what has other defaults in NumPy, or another name
     np.amax: reductions.max, np.amin: reductions.min, np.around: rounding.round,
     np.linalg.svd: lambda a, full_matrices=True, compute_uv=True: decompositions.svd(a, full_matrices, compute_uv),
     np.linalg.svdvals: lambda a: decompositions.svd(a, compute_uv=False),
-    np.linalg.eigvalsh: lambda a: decompositions.eigh(a).eigenvalues,
+    np.linalg.eigvalsh: lambda a, UPLO="L": decompositions.eigh(a, UPLO).eigenvalues,
     np.linalg.diagonal: lambda a, offset=0: indexing.diagonal(a, offset, -2, -1),
     np.linalg.trace: lambda a, offset=0: linear_algebra.trace(a, offset, -2, -1),
     np.linalg.matmul: linear_algebra.matmul, np.linalg.outer: linear_algebra.outer,

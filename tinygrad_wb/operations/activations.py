@@ -34,7 +34,12 @@ def leaky_relu(a: Any, slope: float = 0.01) -> Any:
     return np.where(a > 0.0, a, a * slope)
 
 
-@operation(da=lambda g, y, a, alpha: where(a > 0.0, g, g * (y + alpha)))
+def _left(a: Any) -> Any:
+    """exp(a) where a is not positive: the slope of expm1, to the last digit also where expm1(a) + 1 is 0."""
+    return exp(where(a > 0.0, 0.0, a))
+
+
+@operation(da=lambda g, y, a, alpha: where(a > 0.0, g, g * (alpha * _left(a))))
 def elu(a: Any, alpha: float = 1.0) -> Any:
     """a where it is positive, ``alpha`` · (exp(a) - 1) elsewhere (Clevert et al., 2015); its slope at 0 is alpha."""
     return where(a > 0.0, a, alpha * expm1(minimum(a, 0.0)))
@@ -44,7 +49,7 @@ def elu(a: Any, alpha: float = 1.0) -> Any:
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-@operation(da=lambda g, y, a: where(a > 0.0, g * _SELU_SCALE, g * (y + _SELU_SCALE * _SELU_ALPHA)))
+@operation(da=lambda g, y, a: where(a > 0.0, g * _SELU_SCALE, g * (_SELU_SCALE * _SELU_ALPHA * _left(a))))
 def selu(a: Any) -> Any:
     """1.0507 · elu(a, 1.6733), which keeps activations normalized (Klambauer et al., 2017)."""
     return _SELU_SCALE * elu(a, _SELU_ALPHA)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.numpy_warnings import as_numpy
 from tinygrad_wb.operation import elementwise, operation
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def divide(a: Any, b: Any) -> Any:
     try:
         return a / b
     except ZeroDivisionError:  # only floats raise it
-        return float(np.divide(a, b))
+        return as_numpy(np.divide, a, b)
 
 
 @operation("1.0 / {a}", da=lambda g, y, a: -g * (y * y))

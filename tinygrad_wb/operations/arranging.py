@@ -37,7 +37,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
 
 
 def _repeat_da(g: Any, y: Any, a: Any, repeats: Any, axis: int | None) -> Any:
-    shape = (math.prod(shape_of(a)),) if axis is None else shape_of(a)
+    shape = shape_of(a) if axis is not None and shape_of(a) else (math.prod(shape_of(a)),)
     axis = normalize_axis_index(axis or 0, len(shape))
     if np.ndim(repeats) == 0:
         return sum(reshape(g, (*shape[: axis + 1], int(repeats), *shape[axis + 1 :])), axis + 1)

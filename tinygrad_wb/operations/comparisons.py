@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.foreign import GivesWay, as_operand
 from tinygrad_wb.operation import operation
 from tinygrad_wb.recording import recorder, recorders
-from tinygrad_wb.value import raw
+from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__: list[str] = []
+
+READY = frozenset({float, np.ndarray, int, bool})  # classes whose objects compare as they are
 
 
 def _truth(x: Any) -> Any:
@@ -35,7 +38,17 @@ def _compares(name: str, sign: str, compute: Callable[[Any, Any], Any]) -> Calla
     row = operation(f"{{a}} {sign} {{b}}", da=None, db=None)(forward)
 
     def compare(a: Any, b: Any) -> Any:
-        return row(a, b) if recorders and recorder() else compute(a._data, raw(b))
+        if recorders and recorder():
+            return row(a, b)
+        kind = type(b)
+        if kind is Value:
+            return compute(a._data, b._data)
+        if kind in READY:
+            return compute(a._data, b)
+        try:
+            return compute(a._data, as_operand(b))
+        except GivesWay:
+            return NotImplemented
 
     return compare
 

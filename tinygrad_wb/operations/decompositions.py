@@ -29,22 +29,24 @@ def _symmetric(a: Any) -> Any:
     return (a + matrices_transposed(a)) * 0.5
 
 
-def _cholesky_da(g: Any, y: Any, a: Any) -> Any:
+def _cholesky_da(g: Any, y: Any, a: Any, upper: bool) -> Any:
+    if upper:
+        y, g = matrices_transposed(y), matrices_transposed(g)
     n = shape_of(y)[-1]
     inverse = inv(y)
     half = (matrices_transposed(y) @ g) * (np.tri(n) - 0.5 * np.eye(n))  # the lower triangle, and half the diagonal
     return _symmetric(matrices_transposed(inverse) @ half @ inverse)
 
 
-@operation(numpy="np.linalg.cholesky({a} / 2.0 + {a}.mT / 2.0)", da=_cholesky_da)
-def cholesky(a: Any) -> Any:
+@operation(numpy="np.linalg.cholesky({a}, upper={upper})", symmetric=True, da=_cholesky_da)
+def cholesky(a: Any, upper: bool = False) -> Any:
     """The lower triangular L with L @ Lᵀ = a, for a symmetric positive definite matrix a (…, n, n).
 
-    It is that of (a + aᵀ) / 2, so that the gradient is symmetric; NumPy's reads the lower triangle. The partial is from
-    Murray, "Differentiation of the Cholesky decomposition" (2016).
+    With ``upper`` it is the upper triangular U with Uᵀ @ U = a. As NumPy, it reads that triangle of a alone. The
+    gradient is symmetric all the same, as PyTorch's, so `check_gradients` takes ``cholesky((a + a.T) / 2)``. The
+    partial is from Murray, "Differentiation of the Cholesky decomposition" (2016).
     """
-    a = np.asarray(a) / 2.0
-    return np.linalg.cholesky(a + np.matrix_transpose(a))
+    return np.linalg.cholesky(a, upper=upper)
 
 
 def _one_over(x: Any) -> Any:
@@ -61,13 +63,13 @@ def _one_over_gaps(x: Any) -> Any:
 # -- eigenvalues ------------------------------------------------------------------------------------------------------
 
 
-def pairs_of_eigh(a: Any) -> Any:
+def pairs_of_eigh(a: Any, UPLO: Any = "L") -> Any:
     """Every eigenvalue above its eigenvector, which is a column."""
-    values, vectors = np.linalg.eigh(a / 2.0 + np.matrix_transpose(a) / 2.0)
+    values, vectors = np.linalg.eigh(a, UPLO)
     return np.concatenate([values[..., None, :], vectors], axis=-2)
 
 
-def _eigenpairs_da(g: Any, y: Any, a: Any) -> Any:
+def _eigenpairs_da(g: Any, y: Any, a: Any, UPLO: str) -> Any:
     # Giles (2008), section 3.1: V (diag(ḡ) + F ∘ VᵀḠ) Vᵀ, with F = 1 / (λⱼ - λᵢ)
     values, vectors = y[..., 0, :], y[..., 1:, :]
     turned = _one_over_gaps(values) * (matrices_transposed(vectors) @ g[..., 1:, :])
@@ -75,10 +77,12 @@ def _eigenpairs_da(g: Any, y: Any, a: Any) -> Any:
     return _symmetric(vectors @ (own + turned) @ matrices_transposed(vectors))
 
 
-@operation(numpy="pairs_of_eigh({a})", helper=pairs_of_eigh, name="eigh", da=_eigenpairs_da)
-def eigenpairs(a: Any) -> Any:
+@operation(
+    numpy="pairs_of_eigh({a}, UPLO={UPLO})", helper=pairs_of_eigh, name="eigh", symmetric=True, da=_eigenpairs_da
+)
+def eigenpairs(a: Any, UPLO: str = "L") -> Any:
     """The two results of ``eigh``, every eigenvalue above its vector: (…, 1 + n, n)."""
-    return pairs_of_eigh(np.asarray(a))
+    return pairs_of_eigh(a, UPLO)
 
 
 class Eigh(NamedTuple):
@@ -88,12 +92,13 @@ class Eigh(NamedTuple):
     eigenvectors: Any
 
 
-def eigh(a: Any) -> Eigh:
+def eigh(a: Any, UPLO: str = "L") -> Eigh:
     """Eigenvalues (…, n) of a symmetric matrix (…, n, n), the smallest first, and eigenvectors (…, n, n), its columns.
 
-    They are those of (a + aᵀ) / 2, so that the gradient is symmetric; NumPy's reads the lower triangle. A vector has
-    the sign that LAPACK gave it. Where eigenvalues are equal their vectors have no derivative: it counts as 0, so that
-    first derivatives of what needs none, such as a sum of eigenvalues, are right there too.
+    As NumPy, it reads one triangle of a alone: the lower one, or with ``UPLO="U"`` the upper one. The gradient is
+    symmetric all the same, as PyTorch's, so `check_gradients` takes ``eigh((a + a.T) / 2)``. A vector has the sign that
+    LAPACK gave it. Where eigenvalues are equal their vectors have no derivative: it counts as 0, so that first
+    derivatives of what needs none, such as a sum of eigenvalues, are right there too.
 
     >>> import tinygrad_wb as wb
     >>> a = wb.Value([[2.0, 1.0], [1.0, 2.0]])
@@ -105,7 +110,7 @@ def eigh(a: Any) -> Eigh:
     array([[0.5, 0.5],
            [0.5, 0.5]])
     """
-    pairs = eigenpairs(a)
+    pairs = eigenpairs(a, UPLO)
     return Eigh(pairs[..., 0, :], pairs[..., 1:, :])
 
 

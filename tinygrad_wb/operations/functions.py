@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_wb.numpy_warnings import as_numpy
 from tinygrad_wb.operation import of_one_number, operation, plain
-from tinygrad_wb.operations.arithmetic import where
+from tinygrad_wb.operations.arithmetic import absolute, where
+from tinygrad_wb.operations.comparisons import logical_and
 
 __all__ = [
     "cbrt", "erf", "exp", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "power", "sigmoid", "softplus", "sqrt",
@@ -68,7 +70,7 @@ def erf_of_array(a: Any, places: Any = erf_places()) -> Any:  # noqa: B008 - mad
 
 # fmt: off
 exp      = _row("exp", math.exp, np.exp, lambda g, y, a: g * y, "e to the power a.")
-expm1    = _row("expm1", math.expm1, np.expm1, lambda g, y, a: g * (y + 1.0), "exp(a) - 1, exact for small a.")
+expm1    = _row("expm1", math.expm1, np.expm1, lambda g, y, a: g * exp(a), "exp(a) - 1, exact for small a.")
 log      = _row("log", math.log, np.log, lambda g, y, a: g / a, "Natural logarithm; -inf at 0, nan below.")
 log1p    = _row("log1p", math.log1p, np.log1p, lambda g, y, a: g / (1.0 + a), "log(1 + a), exact for small a.")
 log2     = _row("log2", math.log2, np.log2, lambda g, y, a: g / (a * _LN_2), "Logarithm to base 2.")
@@ -92,11 +94,19 @@ def logaddexp(a: Any, b: Any) -> Any:
     return plain(np.logaddexp(a, b))
 
 
+@operation(da=None, db=None)
+def is_flat(a: Any, b: Any) -> Any:
+    """Whether aᵇ counts as the constant 1: b is 0, and a is nan, 0, or so small that powers of 1 / a overflow."""
+    smallest = float(np.finfo(getattr(a, "dtype", np.float64)).tiny) ** 0.25
+    return logical_and(b == 0.0, where(absolute(a) > smallest, False, True))
+
+
 def _power_da(g: Any, y: Any, a: Any, b: Any) -> Any:
-    if type(b) is float and b != 0.0:
-        return g * (b * power(a, b - 1.0))
-    # 0⁰ counts as the constant 1: its slope is 0, not 0 · ∞.
-    return g * (b * power(a, where((a == 0.0) & (b == 0.0), 1.0, b - 1.0)))
+    if type(b) is float:
+        return g * (b * power(a, b - 1.0)) if b != 0.0 else where(True, 0.0, g)
+    # a⁰ is 1 for every a, so its slope is 0, where b · aᵇ⁻¹ may be 0 · ∞. By b, the slope has a slope there: 1 / a.
+    flat = is_flat(a, b)
+    return where(flat, 0.0, g * (b * power(where(flat, 1.0, a), b - 1.0)))
 
 
 def _power_db(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -111,9 +121,9 @@ def _power(a: Any, b: Any) -> str:
 
 @operation("{a} ** {b}", scalar=_power, da=_power_da, db=_power_db)
 def power(a: Any, b: Any) -> Any:
-    """a to the power b; nan where that is not a real number. ∂/∂b of 0ᵇ is 0, as in PyTorch."""
+    """a to the power b; nan where that is not a real number. ∂/∂a of a⁰ and ∂/∂b of 0ᵇ are 0, as in PyTorch."""
     try:
         y = a**b
     except ArithmeticError:  # only floats raise it
-        return float(np.power(a, b))
+        return as_numpy(np.power, a, b)
     return math.nan if type(y) is complex else y

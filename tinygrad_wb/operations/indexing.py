@@ -147,8 +147,16 @@ def scatter(a: Any, indices: Any, shape: Any, axis: int | None = None) -> Any:
     return plain(added_at(a, _along(axis, len(shape), indices), shape))
 
 
+def _new_axes(index: Any) -> tuple[int, ...]:
+    """The shape that an index gives a number, if all that it does is to add axes: ``v[None]``, ``v[..., None]``."""
+    parts = index if type(index) is tuple else (index,)
+    return (1,) * sum(i is None for i in parts) if all(i is None or i is ... for i in parts) else ()
+
+
 def _getitem(v: Any, index: Any) -> Any:
     """``v[index]`` of a Value."""
+    if type(v._data) is float and (shape := _new_axes(index)):
+        return reshape(v, shape)  # a program has no array that it could index
     if type(index) is Value and recorders and recorder():
         if type(index._data) is not float and index.dtype == np.bool_:
             replayable("how many a mask picks", "use wb.where, or multiply by it")
@@ -163,13 +171,14 @@ def _along_axis_da(g: Any, y: Any, a: Any, indices: Any, axis: int | None) -> An
     return scatter_along_axis(g, indices, shape, axis)
 
 
-@operation(numpy="np.take_along_axis({a}, {indices}, axis={axis})", da=_along_axis_da, dindices=None)
+# The axis by position, so that it is printed even where it is the last: NumPy before 2.3 has no default for it.
+@operation(numpy="np.take_along_axis({a}, {indices}, {axis})", da=_along_axis_da, dindices=None)
 def take_along_axis(a: Any, indices: Any, axis: int | None = -1) -> Any:
     """For each place in ``indices``, the number of a that stands there but for ``axis``, where it stands at the index.
 
     ``indices`` are whole numbers, of a's shape except along ``axis``: what ``np.argsort`` and the like give.
     """
-    return np.take_along_axis(np.asarray(a), indices, axis)
+    return np.take_along_axis(np.asarray(a), np.asarray(whole(indices)), axis)
 
 
 def added_along_axis(a: Any, indices: Any, shape: Any, axis: int) -> Any:

@@ -115,11 +115,15 @@ def inner(a: Any, b: Any) -> Any:
 
 def outer(a: Any, b: Any) -> Any:
     """Every number of a times every one of b: vectors (m,) and (n,) to a matrix (m, n); arrays count as flat."""
-    return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+    if shape_of(a) and shape_of(b):
+        return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+    return reshape(multiply(a, b), (-1, 1) if shape_of(a) else (1, -1))  # a number does not widen an array
 
 
 def kron(a: Any, b: Any) -> Any:
-    """Kronecker product: every number of a, times all of b, as one block."""
+    """Kronecker product: every number of a, times all of b, as one block; a number multiplies."""
+    if not shape_of(a) or not shape_of(b):
+        return multiply(a, b)
     ndim = max(len(shape_of(a)), len(shape_of(b)))
     m, n = ((1,) * (ndim - len(shape_of(x))) + shape_of(x) for x in (a, b))
     blocks = reshape(a, _alternating(m, (1,) * ndim)) * reshape(b, _alternating((1,) * ndim, n))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.operation import ones, operation
 from tinygrad_wb.operations.arithmetic import absolute, clip, divide, maximum, sign, where
 from tinygrad_wb.operations.functions import log, sigmoid, softplus
 from tinygrad_wb.operations.indexing import take, whole
 from tinygrad_wb.operations.neural import one_hot, one_hot_rows, out_of_range, pick
+from tinygrad_wb.operations.ranges import takes
 from tinygrad_wb.operations.reductions import sum, total
 from tinygrad_wb.operations.shaping import reshape
 from tinygrad_wb.recording import replayable
-from tinygrad_wb.value import Value
+from tinygrad_wb.value import TRACED, UNRECORDED, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "binary_cross_entropy", "cross_entropy", "hinge_loss", "huber", "kl_divergence", "mean_absolute_error",
@@ -99,6 +105,48 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Any:
     return total(small * (error - 0.5 * small)) / size
 
 
+def _zero_to_one(targets: Any) -> None:
+    low, high = np.minimum.reduce(targets, axis=None), np.maximum.reduce(targets, axis=None)
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"binary_cross_entropy takes targets from 0 to 1, these go from {low} to {high}; (y + 1) / 2 for -1 and 1?"
+        )
+
+
+def _one_or_minus_one(targets: Any) -> None:
+    if (np.abs(targets) != 1).any():
+        raise ValueError(
+            f"hinge_loss takes targets -1 and 1, these have {np.unique(targets)[:5]}; 2 * y - 1 for 0 and 1?"
+        )
+
+
+TARGETS: dict[Callable[..., Any], Callable[[Any], None]] = {}  # what looks at all targets of a loss
+
+
+def _of_targets(check: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let what users call raise ``ValueError`` for targets that a loss would make nonsense of without a word.
+
+    The row itself takes any: there are derivatives by targets that are Values.
+    """
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def loss(scores: Any, targets: Any) -> Any:
+            result = function(scores, targets)  # which looks at the shapes
+            if type(targets) is not Value:
+                check(np.asarray(targets))
+            elif targets.options is TRACED or targets.options is UNRECORDED:
+                check(targets._data)  # in a program, or under no_grad, they are as good as plain numbers
+            return result
+
+        TARGETS[loss] = check
+        return loss
+
+    return enter
+
+
+@_of_targets(_zero_to_one)
+@takes
 @operation(
     dlogits=lambda g, y, logits, targets: (sigmoid(logits) - targets) * (g * (1.0 / _size(logits))),
     dtargets=lambda g, y, logits, targets: logits * (g * (-1.0 / _size(logits))),
@@ -112,6 +160,8 @@ def binary_cross_entropy(logits: Any, targets: Any) -> Any:
     return total(softplus(logits) - logits * targets) / size
 
 
+@_of_targets(_one_or_minus_one)
+@takes
 @operation(
     dscores=lambda g, y, scores, targets: targets * (1.0 - targets * scores > 0.0) * (g * (-1.0 / _size(scores))),
     dtargets=lambda g, y, scores, targets: scores * (1.0 - targets * scores > 0.0) * (g * (-1.0 / _size(scores))),
@@ -130,6 +180,7 @@ def _rows(log_prediction: Any) -> int:
     return math.prod(log_prediction.shape[:-1])
 
 
+@takes
 @operation(
     dlog_prediction=lambda g, y, log_prediction, target: target * (g * (-1.0 / _rows(log_prediction))),
     dtarget=lambda g, y, log_prediction, target: (
@@ -158,9 +209,12 @@ def _class_numbers(call: str, scores: Any, labels: Any) -> Any:
     shape = np.shape(scores)
     if labels.shape != shape[:-1] or not shape:
         what = call.partition("(")[2].partition(",")[0]
+        remedy = "; labels.argmax(axis=-1) of one-hot rows" if labels.shape == shape else ""
+        if shape and labels.size == math.prod(shape[:-1]) and not remedy:
+            remedy = f"; labels.reshape{shape[:-1]}"
         raise ShapeError(
             f"{call}: {what} have shape {shape} and labels {labels.shape}; "
-            f"{what} must be (…, classes) and labels (…), one class number for each row of {what}"
+            f"{what} must be (…, classes) and labels (…), one class number for each row of {what}{remedy}"
         )
     if 0 in shape:
         raise ShapeError(f"{call}: the batch is empty, shape {shape}; a mean over nothing has no value")
@@ -201,7 +255,7 @@ def _weights(scores: Any, class_weights: Any) -> Any:
     """``class_weights`` as an array for these scores, or 1.0 for all."""
     if class_weights is None:
         return 1.0
-    weights = np.asarray(class_weights, scores.dtype if scores.dtype.kind == "f" else np.float64)
+    weights = as_array(class_weights).astype(scores.dtype if scores.dtype.kind == "f" else np.float64)
     if weights.shape != scores.shape[-1:]:
         raise ShapeError(
             f"class_weights have shape {weights.shape}; give one number for each of {scores.shape[-1]} classes"
@@ -220,6 +274,7 @@ def _log_likelihood_da(g: Any, y: Any, log_probabilities: Any, labels: Any, clas
     return _hot(log_probabilities, labels) * weights * share
 
 
+@takes
 @operation(dlog_probabilities=_log_likelihood_da, dlabels=None)
 def negative_log_likelihood(log_probabilities: Any, labels: Any, class_weights: Any = None) -> Any:
     """Mean of -log_probabilities[label], weighted with the label's of ``class_weights``, if they are given.
@@ -254,6 +309,7 @@ def _exponentials(logits: Any, labels: Any, label_smoothing: float = 0.0, class_
     return z, e, np.add.reduce(e, axis=-1, keepdims=True)
 
 
+@takes
 @operation(shared=_exponentials, dlogits=_cross_entropy_da, dlabels=None)
 def cross_entropy(
     logits: Any, labels: Any, label_smoothing: float = 0.0, class_weights: Any = None, *, shared: Any

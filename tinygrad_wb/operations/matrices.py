@@ -68,7 +68,7 @@ def solve(a: Any, b: Any) -> Any:
 
 def _as_matrix(g: Any) -> Any:
     """A number for each matrix, so that it multiplies it."""
-    return reshape(g, (*shape_of(g), 1, 1))
+    return reshape(g, (*shape_of(g), 1, 1)) if shape_of(g) else g
 
 
 def _cofactors(a: Any) -> Any:

@@ -10,7 +10,7 @@ from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation, plain
 from tinygrad_wb.operations.functions import exp
 from tinygrad_wb.operations.indexing import scatter, whole
-from tinygrad_wb.operations.reductions import sum
+from tinygrad_wb.operations.reductions import sum, top
 from tinygrad_wb.operations.shaping import reshape, shape_of
 from tinygrad_wb.recording import drawn
 from tinygrad_wb.value import constant, traced
@@ -21,14 +21,14 @@ __all__ = ["dropout", "embedding", "log_softmax", "one_hot", "softmax"]
 @operation(da=lambda g, y, a, axis: y * (g - sum(g * y, axis, True)))
 def softmax(a: Any, axis: int = -1) -> Any:
     """exp(a) / sum(exp(a)) along ``axis``: scores to probabilities, without overflow."""
-    y = np.exp(a - np.maximum.reduce(a, axis=axis, keepdims=True))
+    y = np.exp(a - top(a, axis))
     return plain(y / np.add.reduce(y, axis=axis, keepdims=True))
 
 
 @operation(da=lambda g, y, a, axis: g - exp(y) * sum(g, axis, True))
 def log_softmax(a: Any, axis: int = -1) -> Any:
     """log(softmax(a)) along ``axis``, exact also where softmax rounds to 0."""
-    y = a - np.maximum.reduce(a, axis=axis, keepdims=True)
+    y = a - top(a, axis)
     return plain(y - np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True)))
 
 
@@ -71,7 +71,7 @@ def pick(a: Any, labels: Any) -> Any:
 
 def embedded(weight: Any, labels: Any) -> Any:
     """The rows that the labels name; from a negative one, NumPy would count from the end."""
-    if labels.size and np.min(labels) < 0:
+    if np.size(labels) and np.min(labels) < 0:
         raise IndexError("a label is negative")
     return weight[labels]
 
@@ -85,7 +85,7 @@ def embedded(weight: Any, labels: Any) -> Any:
 def embedding(weight: Any, labels: Any) -> Any:
     """The rows of weight that the labels name: (rows, …) and integers (…) to (…, …).
 
-    A row that is named several times gets the sum of its gradients.
+    A single integer gives one row. A row that is named several times gets the sum of its gradients.
 
     >>> import tinygrad_wb as wb
     >>> wb.embedding([[0.0, 1.0], [2.0, 3.0]], [1, 1, 0])
@@ -95,12 +95,11 @@ def embedding(weight: Any, labels: Any) -> Any:
     """
     if not np.ndim(weight):
         raise ShapeError("embedding(weight, labels): weight is a number; it must be (rows, features)")
-    if type(labels) is float:
-        raise TypeError("labels must be an array of whole numbers; a single row is weight[3]")
+    labels = whole(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     try:
-        return embedded(weight, labels)
+        return plain(embedded(weight, labels))
     except IndexError:
         raise out_of_range(labels, f"an embedding of {len(weight)} rows", len(weight)) from None
 

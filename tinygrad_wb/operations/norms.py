@@ -11,8 +11,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from tinygrad_wb.operation import operation, plain
 from tinygrad_wb.operations.arithmetic import absolute, sign, where
 from tinygrad_wb.operations.decompositions import svd
-from tinygrad_wb.operations.reductions import kept, max, min, sum
-from tinygrad_wb.operations.shaping import expand_dims, moveaxis, shape_of
+from tinygrad_wb.operations.reductions import count, kept, max, min, sum
+from tinygrad_wb.operations.shaping import moveaxis, reshape, shape_of
 
 __all__ = ["norm"]
 
@@ -54,6 +54,11 @@ def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     raise ValueError(f"norm(a, ord={ord!r}): a has shape {shape_of(a)}; give one or two of its axes as axis=")
 
 
+def _largest(x: Any, axis: Any, keepdims: bool = False) -> Any:
+    """The largest of numbers that are not negative; of none it is 0."""
+    return (max if count(x, axis) else sum)(x, axis, keepdims)
+
+
 def _unknown(ord: Any, known: str) -> ValueError:
     return ValueError(f"norm(a, ord={ord!r}): there is no such norm; {known}")
 
@@ -63,7 +68,7 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) 
     if isinstance(ord, str):
         raise _unknown(ord, "of a vector it is a number, inf or -inf")
     if math.isinf(ord):
-        return (max if ord > 0 else min)(absolute(x), axis, keepdims)
+        return (_largest if ord > 0 else min)(absolute(x), axis, keepdims)
     if ord == 0:
         return sum(absolute(sign(x)), axis, keepdims)
     return sum(absolute(x), axis, keepdims) if ord == 1 else p_norm(x, float(ord), axis, keepdims)
@@ -79,12 +84,12 @@ def _of_matrices(a: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
         return p_norm(a, 2.0, axes, keepdims)
     if ord not in ("nuc", 2, -2, 1, -1, math.inf, -math.inf):
         raise _unknown(ord, "of a matrix it is 'fro', 'nuc', ±1, ±2 or ±inf")
-    ndim = len(shape_of(a))
-    choose = sum if ord == "nuc" else max if ord > 0 else min
+    shape = shape_of(a)
+    choose = sum if ord == "nuc" else _largest if ord > 0 else min
     if ord in ("nuc", 2, -2):
-        if axes != (ndim - 2, ndim - 1):
+        if axes != (len(shape) - 2, len(shape) - 1):
             a = moveaxis(a, axes, (-2, -1))
-        y = choose(svd(a, compute_uv=False), -1)
-        return expand_dims(y, axes) if keepdims else y
+        y = choose(svd(a, compute_uv=False), -1, keepdims)
+        return reshape(y, tuple(1 if i in axes else n for i, n in enumerate(shape))) if keepdims else y
     added_up = axes[0] if abs(ord) == 1 else axes[1]
     return choose(sum(absolute(a), added_up, True), axes, keepdims)

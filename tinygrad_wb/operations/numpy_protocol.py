@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.foreign import gives_way
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.recording import recorder, replayable
 from tinygrad_wb.value import Value, raw
@@ -15,13 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-# Functions whose results are booleans, integers or shapes: there is nothing to differentiate.
-SHAPES = {np.ndim, np.shape, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like}  # the same in every run
+# Functions whose results are booleans, integers, shapes or dtypes: there is nothing to differentiate.
+SHAPES = {  # the same in every run
+    np.ndim, np.shape, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.result_type,
+    np.iscomplexobj, np.isrealobj,
+}  # fmt: skip
 PLAIN = SHAPES | {
     np.all, np.allclose, np.any, np.argmax, np.argmin, np.argsort, np.array_equal, np.array_equiv, np.count_nonzero,
     np.equal, np.greater, np.greater_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.less, np.less_equal,
     np.logical_and, np.logical_not, np.logical_or, np.nonzero, np.not_equal, np.signbit, np.array_repr, np.array_str,
 }  # fmt: skip
+
+OURS = frozenset({Value, np.ndarray, float, int})  # classes that leave a ufunc to us, as most do: see `gives_way`
 
 HINTS = {"kind", "stable"}  # how to sort, which changes nothing: ours is stable anyway
 
@@ -42,6 +48,8 @@ def _call(function: Any, name: str, inputs: tuple[Any, ...], keywords: dict[str,
             "and if it was array += value, write array = array + value"
         )
     program = recorder() is not None
+    if function is np.full_like and type(keywords.get("fill_value", inputs[-1])) is Value:
+        raise TypeError("np.full_like(a, v) would lose v's history: write wb.broadcast_to(v, a.shape)")
     if function in PLAIN and not (program and name in REGISTRY):
         if function not in SHAPES:
             replayable(f"np.{name}(…)", "use it outside the function")
@@ -92,6 +100,9 @@ def reach(table: ModuleType) -> None:
 
 def array_ufunc(self: Value, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
     """NumPy's hook for ufuncs (NEP 13)."""
+    for x in inputs:
+        if type(x) not in OURS and gives_way(type(x)):
+            return NotImplemented
     if name := METHODS.get(method, {}).get(ufunc):
         return _call(getattr(np, name), name, inputs, {"axis": 0, **keywords})
     if method != "__call__":
@@ -101,4 +112,6 @@ def array_ufunc(self: Value, ufunc: np.ufunc, method: str, *inputs: Any, **keywo
 
 def array_function(self: Value, function: Any, types: Any, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """NumPy's hook for all other functions (NEP 18)."""
+    if any(kind not in OURS and gives_way(kind) for kind in types):
+        return NotImplemented
     return _call(function, function.__name__, inputs, keywords)

@@ -60,12 +60,19 @@ def _unpadded(g: Any, y: Any, axis: int, n: int, width: tuple[int, int], mode: s
     return told + statistic.da(border, statistic.function(inside, axis, True), inside, axis, True), inside
 
 
+def each_axis(pad_width: Any, ndim: int) -> Any:
+    """A dictionary of widths as NumPy before 2.3 takes them: a pair for each axis."""
+    widths = [pad_width.get(axis, pad_width.get(axis - ndim, 0)) for axis in range(ndim)]
+    return [tuple(np.broadcast_to(width, 2).tolist()) for width in widths]
+
+
 def _padded(pad_width: Any, mode: str, constant_values: Any) -> str:
+    widths = "each_axis({pad_width}, {a}.ndim)" if isinstance(pad_width, dict) else "{pad_width}"
     more = ", constant_values={constant_values}" if mode == "constant" else ""
-    return f"np.pad({{a}}, {{pad_width}}, mode={{mode}}{more})"
+    return f"np.pad({{a}}, {widths}, mode={{mode}}{more})"
 
 
-@operation(numpy=_padded, da=_pad_da)
+@operation(numpy=_padded, helper=each_axis, da=_pad_da)
 def pad(a: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
     """a with a border: of ``constant_values``, of copies of numbers inside, or of a number that they give.
 

@@ -26,8 +26,8 @@ _smallest: Any = np.minimum.reduce
 
 
 def reduced_axes(ndim: int, axis: Any) -> tuple[int, ...]:
-    """``axis`` as a tuple of integers from 0 to ndim - 1."""
-    if axis is None:
+    """``axis`` as a tuple of integers from 0 to ndim - 1; a number has none, though NumPy lets it be called 0 or -1."""
+    if axis is None or not ndim:
         return tuple(range(ndim))
     return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
 
@@ -35,7 +35,7 @@ def reduced_axes(ndim: int, axis: Any) -> tuple[int, ...]:
 def kept(x: Any, a: Any, axis: Any, keepdims: bool) -> Any:
     """``x``, a reduction of ``a``, with the reduced axes back as length 1, so that it broadcasts against ``a``."""
     shape = shape_of(a)
-    if keepdims or not shape or axis is None:
+    if keepdims or axis is None or not shape_of(x):  # a number broadcasts as it is, and does not widen what it meets
         return x
     axes = reduced_axes(len(shape), axis)
     return reshape(x, tuple(1 if i in axes else n for i, n in enumerate(shape)))
@@ -74,6 +74,13 @@ def _transposed(a: Any, order: tuple[int, ...]) -> Any:
 
 def _shaped(a: Any, shape: tuple[int, ...]) -> Any:
     return a if shape_of(a) == shape else reshape(a, shape)
+
+
+def top(a: Any, axis: Any) -> Any:
+    """The largest along ``axis``, which stays as length 1; of none it is -inf."""
+    if np.size(a):
+        return _largest(a, axis=axis, keepdims=True)
+    return _add_up(a, axis=axis, keepdims=True) - math.inf
 
 
 def _numpy(name: str) -> str:
@@ -205,11 +212,11 @@ def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = F
 
 @operation(da=lambda g, y, a, axis, keepdims: kept(g, a, axis, keepdims) * exp(a - kept(y, a, axis, keepdims)))
 def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(a))) over ``axis``, without overflow."""
-    top = _largest(a, axis=axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    y = np.log(_add_up(np.exp(a - top), axis=axis, keepdims=keepdims))
-    return plain(y + (top if keepdims else np.reshape(top, np.shape(y))))
+    """log(sum(exp(a))) over ``axis``, without overflow; of no numbers it is -inf."""
+    most = top(a, axis)
+    most = np.where(np.isfinite(most), most, 0.0)
+    y = np.log(_add_up(np.exp(a - most), axis=axis, keepdims=keepdims))
+    return plain(y + (most if keepdims else np.reshape(most, np.shape(y))))
 
 
 def total(x: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_wb.numpy_warnings import as_numpy
 from tinygrad_wb.operation import operation, plain
 
 __all__ = ["ceil", "floor", "floor_divide", "mod", "rint", "round", "trunc"]
@@ -39,7 +40,7 @@ def floor_divide(a: Any, b: Any) -> Any:
     try:
         return a // b
     except ZeroDivisionError:  # only floats raise it
-        return float(np.floor_divide(a, b))
+        return as_numpy(np.floor_divide, a, b)
 
 
 @operation("{a} % {b}", da=lambda g, y, a, b: g, db=lambda g, y, a, b: -g * floor_divide(a, b))
@@ -48,4 +49,4 @@ def mod(a: Any, b: Any) -> Any:
     try:
         return a % b
     except ZeroDivisionError:  # only floats raise it
-        return float(np.mod(a, b))
+        return as_numpy(np.mod, a, b)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import linecache
 import sys
 import threading
 import traceback
-import types
 import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray
 
+from tinygrad_wb.decorated import Decorated
 from tinygrad_wb.memory import without_collection
+from tinygrad_wb.numpy_warnings import at_the_users_line
 from tinygrad_wb.program.arguments import kind_of, others, pattern
 from tinygrad_wb.program.program import Program
 from tinygrad_wb.program.replay import Recorded, Replay, Returned
@@ -30,6 +30,7 @@ __all__ = ["Compiled", "compile"]
 
 PATTERNS = 32  # of arguments, that programs are kept for
 VARIANTS = 8  # programs for one pattern: for other branches, other surroundings
+DRAWS = 3  # runs in a row that draw random numbers; fewer may come from another thread
 TRIES = 6  # runs that turn out to be different work, and come to nothing
 
 
@@ -45,14 +46,15 @@ class Variant:
         self.runs: list[Any] = []  # descriptions
         self.replays: list[tuple[Terms, Replay]] = []
         self.eager = False
+        self.moved = 0  # runs in a row in which a random generator advanced
         self.rolls = False  # a replay may draw random numbers and then find that it does not fit
 
 
-class Compiled:
+class Compiled(Decorated):
     """What `compile` returns: called like ``function``, it replays what that did before."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function, updated=())
+        super().__init__(function, Compiled, function)
         self.function = function
         self._patterns: OrderedDict[Any, list[Variant]] = OrderedDict()
         self._wasted = 0  # patterns that came to nothing
@@ -69,6 +71,10 @@ class Compiled:
         result = next((x for x in values if x.shape == ()), values[0])
         return Program(result, sys._getframe(1), run.fixed())
 
+    def __sizeof__(self) -> int:
+        """Its bytes with those of the function, which may be a Module."""
+        return object.__sizeof__(self) + sys.getsizeof(self.function)
+
     @property
     def replaying(self) -> bool:
         """Whether there is a program that later calls replay."""
@@ -82,12 +88,6 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__name__', self.function)!s}>"
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)  # as a method, like any function
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Compiled, (self.function,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if recorders and recorder():  # inside another compiled function: part of its program
@@ -172,8 +172,12 @@ class Compiled:
         described, terms = run.description(), Terms(run)
         results = Returned(run).values(Recorded(run), [getattr(x, "_data", x) for x in run.results], holes)
         if moved(generators, before, [draw for _, draw in run.recorder.draws]):
-            self._gave_up(variant, "it draws random numbers of its own; pass them as arguments")
-        elif any(described == earlier for earlier in variant.runs):
+            variant.moved += 1
+            if variant.moved == DRAWS:
+                self._gave_up(variant, "it draws random numbers of its own; pass them as arguments")
+            return terms.returned(results)
+        variant.moved = 0
+        if any(described == earlier for earlier in variant.runs):
             variant.runs.remove(described)  # as long as the record itself
             self._prepare(variant, run, terms)
         else:
@@ -185,7 +189,7 @@ class Compiled:
     def _prepare(self, variant: Variant, run: Run, terms: Terms) -> None:
         """Make a program of a run."""
         try:
-            variant.replays.append((terms, Replay(run, is_recording())))
+            variant.replays.append((terms, at_the_users_line(Replay)(run, is_recording())))
         except Exception as error:  # noqa: BLE001 - a shortcoming of ours need not stop the user
             self._gave_up(variant, f"there is no program for it ({type(error).__name__}: {error})")
             return

@@ -22,6 +22,7 @@ from tinygrad_wb.program.rules import ARRAYS, ELEMENTWISE, REDUCED, VIEWS, eleme
 from tinygrad_wb.program.source import expression
 from tinygrad_wb.program.text import ATOM, literal, repeated
 from tinygrad_wb.program.trace import is_scalar, text_of
+from tinygrad_wb.recording import REPLAY
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class FastForm:
         functions = _functions(heads, self.lines, f"return ({returned})")
         self.source = "\n".join(functions)
         for text in functions:  # one at a time: Python's compiler needs a thousand times the memory of the text
-            exec(compile(text, "<replay>", "exec"), self.namespace)  # noqa: S102 - our own text, names made safe
+            exec(compile(text, REPLAY, "exec"), self.namespace)  # noqa: S102 - our own text, names made safe
         self.function: Callable[..., Any] = self.namespace["replay"]
 
     # -- one step ---------------------------------------------------------------------------------------------------

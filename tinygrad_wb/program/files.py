@@ -1,13 +1,19 @@
-"""Programs as files: a debugger needs a real one, with a name that stays the same as long as the text does."""
+"""Programs as files: a debugger needs a real one, with a name that stays the same as long as the text does.
+
+The folder has a name that is known beforehand. So another user, or a checkout of a hostile project, may have put
+something there already. Only a folder of this user is written to, and no link in it is written through.
+"""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import io
 import itertools
 import operator
 import os
+import stat
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -33,15 +39,22 @@ def _folder() -> Path:
     """It need not be there yet: `written_then_run` makes it."""
     with contextlib.suppress(OSError):  # the working directory may have been deleted
         folder = Path.cwd() / FOLDER
-        if os.access(folder if folder.exists() else folder.parent, os.W_OK | os.X_OK):
+        there = os.path.lexists(folder)
+        if os.access(folder if there else folder.parent, os.W_OK | os.X_OK) and (not there or _is_ours(folder)):
             return folder
     return Path(tempfile.gettempdir()) / f"{FOLDER[1:]}_{getattr(os, 'getuid', int)()}"
+
+
+def _is_ours(folder: Path) -> bool:
+    return all(holds() for holds in _what_ours_is(folder))
 
 
 def _tidied(folder: Path) -> None:
     """Delete the oldest programs beyond the number that is kept."""
     with contextlib.suppress(OSError):
-        programs = sorted(folder.glob("*_??????????.py"), key=lambda program: program.stat().st_mtime)
+        if not _is_ours(folder):
+            return
+        programs = sorted(folder.glob("*_??????????.py"), key=lambda program: program.lstat().st_mtime)
         for program in programs[: 1 - KEPT]:
             program.unlink()
 
@@ -57,6 +70,7 @@ def written_then_run(path: Path, source: str, run: Callable[[], Any]) -> Callabl
     missing = _after(partial(itertools.filterfalse, is_there, [folder]), partial(map, partial(os.mkdir, mode=0o700)))
     steps = [
         _after(missing, list),
+        *(_demanded(holds, folder) for holds in _what_ours_is(path.parent)),
         *_writing(os.path.join(folder, ".gitignore"), "*\n"),  # noqa: PTH118
         *_writing(file, source),
         partial(print, file),
@@ -65,13 +79,41 @@ def written_then_run(path: Path, source: str, run: Callable[[], Any]) -> Callabl
     return _after(_after(partial(map, operator.call, steps), list), operator.itemgetter(-1))
 
 
-def _writing(file: str, text: str) -> list[Callable[[], Any]]:
-    """Steps that open a file, write the text, and close it."""
-    opened: list[Any] = []
+def _what_ours_is(folder: Path) -> list[Callable[[], bool]]:
+    """What must hold of a folder to write there: it is a folder, no link, and belongs to this user.
+
+    It may also belong to whoever has the folder around it, and so could do anything there: on some file systems all
+    files have one owner.
+    """
+    owners = {getattr(os, "getuid", int)()}
+    with contextlib.suppress(OSError):
+        owners.add(folder.parent.stat().st_uid)
+    found = partial(os.lstat, str(folder))
     return [
-        _after(partial(io.FileIO, file, "w"), opened.append),
+        _after(_after(found, operator.attrgetter("st_mode")), stat.S_ISDIR),
+        _after(_after(found, operator.attrgetter("st_uid")), partial(operator.contains, owners)),
+    ]
+
+
+def _demanded(holds: Callable[[], bool], folder: str) -> Callable[[], Any]:
+    """A step that raises ``PermissionError`` unless something holds."""
+    text = f"{folder} is a link or another user's, so nothing is written there; remove it, or set TMPDIR to your own"
+    texts = {True: (), False: (text,)}
+    errors = _after(_after(holds, texts.__getitem__), partial(map, PermissionError))
+    return _after(_after(errors, partial(map, codecs.strict_errors)), list)  # which raises what it is called with
+
+
+def _writing(file: str, text: str) -> list[Callable[[], Any]]:
+    """Steps that write a new file beside it, and rename that: a link of that name is replaced, not followed."""
+    names: list[str] = []
+    opened: list[Any] = []
+    beside = partial(operator.add, os.path.join(os.path.dirname(file), "."))  # noqa: PTH118, PTH120
+    return [
+        _after(_after(_after(partial(os.urandom, 8), bytes.hex), beside), names.append),
+        _after(_after(partial(operator.getitem, names, -1), partial(io.FileIO, mode="x")), opened.append),
         _after(partial(operator.getitem, opened, -1), operator.methodcaller("write", text.encode())),
         _after(opened.pop, operator.methodcaller("close")),
+        _after(names.pop, partial(os.replace, dst=file)),
     ]
 
 

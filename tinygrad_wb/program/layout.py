@@ -42,7 +42,7 @@ def laid_out(source: Source) -> str:
     functions.append(_function(FUNCTION, list(source.arrays), body))
     title = f"{result} and its gradients, forward and backward." if backward else f"{result}, forward."
     code = "\n\n\n".join([*pasted(source.helpers.values()).values(), *functions])
-    imports = [f"{line}\n" for name, line in IMPORTS.items() if re.search(rf"\b{name}\.", code)]
+    imports = [f"{line}\n" for name, line in IMPORTS.items() if f"{name}." in code and re.search(rf"\b{name}\.", code)]
     return "\n".join([f'"""{title}{"" if source.has_places() else NO_PLACES}"""\n', *imports, "", f"{code}\n"])
 
 

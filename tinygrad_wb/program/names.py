@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Names", "assigned_name", "line_of", "sanitised", "variables_in"]
 
 LONGEST = 48
+PLAIN = re.compile(r"[a-zA-Z](_?[a-zA-Z0-9])*")  # nearly every name, so that a long program is written quickly
 RESERVED = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "math", "numpy", "self"}
 
 
@@ -31,8 +32,10 @@ def sanitised(name: str) -> str:
     >>> sanitised("x; import os"), sanitised("0.weight"), sanitised("∂L"), sanitised("class")
     ('x_import_os', 'layer_0_weight', 'L', 'class_')
     """
-    name = unicodedata.normalize("NFKC", name)  # as Python reads it
-    name = re.sub(r"_{2,}", "_", re.sub(r"\W", "_", name)).strip("_")[:LONGEST].rstrip("_")
+    if not PLAIN.fullmatch(name):
+        name = unicodedata.normalize("NFKC", name)  # as Python reads it
+        name = re.sub(r"_{2,}", "_", re.sub(r"\W", "_", name)).strip("_")
+    name = name[:LONGEST].rstrip("_")
     if name[:1].isdigit():
         name = f"layer_{name}"
     if not name.isidentifier():  # such as a digit of another script

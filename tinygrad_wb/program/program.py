@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import re
 import sys
 from copy import copy
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
+from tinygrad_wb.memory import without_collection
 from tinygrad_wb.program.calm import evaluated
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.files import path_of, written_then_run
@@ -27,7 +27,9 @@ from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.value import Value, raw, traced
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import FrameType
 
 __all__ = ["Program"]
@@ -57,7 +59,8 @@ class Program:
         seed = traced(1.0) if result.shape == () else None
         self.result = result
         self._fixed = fixed  # leaves whose gradients nobody wants
-        self._source: Source | None = Source(Trace(result, seed, fixed), variables_in(frame))
+        with without_collection():
+            self._source: Source | None = Source(Trace(result, seed, fixed), variables_in(frame))
         self._lines, self._forward_lines = self._source.lines, self._source.forward_lines
         self._returned = self._source.returned()
         self.name = self._source.result
@@ -190,14 +193,7 @@ class Program:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a script that stands on its own: the program and its numbers, for a machine with NumPy alone."""
-        target = Path(path)
-        unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
-        try:
-            unfinished.write_text(script(self.name, self.source, self.arguments), encoding="utf-8")
-            unfinished.replace(target)  # so that a full disk leaves what was there before
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return target
+        return write(path, script(self.name, self.source, self.arguments).encode())
 
     def _engine(self) -> dict[str, Any]:
         """What the engine has for each name: data of the forward pass, and gradients."""

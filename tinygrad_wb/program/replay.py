@@ -11,14 +11,16 @@ import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.flat import address, side_by_side, together
+from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
+from tinygrad_wb.operations.ranges import made_by
 from tinygrad_wb.program.arguments import filled_in, pattern
 from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.plan import Plan
 from tinygrad_wb.program.run import Run, plain, tell
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.recording import Recorder
-from tinygrad_wb.value import Value, record, traced
+from tinygrad_wb.value import UNRECORDED, Value, dtype_behind, record, traced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,12 +157,16 @@ class Returned:
     """What a function returns, without the numbers: which of it are Values, and by what those have gradients."""
 
     def __init__(self, run: Run, gradient: bool = True) -> None:
+        self._gradient = gradient
         self._parameters = tuple(run.parameters) if gradient else ()
         self._positions = run.values if gradient else []
         self._results = [None if type(x) is Value else x for x in run.results]
         self._computed = [type(x) is Value for x in run.results]
+        origins = [dtype_behind(x) if type(x) is Value else None for x in run.results]
+        self._origins = [(i, origin) for i, origin in enumerate(origins) if origin is not None]
         self._function, self._asked, self._count = run.function, run.asked, len(run.arguments)
         self._draws = bool(run.recorder.draws)
+        self.made_by = list(map(made_by, run.results))  # which no replay's record shows
 
     def values(self, call: Any, found: Sequence[Any], holes: Sequence[Any]) -> list[Any]:
         """A call's results: what was a Value in the run is one again, and remembers the call."""
@@ -168,13 +174,21 @@ class Returned:
         if self._positions:
             inputs += tuple([holes[i] for i in self._positions])
         if not inputs:
-            return [traced(x) if computed else x for x, computed in zip(found, self._computed)]
-        if len(self._computed) == 1:
-            return [record(COMPILED, inputs, found[0], {"call": call, "result": 0})]
-        return [
-            record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
-            for i, computed in enumerate(self._computed)
-        ]
+            results = [traced(x) if computed else x for x, computed in zip(found, self._computed)]
+            if not self._gradient:
+                for x in results:
+                    if type(x) is Value:
+                        x.options = UNRECORDED
+        elif len(self._computed) == 1:
+            results = [record(COMPILED, inputs, found[0], {"call": call, "result": 0})]
+        else:
+            results = [
+                record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
+                for i, computed in enumerate(self._computed)
+            ]
+        for i, origin in self._origins:
+            results[i].origin = origin
+        return results
 
     def recorded(self, arguments: Sequence[Any], result: int, g: Any, inputs: Sequence[Value]) -> list[Any]:
         """Call the function on ``arguments``, and find the gradients of one of its results by ``inputs``, as Values."""
@@ -207,10 +221,14 @@ class Call:
     def replayed(self, given: list[Any]) -> Sequence[Any] | None:
         """The plain results."""
         replay = self.replay
-        if replay.main is None:
-            return replay.function(*given, *self.arguments)  # type: ignore[no-any-return]
-        gradients = replay.spare()
-        found: Sequence[Any] | None = replay.function(*given, *self.arguments, *gradients.views)
+        token = enter(OF_STEPS[state()])
+        try:
+            if replay.main is None:
+                return replay.function(*given, *self.arguments)  # type: ignore[no-any-return]
+            gradients = replay.spare()
+            found: Sequence[Any] | None = replay.function(*given, *self.arguments, *gradients.views)
+        finally:
+            leave(token)
         if found is not None:
             gradients.owner, self.filled, self.numbers = self, gradients, found[replay.count :]
         return found
@@ -234,12 +252,17 @@ class Call:
         found = replay.form.in_order(self.filled.views, self.numbers)
         return found if g == 1.0 else [d * g for d in found]
 
+    @at_the_users_line
     def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:
         form = self.replay.pullback(result)
         arrays = Gradients(form.arrays()).views
         given = [p._data for p in self.replay.parameters]
         numbers = form.function(*given, *self.arguments, g, *arrays)
         return form.in_order(arrays, numbers)
+
+    def made_by(self, result: int) -> str:
+        """What `ranges.made_by` found of a result when it was recorded."""
+        return self.replay.returned.made_by[result]
 
     def recorded(self, result: int, g: Any, inputs: Sequence[Value]) -> Sequence[Any]:
         """The gradients as Values that can be differentiated again: by the function itself, recorded as usual."""
@@ -256,6 +279,9 @@ class Recorded:
         found = pull_back(self.run.results[result], g, record)
         return [_own(found.get(x), x) for x in self.run.wanted]
 
+    def made_by(self, result: int) -> str:
+        return made_by(self.run.results[result])
+
     def recorded(self, result: int, g: Any, inputs: Sequence[Value]) -> Sequence[Any]:
         arguments = [x._data for x in self.run.arguments]
         return Returned(self.run).recorded(arguments, result, g, inputs)
@@ -268,7 +294,7 @@ def _own(d: Any, x: Value) -> Any:
 
 
 def _gradient_by(g: Any, y: Any, *inputs: Any, position: int, call: Any, result: int) -> Any:
-    if type(y) is Value:
+    if type(inputs[position]) is Value:
         return call.recorded(result, g, inputs)[position]
     return call.gradients(result, g)[position]
 

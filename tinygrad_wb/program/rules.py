@@ -132,6 +132,11 @@ def _reduce(form: FastForm, step: Step, ufunc: str) -> bool:
         form.lines.append(f"{form._function('copyto', np.copyto)}({turned}, {whole})")
         form.lines.append(f"{name}({columns}, 0, None, {place})")
         return True
+    if ufunc in ("maximum", "minimum"):
+        # With a place given, NumPy before 2.1.4 is wrong along reversed axes, and all are slow across rows.
+        form.called[step] = place = form.names.numbered("a")
+        form.lines.append(f"{place} = {name}({text}, {axis!r}, None, None, {keepdims})")
+        return True
     form.lines.append(f"{name}({text}, {axis!r}, None, {form._place(step)}, {keepdims})")
     return True
 

@@ -72,7 +72,10 @@ def expression(
         parts[op.inputs[0]] = words if f"*{several}" in template else f"[{words}]", ATOM
         template = template.replace(f"*{several}", several)  # f(*[a, b]) is f(a, b)
     else:
-        parts |= {name: operand(x) for name, x in zip(op.inputs, node.inputs, strict=True)}
+        for name, x, by in zip(op.inputs, node.inputs, op.partials, strict=True):
+            # Beside inputs that have a derivative stand labels and indices: a single one is kept as a float too.
+            whole = by is None and any(op.partials) and type(x) is float and x.is_integer()
+            parts[name] = literal(int(x), array) if whole else operand(x)
     text = filled(template, parts)
     if type(node._data) is float and not on_numbers(node):
         return f"float({text[0]})", ATOM  # NumPy would keep a number of its own, and the engine keeps a Python float
@@ -192,7 +195,7 @@ class Source:
         trace = self.trace
         result = trace.stand_in(unit.result)
         inner = set(unit.steps)
-        single = {x for step in unit.steps for x in self._inlined(step) if x in inner and self._uses[x] == 1}
+        single = {x for step in unit.steps[1:] for x in self._inlined(step) if x in inner and self._uses[x] == 1}
         module = self._modules.get(unit.node, "")
         for step in unit.steps:
             reads: list[str] = []

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.nn.module import Module, assignments
+from tinygrad_wb.nn.module import NOTES, Module, assignments
 from tinygrad_wb.operation import Operation
 from tinygrad_wb.recording import PACKAGE
 from tinygrad_wb.value import Value
@@ -39,7 +39,10 @@ RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 OPAQUE = {contextvars.ContextVar, memoryview}
 LIBRARIES = sys.stdlib_module_names | {"numpy", "tinygrad_wb", "builtins"}
 CLOCKS = {"time", "datetime", "secrets", "uuid"}  # modules: what they give is different each time
-UNCALLED = {"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__hash__", "__reduce__"}
+UNCALLED = {
+    "__init__", "__new__", "__post_init__", "__repr__", "__str__", "__del__", "__hash__", "__reduce__", "__reduce_ex__",
+    "__setstate__", "__sizeof__",
+}  # fmt: skip
 ANY_NAME = {  # code with one of these names may read attributes whose names it does not have
     "__dict__", "asdict", "astuple", "attrgetter", "fields", "getattr", "hasattr", "members", "methodcaller",
     "named_modules", "named_parameters", "parameters", "vars",
@@ -237,7 +240,7 @@ class Surroundings:
         if type(own) is dict:
             every = self._words & ANY_NAME or type(x).__module__.startswith("numpy")
             names = own.keys() if every and not isinstance(x, types.ModuleType) else self._words
-            for name in list(names & own.keys() - {"_path"}):  # where a Module stands: nothing is computed from it
+            for name in list(names & own.keys() - NOTES):
                 self._note(self._own_names(x), own, name, own[name])
             self._look(own.get("__wrapped__"))
         if isinstance(x, (types.ModuleType, types.FunctionType)):
@@ -248,7 +251,9 @@ class Surroundings:
                 continue
             for name, content in list(vars(cls).items()):
                 called = name.startswith("__") and (name not in UNCALLED or isinstance(x, type))
-                if name not in self._words and not (called and isinstance(content, types.FunctionType)):
+                if name in NOTES or (
+                    name not in self._words and not (called and isinstance(content, types.FunctionType))
+                ):
                     continue
                 if isinstance(content, types.MemberDescriptorType):
                     if not isinstance(x, type):

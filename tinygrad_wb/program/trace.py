@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Trace", "Unit", "is_scalar", "made_since", "on_numbers", "text_of"]
 
+NUMBERS = (float, bool)
+
 _by_tick = attrgetter("tick")
 
 
 def is_scalar(x: Any) -> bool:
     """Whether a Value or constant is a plain number (or truth), not an array."""
-    kind = type(x._data) if type(x) is Value else type(x)
-    return kind is float or kind is bool
+    return type(x._data if type(x) is Value else x) in NUMBERS
 
 
 def _number(d: Any) -> bool:
@@ -40,7 +41,12 @@ def _number(d: Any) -> bool:
 def on_numbers(node: Value) -> bool:
     """Whether ``node``'s operation can be written for Python's own numbers."""
     op: Operation | Any = node.op
-    return op.scalar is not None and is_scalar(node) and all(map(is_scalar, node.inputs))
+    if op.scalar is None or type(node._data) not in NUMBERS:
+        return False
+    for x in node.inputs:  # noqa: SIM110 - it is asked of every operation, and a loop is twice as quick as all()
+        if type(x._data if type(x) is Value else x) not in NUMBERS:
+            return False
+    return True
 
 
 def text_of(node: Value) -> str | None:
@@ -87,6 +93,7 @@ class Trace:
 
     def __post_init__(self) -> None:
         self._shared: dict[Value, Any] = {}
+        self._last: dict[Value, Any] = {}  # how far `stand_in` has come from each
         self._known: set[Value] = set()
         nodes = _history(self.result)
         with self.recorder.running(lines=False):
@@ -104,8 +111,13 @@ class Trace:
             if id(x) not in self.constants:
                 self.constants[id(x)] = traced(x)
             return self.constants[id(x)]
+        if type(x) is not Value or x not in self.same:
+            return x
+        behind = []
         while type(x) is Value and x in self.same:
-            x = self.same[x]
+            behind.append(x)
+            x = self._last.get(x, self.same[x])
+        self._last |= dict.fromkeys(behind, x)  # so that a chain of them, as along a sum, is walked once
         return x
 
     def operands(self, node: Value) -> list[Any]:

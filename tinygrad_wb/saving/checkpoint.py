@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.saving.files import TRAINING, Entry, entry_of
+from tinygrad_wb.saving.files import TRAINING, Entry, entry_of, refuse_other_formats
 from tinygrad_wb.saving.optimizing import COUNT
 from tinygrad_wb.saving.state import RNG, load_training, save_training
 from tinygrad_wb.training.callbacks import Callback
@@ -38,6 +38,7 @@ class Checkpoint(Callback):
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
         if not isinstance(every, (int, np.integer)) or every < 1:
             raise ValueError(f"Checkpoint: every must be a positive whole number of epochs, got {every!r}")
+        refuse_other_formats("Checkpoint", path)
         self.path, self.every = path, every
 
     def on_epoch(self, training: Training) -> None:
@@ -77,7 +78,8 @@ def resume(training: Training, path: str | os.PathLike[str]) -> None:
 
         def go_on() -> None:
             training.epoch, training.stop = epoch, stop
-            training.history.epochs, training.history.batch_losses = epochs, losses["batch"]
+            training.history.update(epochs)
+            training.history.batch_losses = losses["batch"]
 
         fitting.then(go_on)
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.errors import LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["TRAINING", "Entry", "File", "entry_of", "reading", "replaced", "written"]
+__all__ = ["TRAINING", "Entry", "File", "entry_of", "reading", "refuse_other_formats", "written"]
 
 DTYPES = {  # safetensors' words for them
     "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
@@ -25,8 +25,27 @@ DTYPES = {  # safetensors' words for them
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
 }  # fmt: skip
 SUMS = "crc32"  # the text with a checksum for each array: the format itself would not notice a number that changed
-RESERVED = "__metadata__"  # a name that the format has for itself
+RESERVED = "__metadata__"  # a name that the format has for itself; under it are the checksums of the other texts
 TRAINING = "training/"  # what names of arrays begin with that are not the model's own
+
+OTHERS = {  # suffixes of other formats, and what writes those
+    ".pt .pth": "torch.save(wb.to_torch(model), path)",
+    ".h5 .hdf5 .keras": "wb.to_keras(model, 'model.weights.h5')",
+    ".onnx": "wb.export_onnx(model, path, example)",
+    ".npz": "np.savez(path, **{name: p.data for name, p in model.named_parameters()})",
+    ".pkl .pickle": "pickle.dump(model, file)",
+}
+
+
+def refuse_other_formats(call: str, path: str | os.PathLike[str]) -> None:
+    """``ValueError`` if other programs would take ``path``, by its suffix, for something else than it is."""
+    suffix = Path(path).suffix.lower()
+    for suffixes, writes in OTHERS.items():
+        if suffix in suffixes.split():
+            raise ValueError(
+                f"{call}: {str(path)!r} would be in the safetensors format, whatever its suffix says; call it "
+                f"{Path(path).stem}.safetensors. What writes a {suffix} file is {writes}"
+            )
 
 
 def _library() -> Any:
@@ -35,35 +54,6 @@ def _library() -> Any:
     except ImportError as error:
         raise ImportError('saving and loading needs safetensors: python -m pip install "tinygrad_wb[save]"') from error
     return safetensors
-
-
-def replaced(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write ``content`` to a file; at any moment, ``path`` is the old file or the new one, whole.
-
-    It is written beside it, forced to the disk, and renamed; then the folder is forced to the disk too, in which the
-    name stands. A link stays, and what it points to is replaced.
-    """
-    target = Path(path).resolve()
-    if not target.parent.is_dir():
-        folder = str(target.parent)
-        raise FileNotFoundError(f"{str(path)!r} can't be written: there is no folder {folder!r}; make it first")
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}.unfinished")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # Windows has no handle for a folder
-        handle = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    return Path(path)
 
 
 def written(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> Path:
@@ -76,8 +66,9 @@ def written(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: M
             raise TypeError(f"save: {name} holds {a.dtype}; numbers are wanted: {', '.join(DTYPES.values())}")
         if name == RESERVED:
             raise ValueError(f"save: {name!r} can't be a name in a file: the format has it for itself")
-    sums = json.dumps({name: zlib.crc32(a.tobytes()) for name, a in whole.items()})
-    return replaced(path, safetensors.numpy.save(whole, {**metadata, SUMS: sums}))
+    sums: dict[str, Any] = {name: zlib.crc32(a.tobytes()) for name, a in whole.items()}
+    sums[RESERVED] = {name: zlib.crc32(text.encode()) for name, text in metadata.items()}
+    return write(path, safetensors.numpy.save(whole, {**metadata, SUMS: json.dumps(sums)}))
 
 
 class Entry(NamedTuple):
@@ -121,6 +112,9 @@ class File(contextlib.AbstractContextManager["File"]):
             self._file = safetensors.safe_open(os.fspath(path), "numpy", backend="pread")
             self.metadata: dict[str, str] = dict(self._file.metadata() or {})
             self._sums = dict(json.loads(self.metadata.get(SUMS, "{}")))  # other programs write none
+            for name, sum_ in dict(self._sums.get(RESERVED, {})).items():  # nor did this one, once
+                if zlib.crc32(self.metadata.get(name, "").encode()) != sum_:
+                    raise LoadError(f"{path} is damaged: its text {name!r:.80} has changed; nothing was changed")
             self.entries = {name: self._entry(name) for name in self._file.keys()}  # noqa: SIM118 - it is no mapping
 
     def _entry(self, name: str) -> Entry:
@@ -130,7 +124,7 @@ class File(contextlib.AbstractContextManager["File"]):
     def array(self, name: str) -> Any:
         with reading(self.path, "safetensors"):
             found = self._file.get_tensor(name)
-        if self._sums.get(name, sum_ := zlib.crc32(found.tobytes())) != sum_:
+        if self._sums and self._sums.get(name) != zlib.crc32(found.tobytes()):
             raise LoadError(
                 f"{self.path} is damaged: {name!r:.80} has other numbers than were saved; nothing was changed"
             )

@@ -65,7 +65,7 @@ class Fitting:
 
 
 def _floats(*entries: Entry) -> bool:
-    return all(entry.dtype.startswith("float") for entry in entries)
+    return all("float" in entry.dtype for entry in entries)  # bfloat16, too
 
 
 def _quoted(name: str) -> str:

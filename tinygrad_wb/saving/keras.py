@@ -13,11 +13,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_wb.atomic import write
 from tinygrad_wb.errors import LoadError
 from tinygrad_wb.nn.attention import MultiHeadAttention
 from tinygrad_wb.nn.layers import Sequential
 from tinygrad_wb.nn.module import Module
-from tinygrad_wb.saving.files import Entry, entry_of, reading, replaced
+from tinygrad_wb.saving.files import Entry, entry_of, reading
 from tinygrad_wb.saving.fitting import Fitting
 from tinygrad_wb.saving.heads import places_in_heads
 from tinygrad_wb.saving.tables import KERAS, KERAS_NAMES, Place, places_in
@@ -80,7 +81,7 @@ def to_keras(model: Module, path: str | os.PathLike[str]) -> Path:
     with h5py.File(content, "w") as file:
         for name, place in _places(model).items():
             file.create_dataset(name, data=place.read())
-    return replaced(path, content.getvalue())
+    return write(path, content.getvalue())
 
 
 # -- where Keras keeps what ------------------------------------------------------------------------------------------
@@ -167,14 +168,19 @@ def _opened(path: Path, size: int) -> Iterator[Any]:
 
 
 def _unpacked(archive: zipfile.ZipFile, limit: int) -> bytes:
-    """The weights' file; a few bytes may be packed that would fill the memory, so no more than ``limit`` are taken."""
+    """The weights' file. A few bytes may unpack to what fills the memory, so no more than ``limit`` are unpacked.
+
+    Of the ways to pack that a zip knows, these two alone can be unpacked up to a limit; Keras uses no other.
+    """
     if INSIDE not in archive.namelist():
         raise LoadError(f"{archive.filename} has no {INSIDE} in it, as .keras files have; nothing was changed")
-    with archive.open(INSIDE) as packed:
-        content = packed.read(limit + 1)
-    if len(content) > limit:
+    entry = archive.getinfo(INSIDE)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise LoadError(f"{archive.filename} is packed in another way than .keras files are; nothing was changed")
+    if entry.file_size > limit:
         raise LoadError(f"{archive.filename} holds more than {limit:,} bytes, too many for this model")
-    return content
+    with archive.open(entry) as packed:
+        return packed.read(limit + 1)  # which gives no more than the size above, and unpacks no more than asked for
 
 
 def _datasets(file: Any) -> Iterator[tuple[str, Any]]:

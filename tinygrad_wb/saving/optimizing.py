@@ -103,15 +103,16 @@ def _could_be(x: Any, like: Any) -> bool:
 def _fit_memory(fitting: Fitting, names: list[str], optimizer: Optimizer) -> None:
     """What is remembered of each parameter is a number or array like it, and the same of each."""
     fresh: list[dict[str, Any]] = [{} for _ in names]
-    begins = [f"{MEMORY}{name}/" for name in names]
+    begins = [f"{MEMORY}{name}" for name in names]
+    known = set(begins)
     found = {name.rpartition("/")[::2] for name in fitting.entries}
-    words = sorted({word for begin, word in found if f"{begin}/" in begins})
+    words = sorted({word for begin, word in found if begin in known})
     if len(words) > MOST_REMEMBERED:
         fitting.problem(f"the optimizer remembers {len(words):,} things of each parameter")
         return
     for begin, p, memory in zip(begins, optimizer.parameters, fresh, strict=True):
         for word in words:
-            fitting.take(begin + word, entry_of(p.data), partial(_remember, memory, word))
+            fitting.take(f"{begin}/{word}", entry_of(p.data), partial(_remember, memory, word))
 
     def hand_over() -> None:
         optimizer.separate()

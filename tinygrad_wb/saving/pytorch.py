@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,12 @@ import numpy as np
 
 from tinygrad_wb.errors import LoadError
 from tinygrad_wb.nn.layers import Dense, Sequential
-from tinygrad_wb.saving.files import entry_of
+from tinygrad_wb.saving.files import Entry, entry_of
 from tinygrad_wb.saving.fitting import Fitting
 from tinygrad_wb.saving.tables import PYTORCH, PYTORCH_NAMES, Place, places_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tinygrad_wb.nn.module import Module
 
@@ -46,20 +47,14 @@ def from_torch(model: Module, state_dict: Mapping[str, Any]) -> None:
             "of a file, torch.load(path, weights_only=True)"
         )
     places = _places(model)
-    names = [name for name in state_dict if not str(name).endswith(COUNTERS)]
-    theirs = _ranked(names)
-    arrays = {rank: _array(name, state_dict[name]) for name, rank in theirs.items()}
-    called = {rank: name for name, rank in theirs.items()}
-    ours = _ranked(places)
-    wanted = {called.get(rank, name): places[name] for name, rank in ours.items()}
-    found = {name: arrays[rank] for rank, name in called.items()}
-    fitting = Fitting(
-        f"the state dictionary does not fit this {type(model).__name__}", {n: entry_of(a) for n, a in found.items()}
-    )
-    for name, place in wanted.items():
-        fitting.take(name, entry_of(place.read()), place.write, casting=True)
+    found = {name: _entry(name, x) for name, x in state_dict.items() if not str(name).endswith(COUNTERS)}
+    called = {rank: name for name, rank in _ranked(found).items()}
+    fitting = Fitting(f"the state dictionary does not fit this {type(model).__name__}", found)
+    for name, rank in _ranked(places).items():
+        place = places[name]
+        fitting.take(called.get(rank, name), entry_of(place.read()), place.write, casting=True)
     fitting.refuse_others(list(found))
-    fitting.finish(found.__getitem__)
+    fitting.finish(lambda name: _array(name, state_dict[name]))
 
 
 def to_torch(model: Module) -> dict[str, Any]:
@@ -75,15 +70,39 @@ def to_torch(model: Module) -> dict[str, Any]:
     return {name: torch.from_numpy(place.read()) for name, place in _places(model).items()}
 
 
+def _entry(name: Any, x: Any) -> Entry:
+    """Shape and dtype of a tensor, or of what NumPy makes an array of. No tensor is converted yet: it may be huge."""
+    if not isinstance(name, str):
+        raise LoadError(f"from_torch: names such as 'hidden.weight' are texts, got {name!r:.80}; nothing was changed")
+    if isinstance(x, Mapping):
+        raise LoadError(
+            f"from_torch: {name!r:.80} is a dictionary, not a tensor. If the state dictionary is in it, give that: "
+            f"state_dict[{name!r:.80}]; nothing was changed"
+        )
+    with _converting(name):
+        return Entry(tuple(x.shape), str(x.dtype).removeprefix("torch.")) if _is_tensor(x) else entry_of(np.asarray(x))
+
+
 def _array(name: str, x: Any) -> Any:
     """A tensor, or what NumPy makes an array of, as an array."""
-    try:
-        if hasattr(x, "detach"):
+    with _converting(name):
+        if _is_tensor(x):
             x = x.detach().cpu()
             x = x.numpy() if "bfloat16" not in str(x.dtype) else x.float().numpy()
         return np.asarray(x)
+
+
+def _is_tensor(x: Any) -> bool:
+    return hasattr(x, "detach")
+
+
+@contextlib.contextmanager
+def _converting(name: str) -> Iterator[None]:
+    """Inside the block every error is a ``LoadError``: what has no array, PyTorch and NumPy tell in many ways."""
+    try:
+        yield
     except Exception as error:
-        raise LoadError(f"from_torch: {name!r} is no plain tensor ({error!s:.200}); nothing was changed") from error
+        raise LoadError(f"from_torch: {name!r:.80} is no plain tensor ({error!s:.200}); nothing was changed") from error
 
 
 def _places(model: Module) -> dict[str, Place]:
@@ -113,7 +132,7 @@ def _below(path: str, name: str) -> str:
 
 def _ranked(names: Iterable[str]) -> dict[str, str]:
     """Each name with its numbers replaced by their rank among those in the same place: 0, 2, 4 become 0, 1, 2."""
-    split = {name: str(name).split(".") for name in names}
+    split = {name: name.split(".") for name in names}
     numbers: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for parts in split.values():
         for i, part in enumerate(parts):

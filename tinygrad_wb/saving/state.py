@@ -12,7 +12,7 @@ from numpy.random import Generator
 from tinygrad_wb.errors import LoadError
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.optimizers import Optimizer
-from tinygrad_wb.saving.files import TRAINING, File, entry_of, written
+from tinygrad_wb.saving.files import TRAINING, File, entry_of, refuse_other_formats, written
 from tinygrad_wb.saving.fitting import Fitting
 from tinygrad_wb.saving.generators import fit_generators, generators_in, standing
 from tinygrad_wb.saving.optimizing import arrays_of, fit_optimizer, told_of
@@ -40,6 +40,7 @@ def save(
     ``rng``, and ``notes`` (anything that JSON can say), are kept if you give them. For `fit`, see `Checkpoint`.
 
     A crash at any moment leaves the old file or the new one, whole (and perhaps a file ``….unfinished`` beside it).
+    An old file's permissions stay, and a link stays one. A suffix of another format, such as ``.pt``, is refused.
     Arrays are named by their paths, as in `named_parameters`, what belongs to training by ``training/…``. Needs
     ``[save]``.
 
@@ -53,6 +54,7 @@ def save(
     True
     """
     _check("save", model, optimizer, rng)
+    refuse_other_formats("save", path)
     return save_training(path, model, optimizer, {} if rng is None else {RNG: rng}, notes, {})
 
 

@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["History"]
 
 
-class History:
+class History(dict[str, list[Any]]):
     """What `fit` measured: ``history["loss"]`` is a list with one number for each finished epoch.
 
     The names are ``loss``, each metric, and with validation ``val_loss`` and ``val_`` each metric. (The metric
     ``confusion_matrix`` is an array for each epoch.) ``batch_losses`` has the loss of every batch, also of an epoch
-    that was broken off; ``interrupted`` says whether one was.
+    that was broken off; ``interrupted`` says whether one was. It is a dictionary, so that ``pandas.DataFrame(history)``
+    is a table with a column for each name; but its length is the number of epochs.
     """
 
     def __init__(self) -> None:
-        self.epochs: dict[str, list[Any]] = {}
+        super().__init__()
         self.batch_losses: list[float] = []
         self.interrupted = False
 
     def add(self, measured: dict[str, Any]) -> None:
         for name, number in measured.items():
-            self.epochs.setdefault(name, []).append(number)
+            self.setdefault(name, []).append(number)
 
-    def __getitem__(self, name: str) -> list[Any]:
-        if name not in self.epochs:
-            raise KeyError(f"{name!r} was not measured; there are: {', '.join(self.epochs) or 'no finished epochs'}")
-        return self.epochs[name]
+    def __missing__(self, name: str) -> Any:
+        raise KeyError(f"{name!r} was not measured; there are: {', '.join(self) or 'no finished epochs'}")
 
-    def keys(self) -> list[str]:
-        """The names of what was measured; so ``dict(history)`` is a dictionary of the lists."""
-        return list(self.epochs)
+    @property
+    def epochs(self) -> dict[str, list[Any]]:
+        """The lists by name, as a plain dictionary."""
+        return dict(self)
 
     def curves(self) -> dict[str, list[float]]:
         """The lists of numbers, without those of matrices."""
-        return {name: found for name, found in self.epochs.items() if not np.ndim(found[-1])}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.epochs)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.epochs
+        return {name: found for name, found in self.items() if not np.ndim(found[-1])}
 
     def __len__(self) -> int:
-        return len(next(iter(self.epochs.values()), []))
+        return len(next(iter(self.values()), []))
 
     def __repr__(self) -> str:
         last = "".join(f", {name} {numbers[-1]:.4g}" for name, numbers in self.curves().items())

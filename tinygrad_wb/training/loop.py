@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.foreign import as_array
 from tinygrad_wb.nn.module import in_mode
+from tinygrad_wb.notices import warn_user
+from tinygrad_wb.operations.ranges import made_by
 from tinygrad_wb.optimizers import Optimizer
 from tinygrad_wb.training.callbacks import AfterEpoch, Callback
+from tinygrad_wb.training.checks import all_pairs, check_optimizer, parameters_of
 from tinygrad_wb.training.history import History
 from tinygrad_wb.training.measuring import Meter, check_targets, loss_named, measured, metrics_named
 from tinygrad_wb.training.metrics import confusion_matrix
@@ -51,10 +56,14 @@ class Training:
         self.callbacks = sorted(map(_callback, given), key=lambda callback: callback.last)
         self.epochs = epochs
         self.epoch = 0  # the one that is running, from 1
+        self.last_batch = False  # whether it is the epoch's last
         self.rng = np.random.default_rng(seed)  # of the shuffling
         self.history = History()
         self.stop = False
+        self.made = ""  # by which operation the predictions were, as `ranges.made_by` finds it
+        self.interruption: KeyboardInterrupt | None = None
         self.objective = _objective(model, self.loss, bool(self.metrics))
+        self.unseen: dict[Value, str] | None = parameters_of(model)  # of the model, until the first step was looked at
         if compile:
             from tinygrad_wb.program import compile as compiled  # loaded on use
 
@@ -67,23 +76,33 @@ class Training:
 
     def is_matrix(self, measure: str) -> bool:
         """Whether what history has for each epoch is a matrix, not a number."""
-        return self.metrics.get(measure.removeprefix("val_")) is confusion_matrix
+        metric = self.metrics.get(measure.removeprefix("val_"))
+        return getattr(metric, "func", metric) is confusion_matrix  # also as a functools.partial
 
     def tell(self, moment: str) -> None:
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 
-    def descend(self, x: Any, y: Any) -> tuple[Value, Any]:
-        """One batch: predict, measure the error, follow the gradient downhill; the error and the prediction."""
-        error, prediction = self.objective(x, y)
+    def interrupted_by(self, error: KeyboardInterrupt) -> None:
+        """Record the interruption in the history, and attach the history to the exception."""
+        self.interruption = error
+        self.history.interrupted = True
+        error.history = self.history  # type: ignore[attr-defined]
+
+    def descend(self, x: Any, y: Any) -> tuple[Value, Any, str]:
+        """One batch: predict, measure the error, follow the gradient downhill; what the objective found."""
+        error, prediction, made = self.objective(x, y)
         self.optimizer.zero_grad()
         error.backward()
+        if self.unseen is not None:
+            check_optimizer(self.model, self.unseen, self.optimizer)
+            self.unseen = None
         self.optimizer.step()
-        return error, prediction
+        return error, prediction, made
 
     def step(self, x: Any, y: Any, meter: Meter) -> None:
         """`descend`, and note what came of it."""
-        error, prediction = self.descend(x, y)
+        error, prediction, self.made = self.descend(x, y)
         if not math.isfinite(error.data) and all(map(math.isfinite, self.history.batch_losses)):
             warnings.warn(
                 f"a loss of {error.data} was encountered in epoch {self.epoch}: the weights may be lost; "
@@ -92,14 +111,16 @@ class Training:
                 stacklevel=4,
             )
         self.history.batch_losses.append(error.data)
-        meter.add(error.data, raw(prediction), y)
+        meter.add(error.data, raw(prediction), y, self.made)
 
     def learn(self, x: Any, y: Any, batch_size: int, bar: Progress) -> Meter:
         """One epoch: every row once, in a new order; fewer if training is to stop."""
-        meter = Meter(self.metrics)
+        meter = Meter(self.metrics, self.loss, y)
         order = self.rng.permutation(len(x))
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
+            self.last_batch = start + batch_size >= len(x)
+            self.tell("on_batch_start")
             self.step(x.take(rows, 0), y.take(rows, 0), meter)
             bar.batch(self.epoch, meter, self.compiled)
             self.tell("on_batch")
@@ -120,14 +141,20 @@ class Training:
 
 
 def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_prediction: bool) -> Callable[..., Any]:
-    """What each batch computes: the error and, for metrics, the prediction."""
+    """What each batch computes: the error and, for metrics, the prediction, and what made it."""
+    seen = False
 
-    def objective(x: Any, y: Any) -> tuple[Value, Any]:
+    def objective(x: Any, y: Any) -> tuple[Value, Any, str]:
+        nonlocal seen
         prediction = model(x)
         error = loss(prediction, y)
         if type(error) is not Value:
             raise TypeError(f"the loss must return a Value computed from the prediction, got {error!r:.80}")
-        return error, prediction if with_prediction else None
+        if not seen:  # the first batch shows it, as far as it is recorded
+            seen = True
+            if wrong := all_pairs(error, prediction if isinstance(prediction, (tuple, list)) else [prediction]):
+                warn_user(wrong)
+        return (error, prediction, made_by(prediction)) if with_prediction else (error, None, "")
 
     return objective
 
@@ -155,14 +182,21 @@ def fit(
     ``loss`` is a function of (prediction, y) or the name of one: ``cross_entropy``, ``mean_squared_error``,
     ``binary_cross_entropy``, ``hinge_loss``, ``mean_absolute_error``, ``huber``, ``kl_divergence``,
     ``negative_log_likelihood``. ``metrics`` are names: ``accuracy``, ``precision``, ``recall``, ``f1`` and
-    ``confusion_matrix`` (of scores, not of probabilities; each of all rows of the epoch), ``mean_absolute_error``,
-    ``mean_squared_error``; or functions of the plain (prediction, y), whose mean over the batches is taken.
+    ``confusion_matrix`` (of scores or probabilities, by what the model ends with; each of all rows of the epoch),
+    ``mean_absolute_error``, ``mean_squared_error``; or functions of the plain (prediction, y), whose mean over the
+    batches is taken. ``functools.partial(wb.f1, threshold=0.3)`` decides at another number than the middle.
     ``validation`` is another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions
     called after each epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless
-    ``compile`` is False or it can't be; the progress bar says "compiled" when it is. Ctrl-C ends training after the
-    running batch; the history and the weights are kept. Afterwards each layer is in the mode it was in before: call
-    ``model.eval()`` before using one with Dropout. ``resume`` is a file that `Checkpoint` wrote: training goes on from
-    the epoch after that, up to ``epochs`` in all, to the same numbers as if it had never stopped.
+    ``compile`` is False or it can't be; the progress bar says "compiled" when it is. Afterwards each layer is in the
+    mode it was in before: call ``model.eval()`` before using one with Dropout.
+
+    ``resume`` is a file that `Checkpoint` wrote: training goes on from the epoch after that, up to ``epochs`` in all,
+    to the same numbers as if it had never stopped.
+
+    Ctrl-C ends training after the running batch, with the weights of that batch (a second Ctrl-C ends it at once). At a
+    prompt or in a notebook, `fit` then returns the history, which says ``interrupted``. In a script it raises
+    ``KeyboardInterrupt``, whose ``.history`` it is, so that the script ends and saves nothing half trained; so does a
+    task that Ray or Dask cancels. Callbacks hear of the end either way.
 
     Raises ``ValueError`` for empty or unequal x and y, and for nan or inf in the data unless ``allow_nan``.
 
@@ -198,14 +232,17 @@ def fit(
                 meter = training.learn(x, y, batch_size, bar)
                 if meter.rows < len(x):  # broken off: an epoch that is not whole is not recorded
                     break
-                found = meter.found()
+                found = meter.result("fit")
                 if validation is not None:
-                    unseen = measured(model, *validation, training.loss, Meter(training.metrics))
-                    found |= {f"val_{name}": number for name, number in unseen.items()}
+                    unseen = Meter(training.metrics, training.loss, validation[1])
+                    unseen_found = measured("fit", model, *validation, training.loss, unseen, made=training.made)
+                    found |= {f"val_{name}": number for name, number in unseen_found.items()}
                 training.history.add(found)
                 bar.epoch(training.epoch, found)
                 training.tell("on_epoch")
         training.tell("on_end")
+    if training.interruption is not None and not _is_interactive():
+        raise training.interruption
     return training.history
 
 
@@ -230,7 +267,7 @@ def check_settings(call: str, optimizer: Any, **numbers: Any) -> None:
 
 def checked_data(call: str, what: str, x: Any, y: Any, allow_nan: bool = False) -> tuple[Any, Any]:
     """x and y as arrays of as many rows, with numbers in them."""
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = as_array(x), as_array(y)
     if not x.ndim or not y.ndim or len(x) != len(y):
         raise ValueError(
             f"{call}: {what} need one row for each example, as many in both; got shapes {x.shape} and {y.shape}"
@@ -255,7 +292,10 @@ def _stopped_by_ctrl_c(training: Training) -> Iterator[None]:
     import signal  # slow to import, and wanted only here
 
     def stop(signum: int, frame: Any) -> None:
-        training.stop = training.history.interrupted = True
+        training.stop = True
+        training.interrupted_by(
+            KeyboardInterrupt(f"training stopped after a batch of epoch {training.epoch}; this error has the .history")
+        )
         signal.signal(signal.SIGINT, before)
 
     before = signal.getsignal(signal.SIGINT)
@@ -264,8 +304,13 @@ def _stopped_by_ctrl_c(training: Training) -> Iterator[None]:
         signal.signal(signal.SIGINT, stop)
     try:
         yield
-    except KeyboardInterrupt:
-        training.history.interrupted = True
+    except KeyboardInterrupt as error:
+        training.interrupted_by(error)
     finally:
         if ours:
             signal.signal(signal.SIGINT, before)
+
+
+def _is_interactive() -> bool:
+    """Whether a prompt waits for what comes back: Python's own, IPython's or a notebook's."""
+    return hasattr(sys, "ps1")

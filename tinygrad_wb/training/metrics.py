@@ -7,32 +7,61 @@ count, the confusion matrix.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.errors import ShapeError
+from tinygrad_wb.foreign import as_array
+from tinygrad_wb.notices import warn_user
+from tinygrad_wb.operations.ranges import RANGES, made_by
 from tinygrad_wb.value import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["METRICS", "Counts", "accuracy", "added", "confusion_matrix", "counts_of", "f1", "precision", "recall"]
+__all__ = [
+    "METRICS", "Counts", "Doubt", "accuracy", "added", "confusion_matrix", "counts_of", "f1", "middle_of", "one_score",
+    "precision", "recall",
+]  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
 class Counts:
-    """A metric as ``count(prediction, labels)`` of a batch, whose sums are what ``read`` makes the result of."""
+    """A metric as ``count(prediction, labels, threshold)`` of a batch; ``read`` makes the result of the counts' sum.
 
-    def __init__(self, count: Callable[[Any, Any], Any], read: Callable[[Any], Any]) -> None:
-        self.count, self.read = count, read
+    ``threshold`` is the user's; without one, the model and its loss decide (see `Meter`).
+    """
+
+    count: Callable[[Any, Any, float], Any]
+    read: Callable[[Any], Any]
+    threshold: float | None = None
+    of_classes: bool = True
 
 
-def read_from(count: Callable[[Any, Any], Any]) -> Callable[[Callable[[Any], Any]], Callable[[Any, Any], Any]]:
-    """Make a function of (prediction, labels) of one that reads what ``count`` counted there."""
+def read_from(
+    count: Callable[[Any, Any, float], Any],
+) -> Callable[[Callable[[Any], Any]], Callable[..., Any]]:
+    """Make a function of (prediction, labels, threshold) of one that reads what ``count`` counted there."""
 
-    def enter(read: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-        def metric(prediction: Any, labels: Any) -> Any:
-            return read(count(prediction, labels))
+    def enter(read: Callable[[Any], Any]) -> Callable[..., Any]:
+        def metric(prediction: Any, labels: Any, threshold: float | None = None) -> Any:
+            by = made_by(prediction)
+            counts = count(prediction, labels, middle_of(by) if threshold is None else threshold)
+            if threshold is None and not by and one_score(prediction):
+                Doubt().look(prediction).warn(
+                    f"{read.__name__}(prediction, labels)",
+                    "Say threshold=0.5 for probabilities, or threshold=0.0 for scores",
+                )
+            if threshold is not None and not one_score(prediction):
+                raise ValueError(
+                    f"{read.__name__}: threshold={threshold!r} is for one score for each label; this prediction has "
+                    f"shape {np.shape(raw(prediction))}, and the largest score of each row decides"
+                )
+            return read(counts)
 
         metric.__name__ = metric.__qualname__ = read.__name__
         metric.__module__, metric.__doc__ = read.__module__, read.__doc__
@@ -42,10 +71,15 @@ def read_from(count: Callable[[Any, Any], Any]) -> Callable[[Callable[[Any], Any
     return enter
 
 
-def counts_of(metric: Callable[[Any, Any], Any]) -> Counts:
+def counts_of(metric: Callable[..., Any]) -> Counts:
     """How a metric is measured over several batches; of any other function, the mean, each row counting once."""
+    if isinstance(metric, functools.partial) and hasattr(metric.func, "counts") and not metric.args:
+        of_classes: Counts = metric.func.counts
+        return dataclasses.replace(of_classes, threshold=metric.keywords.get("threshold"))
     found: Counts = getattr(metric, "counts", None) or Counts(
-        lambda prediction, y: np.array([float(metric(prediction, y)) * len(y), len(y)]), _mean
+        lambda prediction, y, threshold: np.array([float(metric(prediction, y)) * len(y), len(y)]),
+        _mean,
+        of_classes=False,
     )
     return found
 
@@ -63,12 +97,51 @@ def added(a: Any, b: Any) -> Any:
     return sum(np.pad(counts, (0, size - len(counts))) for counts in (a, b))
 
 
+# -- thresholds -------------------------------------------------------------------------------------------------------
+
+
+def one_score(prediction: Any) -> bool:
+    """Whether there is one score for each label, which a threshold decides about, and not a column for each class."""
+    prediction = np.asarray(raw(prediction))
+    return bool(prediction.dtype.kind == "f" and (prediction.ndim < 2 or prediction.shape[-1] == 1))
+
+
+def middle_of(made_by: str) -> float:
+    """What decides about the numbers of an operation, if it is known; otherwise 0, as about scores."""
+    return RANGES[made_by].middle if made_by else 0.0
+
+
+class Doubt:
+    """Whether scores, though nothing shows where they come from, look like probabilities.
+
+    All of them lie from 0 to 1, and they come near both ends: the scores of a new model are often all small and above
+    0. Only what lies between 0 and 0.5 is decided otherwise by 0.5 than by 0.
+    """
+
+    def __init__(self) -> None:
+        self.low, self.high, self.between = math.inf, -math.inf, False
+
+    def look(self, prediction: Any) -> Doubt:
+        prediction = np.asarray(raw(prediction))
+        self.low = min(self.low, float(prediction.min(initial=math.inf)))
+        self.high = max(self.high, float(prediction.max(initial=-math.inf)))
+        self.between = self.between or bool(np.any((prediction > 0.0) & (prediction <= 0.5)))
+        return self
+
+    def warn(self, call: str, remedy: str) -> None:
+        if 0.0 <= self.low <= 0.25 and 0.75 <= self.high <= 1.0 and self.between:
+            warn_user(
+                f"{call}: all predictions lie between 0 and 1, as probabilities do, but count as scores, "
+                f"of which each above 0 means yes. {remedy}"
+            )
+
+
 # -- classes ----------------------------------------------------------------------------------------------------------
 
 
-def classes_of(prediction: Any, labels: Any) -> tuple[Any, Any, int]:
+def classes_of(prediction: Any, labels: Any, threshold: float = 0.0) -> tuple[Any, Any, int]:
     """The class that each row belongs to, the one that was decided for, and how many classes there are."""
-    prediction, labels = np.asarray(raw(prediction)), np.asarray(raw(labels))
+    prediction, labels = as_array(raw(prediction)), as_array(raw(labels))
     for name, x in (("prediction", prediction), ("labels", labels)):
         if x.dtype.kind not in "fiub" or not x.size:
             raise ValueError(f"{name} must hold numbers, at least one; got {x.dtype} of shape {x.shape}")
@@ -87,7 +160,7 @@ def classes_of(prediction: Any, labels: Any) -> tuple[Any, Any, int]:
         )
     prediction, labels = prediction.ravel(), labels.ravel().astype(int)
     if prediction.dtype.kind == "f":
-        decided = prediction > 0.0
+        decided = prediction > threshold
         _within("one score decides between 1 and 0 (or -1)", labels, -1, 1)
         return np.maximum(labels, 0), decided.astype(int), 2
     most = max(int(prediction.max()), int(labels.max()), 1)
@@ -112,8 +185,8 @@ def _within(why: str, labels: Any, low: int, high: int) -> None:
         raise ValueError(f"{why}, but the label {labels[wrong][0]:g} is not from {low} to {high}")
 
 
-def _right(prediction: Any, labels: Any) -> Any:
-    truth, decided, _ = classes_of(prediction, labels)
+def _right(prediction: Any, labels: Any, threshold: float) -> Any:
+    truth, decided, _ = classes_of(prediction, labels, threshold)
     return np.array([np.count_nonzero(decided == truth), truth.size])
 
 
@@ -121,20 +194,24 @@ def _right(prediction: Any, labels: Any) -> Any:
 def accuracy(counts: Any) -> float:
     """How many of the predictions are right, from 0 to 1.
 
-    ``prediction`` holds scores (logits), not probabilities: (…, classes), of which the largest decides, for labels (…)
-    or one-hot rows (…, classes); or one score for each label, of which the sign decides between 1 (yes) and 0 or -1
-    (no). Whole numbers (n,) are classes that were decided for already. Raises ``ValueError`` for labels that are no
-    classes.
+    ``prediction`` holds scores (logits) or probabilities: (…, classes), of which the largest decides, for labels (…) or
+    one-hot rows (…, classes); or one number for each label, 1 (yes) where it is above ``threshold``, else 0 or -1 (no).
+    Whole numbers (n,) are classes that were decided for already. Without a ``threshold``, the record of a Value shows
+    it: 0.5 for what a sigmoid made, 0 for scores. Plain numbers count as scores; if all lie between 0 and 1, there is a
+    `GradientWarning`. Raises ``ValueError`` for labels that are not classes.
 
     >>> import tinygrad_wb as wb
     >>> wb.accuracy([[0.1, 0.9], [2.0, -1.0]], [1, 1])
     0.5
+    >>> scores = wb.Value([-2.0, 1.0])
+    >>> wb.accuracy(wb.sigmoid(scores), [0, 1]), wb.accuracy([0.12, 0.73], [0, 1], threshold=0.5)
+    (1.0, 1.0)
     """
     return _mean(counts)
 
 
-def _pairs(prediction: Any, labels: Any) -> Any:
-    truth, decided, classes = classes_of(prediction, labels)
+def _pairs(prediction: Any, labels: Any, threshold: float) -> Any:
+    truth, decided, classes = classes_of(prediction, labels, threshold)
     pairs = np.bincount((truth * classes + decided).ravel(), minlength=classes * classes)
     return pairs.reshape(classes, classes)
 
@@ -203,12 +280,24 @@ def f1(matrix: Any) -> float:
     return _over_classes(matrix, 2 * right, predicted + true)
 
 
-METRICS: dict[str, Callable[[Any, Any], Any]] = {
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _errors(prediction: Any, y: Any) -> Any:
+    if np.shape(prediction) != np.shape(y):
+        raise ShapeError(
+            f"the prediction has shape {np.shape(prediction)} but y {np.shape(y)}; give both one shape, or each "
+            "prediction would be compared with every y"
+        )
+    return prediction - y
+
+
+METRICS: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy,
     "precision": precision,
     "recall": recall,
     "f1": f1,
     "confusion_matrix": confusion_matrix,
-    "mean_absolute_error": lambda prediction, y: float(np.mean(np.abs(prediction - y))),
-    "mean_squared_error": lambda prediction, y: float(np.mean(np.square(prediction - y))),
+    "mean_absolute_error": lambda prediction, y: float(np.mean(np.abs(_errors(prediction, y)))),
+    "mean_squared_error": lambda prediction, y: float(np.mean(np.square(_errors(prediction, y)))),
 }

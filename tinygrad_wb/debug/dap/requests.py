@@ -35,11 +35,15 @@ class RefusedError(ValueError):
 
 
 class Request(NamedTuple):
-    """What answers a request with a body, the form of its arguments (see `misfit`), whether it takes a stop to ask."""
+    """What answers a request with a body, the form of its arguments (see `misfit`), and when it can be asked.
+
+    ``stopped``: only at a stop. ``unknown``: also by a client that has not given the token.
+    """
 
     run: Callable[[Session, Body], Body | None]
     form: Mapping[str, Any] = {}
     stopped: bool = False
+    unknown: bool = False
 
 
 # Exactly what works; a test holds it against `REQUESTS`.
@@ -71,20 +75,22 @@ def initialize(session: Session, arguments: Body) -> Body:
         raise RefusedError("initialize: only pathFormat 'path' is understood")
     session.first_line = int(arguments.get("linesStartAt1") is not False)
     session.first_column = int(arguments.get("columnsStartAt1") is not False)
-    session.after_response.append(lambda: session.event("initialized"))
     return CAPABILITIES
 
 
 def launch(session: Session, arguments: Body) -> None:
     """The script is the one that the command line names; a client that launches it ends it too."""
+    attach(session, arguments)
     session.ends_with_client = True
     session.free = arguments.get("noDebug") is True
-    attach(session, arguments)
 
 
 def attach(session: Session, arguments: Body) -> None:
+    """Check the client's token; the event ``initialized`` lets it continue."""
+    session.show(arguments.get("token") or "")
     session.stop_on_entry = arguments.get("stopOnEntry") is not False
     session.begin("launched")
+    session.after_response.append(lambda: session.event("initialized"))
 
 
 def configuration_done(session: Session, _: Body) -> None:
@@ -241,6 +247,7 @@ def exception_info(session: Session, _: Body) -> Body:
 
 # -- the table --------------------------------------------------------------------------------------------------------
 
+CONFIGURATION = {"token?": str, "stopOnEntry?": bool}
 IN_THREAD = {"threadId": int}
 WORDS = {"condition?": str, "hitCondition?": str}
 SOURCE = {"path?": str}
@@ -268,10 +275,12 @@ def _moves(command: str) -> Request:
 
 REQUESTS: dict[str, Request] = {
     "initialize": Request(
-        initialize, {"adapterID": str, "pathFormat?": str, "linesStartAt1?": bool, "columnsStartAt1?": bool}
+        initialize,
+        {"adapterID": str, "pathFormat?": str, "linesStartAt1?": bool, "columnsStartAt1?": bool},
+        unknown=True,
     ),
-    "launch": Request(launch, {"noDebug?": bool, "stopOnEntry?": bool}),
-    "attach": Request(attach, {"stopOnEntry?": bool}),
+    "launch": Request(launch, {"noDebug?": bool, **CONFIGURATION}, unknown=True),
+    "attach": Request(attach, CONFIGURATION, unknown=True),
     "configurationDone": Request(configuration_done),
     "disconnect": Request(disconnect, {"terminateDebuggee?": bool}),
     "terminate": Request(terminate),

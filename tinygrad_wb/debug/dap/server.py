@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
+import secrets
 import signal
 import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_wb.backprop import backward
-from tinygrad_wb.debug.dap.protocol import FramingError, MessageError, framed, read
-from tinygrad_wb.debug.dap.session import Session
+from tinygrad_wb.debug.dap.clients import first_with
 from tinygrad_wb.debug.dap.walk import Walk
-from tinygrad_wb.debug.script import backward_replaced
-from tinygrad_wb.debug.stepper import Stepper
-from tinygrad_wb.program.names import variables_in
-from tinygrad_wb.recording import outside
+from tinygrad_wb.debug.passes import passes_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
+    from tinygrad_wb.debug.dap.session import Session
+    from tinygrad_wb.debug.passes import Pass
+    from tinygrad_wb.debug.stepper import Stepper
     from tinygrad_wb.debug.stops import Stops
-    from tinygrad_wb.value import Value
 
 __all__ = ["debugged"]
 
-HOST = "127.0.0.1"  # this machine only: whoever connects may evaluate anything
+HOST = "127.0.0.1"  # this machine only
+VARIABLE = "TINYGRAD_WB_TOKEN"  # of the environment: other users can read a command line, but not that
 PATIENCE = 5.0  # seconds, for a client to say good bye once the script has ended
 INTERRUPTED = 130  # the exit status of what Ctrl-C has ended
 
 
 def debugged(port: int, stops: Stops, script: Callable[[], int]) -> int:
-    """Run ``script`` for the one client that connects to ``port`` (0: any that is free); returns its exit status."""
+    """Run ``script`` for the first client at ``port`` (0: any that is free) with the token; returns its exit status."""
     try:
         listener = socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
         sys.stderr.write(f"step: can't listen at {HOST}:{port}: {error}\n")
         return 2
     with listener:
-        sys.stderr.write(f"step: waiting for a debugger at {HOST}:{listener.getsockname()[1]}\n")
-        sys.stderr.flush()
-        connection, _ = listener.accept()
-    with connection:
-        session = _met(connection)
+        chosen = os.environ.get(VARIABLE)
+        token = chosen or secrets.token_urlsafe(16)
+        _announce(listener.getsockname()[1], f"${{env:{VARIABLE}}}" if chosen else token)
+        client = first_with(token, listener)
+    with client.connection:
+        session = client.session
         session.ready.wait()
         if session.ended_early:
             status = INTERRUPTED
@@ -57,39 +56,10 @@ def debugged(port: int, stops: Stops, script: Callable[[], int]) -> int:
         return status
 
 
-def _met(connection: socket.socket) -> Session:
-    """The session of a client, whose messages a thread takes in from now on."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    numbers, sending = itertools.count(1), threading.RLock()
-
-    def send(message: dict[str, Any]) -> None:
-        with sending, contextlib.suppress(OSError):  # where it has gone, nobody is to be told
-            connection.sendall(framed({"seq": next(numbers), **message}))
-
-    def close() -> None:
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-
-    session = Session(send, close)
-    threading.Thread(target=_listen, args=(connection, session), name="step --dap", daemon=True).start()
-    return session
-
-
-def _listen(connection: socket.socket, session: Session) -> None:
-    with contextlib.suppress(OSError), connection.makefile("rb") as stream:
-        while not session.left.is_set():
-            try:
-                message = read(stream)
-            except MessageError as error:
-                session.complain(str(error))
-                continue
-            except FramingError as error:
-                session.complain(f"{error}; so the connection ends here, and the script goes on")
-                break
-            if message is None:
-                break
-            session.take(message)
-    session.gone()
+def _announce(port: int, token: str) -> None:
+    sys.stderr.write(f"step: waiting for a debugger at {HOST}:{port}\n")
+    sys.stderr.write(f'step: its launch configuration has "debugServer": {port}, "token": "{token}"\n')
+    sys.stderr.flush()
 
 
 # -- the script -------------------------------------------------------------------------------------------------------
@@ -120,25 +90,24 @@ def _status(code: Any) -> int:
 
 @contextlib.contextmanager
 def stopping(session: Session, stops: Stops) -> Iterator[None]:
-    """For the length of a block, each ``backward()`` is gone through as the client wants."""
-    calls = itertools.count(1)
+    """For the length of a block, each backward pass is gone through as the client wants."""
     busy = threading.Lock()  # one pass at a time: what else is computed meanwhile runs free
 
-    def stopping(self: Value, seed: Any, record: bool) -> None:
-        frame = outside(sys._getframe(1))
-        wanted = session.wants(stops.wanted(next(calls), frame, self))
+    def stopping(now: Pass) -> Stepper | None:
+        wanted = session.wants(stops.wanted(now.number, now.frame, now.result))
         if session.free or not (wanted or session.all_breakpoints()) or not busy.acquire(blocking=False):
-            backward(self, seed, record)
-            return
+            return None
         try:
-            stepper = Stepper(self, seed, variables=variables_in(frame))
-            walk = Walk(stepper, frame, session.all_breakpoints, lambda: session.pausing, session.looked_up)
+            stepper = now.stepper()
+            walk = Walk(
+                stepper, now.frame, session.all_breakpoints, lambda: session.pausing, session.looked_up, now.note
+            )
             session.go(walk, wanted)
-            stepper.apply(record)
         finally:
             busy.release()
+        return stepper
 
-    with backward_replaced(stopping):
+    with passes_replaced(stopping):
         yield
 
 

@@ -8,6 +8,7 @@ client's messages answers the few requests that make sense then.
 from __future__ import annotations
 
 import _thread
+import hmac
 import itertools
 import queue
 import signal
@@ -30,11 +31,17 @@ Message = dict[str, Any]
 
 
 class Session:
-    """A client's session; ``send`` sends it a message, ``close`` ends the connection."""
+    """A client's session; ``send`` sends it a message, ``close`` ends the connection.
 
-    def __init__(self, send: Callable[[Message], None], close: Callable[[], None]) -> None:
+    Before it has given the ``token``, a client can ask for nothing else, and the first refusal ends the session.
+    """
+
+    def __init__(self, send: Callable[[Message], None], close: Callable[[], None], token: str) -> None:
         self.send = send
         self.close = close
+        self.known = False  # the client has given the token
+        self.refused = ""  # why not
+        self._token = token
         self.first_line = self.first_column = 1  # as the client counts
         self.stop_on_entry = True
         self.ends_with_client = False
@@ -79,14 +86,24 @@ class Session:
         try:
             body = self._fulfilled(message)
         except RefusedError as error:
-            self.send(response | {"success": False, **_refusal(command, str(error))})
+            self._refuse(response, str(error))
         except Exception as error:  # noqa: BLE001 - whatever was asked, the script is not to hear of it
-            self.send(response | {"success": False, **_refusal(command, f"{type(error).__name__}: {error}")})
+            self._refuse(response, f"{type(error).__name__}: {error}")
         else:
             self.send(response | {"success": True} | ({} if body is None else {"body": body}))
         after, self.after_response = self.after_response, []
         for action in after:
             action()
+
+    def _refuse(self, response: Message, text: str) -> None:
+        self.send(response | {"success": False, **_refusal(response["command"], text)})
+        self._unknown(text)
+
+    def _unknown(self, why: str) -> None:
+        """A message was refused: that ends the session, if the client has not given the token."""
+        if not self.known:
+            self.refused = why
+            self.gone()
 
     def _fulfilled(self, message: Message) -> Message | None:
         command, arguments = message.get("command"), message.get("arguments")
@@ -95,6 +112,8 @@ class Session:
         request = REQUESTS.get(command) if isinstance(command, str) else None
         if request is None:
             raise RefusedError(f"there is no request {command!r:.60} here")
+        if not self.known and not request.unknown:
+            raise RefusedError(f"{command}: the token comes first, {IN_CONFIGURATION}")
         given = {} if arguments is None else arguments
         if wrong := misfit(given, request.form):
             raise RefusedError(f"{command}: {wrong}")
@@ -107,8 +126,16 @@ class Session:
     def complain(self, text: str) -> None:
         """Tell of a message that can't be answered, as no request can be named."""
         self.event("output", category="important", output=f"step --dap: {text}\n")
+        self._unknown(text)
 
     # -- beginning and ending -----------------------------------------------------------------------------------------
+
+    def show(self, token: str) -> None:
+        """The client gives a token."""
+        given, own = (text.encode("utf-8", "surrogatepass") for text in (token, self._token))
+        if not hmac.compare_digest(given, own):
+            raise RefusedError(f"{'a wrong' if token else 'no'} token was given; it belongs {IN_CONFIGURATION}")
+        self.known = True
 
     def begin(self, part: str) -> None:
         """One of the two things has come that the script waits for."""
@@ -191,7 +218,9 @@ class Session:
     def _tell(self, stop: Stop) -> None:
         position, steps = self.at.stepper.position, len(self.at.stepper)
         body: Message = {"reason": stop.reason, "threadId": THREAD, "allThreadsStopped": True}
-        body["description"] = f"Paused on {stop.reason}, {position} of {steps} steps back"
+        body["description"] = (
+            f"Paused on {stop.reason}, {position} of {steps} steps back{'; ' * bool(self.at.note)}{self.at.note}"
+        )
         if stop.breakpoints:
             body["hitBreakpointIds"] = [breakpoint_.number for breakpoint_ in stop.breakpoints]
         if stop.text:
@@ -240,6 +269,7 @@ def _interrupt() -> None:
         _thread.interrupt_main()
 
 
+IN_CONFIGURATION = 'in the launch configuration, as "token": "…"; the terminal of the script says which'
 NOT_STOPPED = "notStopped"  # the protocol's own word
 TEXTS = {NOT_STOPPED: "the script is running; this can be asked where it has stopped in a backward()"}
 

@@ -32,7 +32,7 @@ class Walk:
     """One backward pass, called from ``frame``. Each move returns a `Stop`; None where the script goes on.
 
     ``breakpoints`` gives those that are set now, ``interrupted`` tells whether `pause` was asked for, ``told`` hears of
-    each breakpoint that was looked up in this pass.
+    each breakpoint that was looked up in this pass; ``note`` says how it belongs to other passes.
     """
 
     def __init__(
@@ -42,8 +42,10 @@ class Walk:
         breakpoints: Callable[[], list[Breakpoint]],
         interrupted: Callable[[], bool],
         told: Callable[[Breakpoint], object],
+        note: str = "",
     ) -> None:
         self.stepper = stepper
+        self.note = note
         self.frame = frame
         self.asked = Session(stepper, frame, Kept())  # the terminal's, for what names and expressions mean here
         self.stop_next = False
