@@ -78,7 +78,7 @@ def _leaf(f: Callable[..., Any], given: Any, argnum: int) -> Value:
         raise TypeError(
             f"argument {argnum} of {_called(f)} is a {type(given).__name__}, and a derivative is by one number or "
             "array: give parameters as separate arguments and choose one by argnum=, or make each a Value and call "
-            f"backward() on the result, which fills the .grad of all of them. Got {given!r:.60} ({error!s:.100})"
+            f"backward() on the result, which fills the .grad of all of them. Got {given!r:.60} ({error})"
         ) from None
 
 
