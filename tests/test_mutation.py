@@ -33,7 +33,7 @@ tests = [["test_small.py"]]
 EQUIVALENT = """
 [[equivalent]]
 file = "small.py"
-line = "def total(numbers, start=1):"
+lines = ["def total(numbers, start=1):"]
 reason = "for this test"
 """
 BECOMES = {

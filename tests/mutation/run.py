@@ -132,7 +132,7 @@ def main() -> None:
 
     plan = tomllib.loads(options.plan.read_text(encoding="utf-8"))
     every = drawn(options.root, plan, options.only, options.seed)
-    equivalent = {(row["file"], row["line"]) for row in plan.get("equivalent", [])}
+    equivalent = {(row["file"], line) for row in plan.get("equivalent", []) for line in row["lines"]}
     for file, line in sorted(equivalent - {(mutant.file, mutant.shown) for mutant, _ in every}):
         if file in {mutant.file for mutant, _ in every}:
             print(f"plan.toml calls this equivalent, but there is no such mutant: {file}: {line}")
