@@ -59,10 +59,11 @@ def texts():
     for step in range(4):
         loss = wb.cross_entropy(model(X), Y)
         print(f"{step}: {float(loss):.3f}, perplexity {math.exp(loss):.2f}", math.sqrt(loss), float(loss) * 100.0)
-        log.warning("loss %.3f, perplexity %.2f", loss, math.exp(loss))
-        line = pattern % loss
-        print(line.strip(), "{:.2f}".format(float(loss) * 2.0).upper())  # noqa: UP032
         descend(optimizer, loss)
+        held_out = wb.cross_entropy(model(X[:8]), Y[:8])
+        log.warning("loss %.3f, perplexity %.2f", held_out, math.exp(held_out))
+        line = pattern % held_out
+        print(line.strip(), "{:.2f}".format(float(held_out) * 2.0).upper())  # noqa: UP032
     log.removeHandler(handler)
 
 
