@@ -47,13 +47,20 @@ def goal_of(frame: FrameType) -> tuple[int, Callable[[], Any] | None]:
             return STORED, weakref.ref(array) if isinstance(array, np.ndarray) else None
         caller = frame.f_back
         if path.goal == STORED and path.variable is not None:
-            return STORED, functools.partial(frame.f_globals.get, path.variable)
+            became_a_value = any(hasattr(frame.f_globals.get(name), "backward") for name in path.met)
+            return STORED, functools.partial(_global, frame.f_globals, path.variable, became_a_value)
         if path.goal > SHOWN or not path.returned or caller is None:
             return path.goal, None
         plain = path.plain
         if inside[caller.f_code.co_filename]:
             return STORED if plain else COMPUTED, None  # it is part of what `fit`, say, is given
         frame = caller
+
+
+def _global(variables: dict[str, Any], name: str, values_too: bool) -> Any:
+    """What a variable holds; a Value only if the number met one on its way: else it has been assigned anew since."""
+    content = variables.get(name)
+    return None if hasattr(content, "backward") and not values_too else content
 
 
 def _path(code: CodeType, instruction: int, plain: bool | None) -> _Path | None:
@@ -201,6 +208,7 @@ class _Path:
         self.plain = True  # whatever is returned
         self.container: str | None = None  # the variable whose element it becomes
         self.variable: str | None = None  # the variable that it becomes, if only other cells of a notebook can read it
+        self.met: set[str] = set()  # the variables that it is computed with
         self._followed: set[tuple[ast.expr, bool]] = set()
 
     def follow(self, node: ast.AST, plain: bool) -> None:
@@ -212,6 +220,7 @@ class _Path:
                 if isinstance(parent.left, (ast.Constant, ast.JoinedStr)) and isinstance(parent.op, ast.Mod):
                     return None  # "%.3f" % number
                 plain = False
+                self.met |= {other.id for other in (parent.left, parent.right) if isinstance(other, ast.Name)}
             elif isinstance(parent, ast.Call):
                 called = parent.func
                 if isinstance(called, ast.Name) and called.id in SHOWING:

@@ -78,7 +78,7 @@ def warn_of_taken(loss: Value, nodes: Sequence[Value]) -> None:
         if entry.sources[0]() is loss:
             continue
         kept = entry.kept
-        if any(id(x) in read for x in sources) if kept is None else _is_read(kept(), read):
+        if any(id(x) in read for x in sources) if kept is None else _is_read(kept(), loss, read):
             names = [repr(x.name) for x in sources if x.name] or ["a Value"]
             warn_user(
                 f"a plain number was taken out of {names[0]} by float() or a function of math ({entry.line}), and went "
@@ -87,8 +87,8 @@ def warn_of_taken(loss: Value, nodes: Sequence[Value]) -> None:
             )
 
 
-def _is_read(kept: Any, read: dict[int, Any]) -> bool:
-    """Whether a graph reads this very number, or the memory of this array."""
+def _is_read(kept: Any, loss: Value, read: dict[int, Any]) -> bool:
+    """Whether the graph of ``loss`` reads this very number, the memory of this array, or this Value."""
     if type(kept) is np.ndarray:
         return any(type(x) is np.ndarray and np.may_share_memory(x, kept) for x in read.values())
-    return type(kept) is float and id(kept) in read
+    return kept is loss or id(kept) in read
