@@ -1,5 +1,6 @@
 """Numbers taken out of Values: float(v) and the functions of math, which call it. Cut gradients are told, logs are not."""
 
+import linecache
 import math
 import warnings
 
@@ -208,3 +209,24 @@ def test_python_s_filters_make_it_an_error():
         with pytest.raises(wb.GradientWarning):
             loss.backward()
     assert w.grad is None
+
+
+def test_in_a_notebook_the_loss_may_be_in_another_cell():
+    def run(*cells):
+        names = {"math": math, "np": np, "wb": wb, "w": wb.Value(1.0, name="w")}
+        for number, text in enumerate(cells):
+            name = f"<cell {number} of {len(cells)}, {text}>"
+            linecache.cache[name] = len(text), None, [text + "\n"], name
+            exec(compile(text, name, "exec"), names)
+            del linecache.cache[name]
+
+    for cells in (
+        ("loss = math.exp(w) * w", "loss.backward()"),
+        ("s = math.exp(w)", "loss = s * w", "loss.backward()"),
+        ("y = float(w) * w", "loss = y * y", "loss.backward()"),
+        ("line = float(w) * np.arange(3)", "loss = wb.sum(line * w)", "loss.backward()"),
+    ):
+        with pytest.warns(wb.GradientWarning, match="taken out of 'w'"):
+            run(*cells)
+    run("loss = math.exp(w) * 100", "print(loss)", "loss = w * w", "loss.backward()")
+    run("line = float(w) * np.arange(3)", "print(line)", "loss = w * w", "loss.backward()")

@@ -23,5 +23,10 @@ def warn_user(message: str, category: type[Warning] = GradientWarning) -> None:
     frame = outside(sys._getframe(1))
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(
-        message, category, frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__"), registry
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        frame.f_globals.get("__name__", "<string>"),
+        registry,
     )

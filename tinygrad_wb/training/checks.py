@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.optimizers import Optimizer
 
-__all__ = ["all_pairs", "check_optimizer", "parameters_of", "results_of"]
+__all__ = ["all_pairs", "check_optimizer", "parameters_of", "results_of", "warn_of_late"]
 
 
 # -- the optimizer and the model ---------------------------------------------------------------------------------------
@@ -29,20 +29,14 @@ def parameters_of(model: Any) -> dict[Value, str]:
     return {p: path for path, p in whole.named_parameters()} if isinstance(whole, Module) else {}
 
 
-def check_optimizer(model: Any, before: dict[Value, str], optimizer: Optimizer) -> None:
+def check_optimizer(model: Any, before: dict[Value, str], optimizer: Optimizer) -> dict[Value, str]:
     """After the first ``backward()``: ``ValueError`` if the optimizer holds weights of something else than the model.
 
     Parameters that the optimizer does not have are left as they are on purpose, unless they were made by the first
-    call, and were not ``before``: then a warning says so. A weight that is not the model's, but the loss's own, gets a
-    gradient.
+    call, and were not ``before``: these are returned, for `warn_of_late`. A weight that is not the model's, but the
+    loss's own, gets a gradient.
     """
     now, held = parameters_of(model), set(optimizer.parameters)
-    late = [path for p, path in now.items() if p not in before and p not in held]
-    if late:
-        warn_user(
-            f"the model made {', '.join(late)} in its first call, after the optimizer was made, so they are not "
-            "trained: call the model once, model(x[:1]), before you make the optimizer"
-        )
     strangers = [p.name or f"number {i}" for i, p in enumerate(optimizer.parameters) if p.grad is None and p not in now]
     if now and strangers:
         few = "some weights that are" if held & now.keys() else "none of the model's parameters, but weights that are"
@@ -50,6 +44,20 @@ def check_optimizer(model: Any, before: dict[Value, str], optimizer: Optimizer) 
             f"the optimizer holds {few} not in the model, and the loss has no gradient for {', '.join(strangers)}: the "
             "model was made, changed, copied or loaded after the optimizer. Make the optimizer of the model as it is "
             f"now: wb.{type(optimizer).__name__}(model.parameters(), …)"
+        )
+    return {p: path for p, path in now.items() if p not in before and p not in held}
+
+
+def warn_of_late(model: Any, late: dict[Value, str]) -> None:
+    """After the second ``backward()``: warn of ``late`` parameters that are still there.
+
+    Those that each call makes anew are no weights, but a state that is carried on: ``self.h = wb.Value(h.data)``.
+    """
+    now = parameters_of(model)
+    if paths := [path for p, path in late.items() if p in now]:
+        warn_user(
+            f"the model made {', '.join(paths)} in its first call, after the optimizer was made, so they are not "
+            "trained: call the model once, model(x[:1]), before you make the optimizer"
         )
 
 

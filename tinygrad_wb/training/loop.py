@@ -17,7 +17,7 @@ from tinygrad_wb.notices import warn_user
 from tinygrad_wb.operations.ranges import made_by
 from tinygrad_wb.optimizers import Optimizer
 from tinygrad_wb.training.callbacks import AfterEpoch, Callback
-from tinygrad_wb.training.checks import all_pairs, check_optimizer, parameters_of
+from tinygrad_wb.training.checks import all_pairs, check_optimizer, parameters_of, warn_of_late
 from tinygrad_wb.training.history import History
 from tinygrad_wb.training.measuring import Meter, check_targets, loss_named, measured, metrics_named
 from tinygrad_wb.training.metrics import confusion_matrix
@@ -64,6 +64,7 @@ class Training:
         self.interruption: KeyboardInterrupt | None = None
         self.objective = _objective(model, self.loss, bool(self.metrics))
         self.unseen: dict[Value, str] | None = parameters_of(model)  # of the model, until the first step was looked at
+        self.late: dict[Value, str] = {}  # parameters that the first call made, until the second step
         if compile:
             from tinygrad_wb.program import compile as compiled  # loaded on use
 
@@ -95,8 +96,11 @@ class Training:
         self.optimizer.zero_grad()
         error.backward()
         if self.unseen is not None:
-            check_optimizer(self.model, self.unseen, self.optimizer)
+            self.late = check_optimizer(self.model, self.unseen, self.optimizer)
             self.unseen = None
+        elif self.late:
+            warn_of_late(self.model, self.late)
+            self.late = {}
         self.optimizer.step()
         return error, prediction, made
 
