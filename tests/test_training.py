@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -1018,7 +1019,7 @@ def fit_line(loss, y, **options):
 
 ALL_PAIRS = {
     "a difference": (lambda p, y: wb.mean((p - y) ** 2), LINE_Y, r"subtract of the prediction's \(32, 1\) and \(32,\)"),
-    "turned around": (lambda p, y: wb.mean(wb.abs(y - p)), LINE_Y, "y.reshape\\(32, 1\\)"),
+    "turned around": (lambda p, y: wb.mean(wb.abs(y - p)), LINE_Y, "y.reshape\\(-1, 1\\)"),
     "a column of targets": (lambda p, y: wb.mean((p[:, 0] - y) ** 2), LINE_Y[:, None], r"\(32,\) and \(32, 1\)"),
     "a product": (lambda p, y: wb.mean(wb.softplus(p) - p * y), LINE_Y, "multiply of the prediction's"),
     "of what was computed from both": (lambda p, y: wb.mean(wb.square(wb.tanh(p) - 2.0 * y)), LINE_Y, "subtract"),
@@ -1034,6 +1035,15 @@ def test_a_loss_of_all_pairs_is_said_once(loss, y, message, compile):
     with pytest.warns(wb.GradientWarning, match=f"compares all pairs: .*{message}") as said:
         fit_line(loss, y, compile=compile)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_a_warning_that_is_to_be_an_error_is_one(compile):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", wb.GradientWarning)
+        warnings.simplefilter("always", RuntimeWarning)
+        with pytest.raises(wb.GradientWarning, match="compares all pairs"):
+            fit_line(lambda p, y: wb.mean((p - y) ** 2), LINE_Y, compile=compile)
 
 
 ROWS = {

@@ -53,8 +53,8 @@ def check_hidden(module: Any, name: str, member: Any, parts: tuple[type, ...]) -
 def replaced_text(module: Any, path: str, content: Any) -> str:
     """The text of the error for ``content`` where a parameter was."""
     place = _place(path)
-    target = "model" + "".join(f"[{key}]" if key.isdigit() else f".{key}" for key in module._path.split(".") if key)
-    target += f".{place}"
+    steps = (f"[{part}]" if part.isdigit() else f".{part}" for part in module._path.split(".") if part)
+    target = f"model{''.join(steps)}.{place}"
     text = f"{module.label}: {place} is a parameter, and {_what(content)} in its place can't be trained: "
     if callable(content):
         return (

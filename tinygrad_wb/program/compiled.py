@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from tinygrad_wb.decorated import Decorated
 from tinygrad_wb.memory import without_collection
+from tinygrad_wb.notices import GradientWarning
 from tinygrad_wb.numpy_warnings import at_the_users_line
 from tinygrad_wb.program.arguments import kind_of, others, pattern
 from tinygrad_wb.program.program import Program
@@ -163,6 +164,8 @@ class Compiled(Decorated):
         before = states(generators)
         try:
             run = Run(self.function, args, kwargs)
+        except GradientWarning:
+            raise  # the user wants these to be errors
         except Exception as error:  # noqa: BLE001 - what tracing trips over may be fine without
             put_back(generators, before)
             result = self.function(*args, **kwargs)  # if it is not, this raises what is wrong

@@ -83,10 +83,11 @@ def all_pairs(loss: Any, predictions: Iterable[Any]) -> str:
             a, b = _shape(ours), _shape(other)
             if len(a) != len(b) and 1 < math.prod(a) == math.prod(b) < node.size:
                 op: Any = node.op
+                one_shape = ", ".join(map(str, (-1, *a[1:])))
                 return (
                     f"the loss compares all pairs: {op.name} of the prediction's {a} and {b} broadcasts to "
-                    f"{node.shape}. Give both one shape, such as y.reshape{a}; if all pairs are meant, give both as "
-                    "many axes, as y[None, :] does"
+                    f"{node.shape}. Give both one shape, such as y.reshape({one_shape}); if all pairs are meant, give "
+                    "both as many axes, as y[None, :] does"
                 )
     return ""
 
