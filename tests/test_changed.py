@@ -260,6 +260,18 @@ def test_a_long_loop_is_looked_at_from_time_to_time():
     assert 50 <= steps < 50 + EVERY
 
 
+def test_after_the_first_steps_arrays_are_noted_in_one_step_of_sixteen():
+    w, x = wb.Value(np.ones(3)), np.ones(3)
+    noted = []
+    for _ in range(FIRST + 5 * EVERY):
+        loss = wb.sum(w * x)
+        noted.append(len(reads) > 0)
+        loss.backward()
+        assert not reads
+    assert all(noted[:FIRST])
+    assert sum(noted[FIRST:]) == 5
+
+
 def test_notes_keep_nothing_alive(no_collector):
     x, w = np.ones(3), wb.Value(np.ones(3))
     result = weakref.ref(w * x)

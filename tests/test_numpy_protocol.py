@@ -275,7 +275,7 @@ def test_operators_between_arrays_and_values_compare_plainly():
         (np.isnan, np.isnan(X)), (np.isfinite, np.isfinite(X)), (np.argmax, 4), (lambda v: np.argmin(v, axis=1), [0, 0]), (np.shape, (2, 3)),
         (np.ndim, 2), (np.size, 6), (np.zeros_like, np.zeros((2, 3))), (np.ones_like, np.ones((2, 3))), (lambda v: np.full_like(v, 3.0), np.full((2, 3), 3.0)),
         (np.any, True), (np.all, True), (np.count_nonzero, 6), (np.signbit, np.signbit(X)), (lambda v: np.logical_and(v, v), X > 0),
-        (lambda v: np.argsort(v, axis=1), np.argsort(X, axis=1)),
+        (lambda v: np.argsort(v, axis=1), np.argsort(X, axis=1)), (wb.argsort, np.argsort(X)), (lambda v: v.argsort(axis=0), np.argsort(X, axis=0)),
     ],
 )  # fmt: skip
 def test_questions_about_the_data_are_answered_plainly(call, expected):

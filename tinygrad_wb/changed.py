@@ -112,7 +112,7 @@ def next_step() -> None:
     """Forget the noted arrays after a walk of a graph."""
     if reads:
         reads.clear()
-    attention[0] = attention[0] - 1 if attention[0] > 1 - EVERY else 1
+    attention[0] = attention[0] - 1 if attention[0] > 2 - EVERY else 1
 
 
 def note_reads(node: Value) -> None:

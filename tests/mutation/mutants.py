@@ -26,7 +26,7 @@ ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 # With swapped arguments these raise at once, which tests nothing, or give what they gave.
 UNSWAPPED = (
     "isinstance", "getattr", "map", "min", "max", "minimum", "maximum", "np.minimum", "np.maximum", "np.fmin", "np.vdot",
-    "np.result_type",
+    "np.result_type", "np.broadcast_shapes",
 )  # fmt: skip
 
 
