@@ -1389,8 +1389,8 @@ REFUSED = {
     "nothing": (lambda x, w: None, "nothing"),
     "own random numbers": (lambda x, w: w * x * RNG.random(), "random"),
     "rarely another branch": (lambda x, w: w * 2.0 if RNG.random() < 0.99 else w * x, "random"),
-    "NumPy's global random numbers": (lambda x, w: w * x if np.random.rand() < 0.99 else w, "random"),  # noqa: NPY002
-    "Python's random numbers": (lambda x, w: w * x if random.random() < 0.99 else w, "random"),
+    "NumPy's global random numbers": (lambda x, w: w * x if np.random.rand() < 2.0 else w, "random"),  # noqa: NPY002
+    "Python's random numbers": (lambda x, w: w * x if random.random() < 2.0 else w, "random"),
     "the clock": (lambda x, w: w * x if time.time() > 0 else w, "time"),
     "an iterator": (lambda x, w: w * x * next(STEPS), "list_iterator"),
     "a counter": (lambda x, w: w * x * (next(COUNTER) > 5), "count"),
