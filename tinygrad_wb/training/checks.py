@@ -51,7 +51,7 @@ def check_optimizer(model: Any, before: dict[Value, str], optimizer: Optimizer) 
 def warn_of_late(model: Any, late: dict[Value, str]) -> None:
     """After the second ``backward()``: warn of ``late`` parameters that are still there.
 
-    Those that each call makes anew are no weights, but a state that is carried on: ``self.h = wb.Value(h.data)``.
+    Those that each call makes anew are not weights but a state that is carried on: ``self.h = wb.Value(h.data)``.
     """
     now = parameters_of(model)
     if paths := [path for p, path in late.items() if p in now]:
