@@ -194,7 +194,7 @@ class Frames:
 
     @contextlib.contextmanager
     def going_back(self, ends: bool = True) -> Iterator[None]:
-        """A backward pass: what is recorded in it does not belong to the forward pass, which it ``ends`` unless told not to.
+        """A backward pass: what it records does not belong to the forward pass, which it ``ends`` unless told not to.
 
         The pass of an inner derivative ends nothing: that of the outer one goes back through the same functions.
         """

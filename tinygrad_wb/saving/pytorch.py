@@ -102,7 +102,8 @@ def _converting(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise LoadError(f"from_torch: {name!r:.80} is not a plain tensor ({error!s:.200}); nothing was changed") from error
+        text = f"from_torch: {name!r:.80} is not a plain tensor ({error!s:.200}); nothing was changed"
+        raise LoadError(text) from error
 
 
 def _places(model: Module) -> dict[str, Place]:
