@@ -37,9 +37,12 @@ MEMORY = 8 << 30  # bytes: a loop that fills a list without end must not take al
 
 def run_tests(tree: Path, tests: list[str], seconds: float | None = None, **env: str) -> str:
     """Run these tests in that tree, until one fails: "survived", "killed" or "timed out"."""
+    own = {
+        "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0", "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests], cwd=tree, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **env},
+        env={**os.environ, **own, **env},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),  # noqa: PLW1509 - no threads here
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
