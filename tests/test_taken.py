@@ -1,6 +1,7 @@
 """Numbers taken out of Values: float(v) and the functions of math, which call it. Cut gradients are told, logs are not."""
 
 import math
+import types
 import warnings
 
 import numpy as np
@@ -65,6 +66,12 @@ def by_a_value_of_numbers(w, b):
     return wb.Value([float(w), float(w)]).sum() * w
 
 
+def by_an_attribute(w, b):
+    holder = types.SimpleNamespace()
+    holder.scale = float(w)
+    return vars(holder)["scale"] * w  # by whom the attribute is read can't be seen
+
+
 def by_a_call(w, b):
     return wb.sum(math.exp(w * 2.0) * b) + w
 
@@ -85,6 +92,7 @@ def by_a_condition_s_branch(w, b):
 CUT = [
     by_math, by_float, by_a_variable, by_a_plain_float_in_a_variable, by_an_array, by_a_call, by_a_list,
     by_another_function, by_a_condition_s_branch, by_a_copy_of_an_array, by_filling_an_array, by_a_value_of_numbers,
+    by_an_attribute,
 ]  # fmt: skip
 
 
