@@ -216,3 +216,11 @@ def test_python_s_filters_make_it_an_error():
         with pytest.raises(wb.GradientWarning):
             loss.backward()
     assert w.grad is None
+
+
+def test_places_in_code_that_is_made_anew_are_not_remembered_without_end(monkeypatch):
+    monkeypatch.setattr(wb.taken, "MOST_PATHS", 8)
+    w, _ = parameters()
+    for i in range(50):
+        assert eval(compile("float(w) * 2.0", f"<cell {i}>", "eval"), {"w": w}) == 2.0
+    assert len(wb.taken._paths) <= 8
