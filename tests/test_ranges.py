@@ -25,6 +25,9 @@ ENDS = {
     "sigmoid": wb.sigmoid,
     "sigmoid by hand": lambda z: 1.0 / (1.0 + wb.exp(-z)),
     "clipped": lambda z: wb.clip(wb.softmax(z), 1e-7, 1.0),
+    "kept above 0": lambda z: wb.maximum(wb.softmax(z), 1e-7),
+    "kept below 1": lambda z: wb.minimum(1.0 - 1e-7, wb.sigmoid(z)),
+    "relu by hand": lambda z: wb.maximum(0.0, z),
     "reshaped": lambda z: wb.softmax(z).reshape(2, -1).reshape(-1, 2).astype(np.float64),
     "tanh": wb.tanh,
     "relu": wb.relu,
@@ -37,15 +40,25 @@ ENDS = {
     "residual": lambda z: z + wb.tanh(z),
     "distances": lambda z: -wb.square(z),
 }  # fmt: skip
-PROBABILITIES = {"softmax", "softmax by hand", "sigmoid", "sigmoid by hand", "clipped", "reshaped"}
+PROBABILITIES = {
+    "softmax",
+    "softmax by hand",
+    "sigmoid",
+    "sigmoid by hand",
+    "clipped",
+    "kept above 0",
+    "kept below 1",
+    "reshaped",
+}
+RELU = {"relu", "relu by hand"}
 LOGARITHMS = {"log_softmax", "log of softmax"}
 SCORES = {"scores", "a mixture times scores", "residual"}
 WRONG = {
     "cross_entropy": PROBABILITIES | {"tanh"},
-    "binary_cross_entropy": PROBABILITIES | LOGARITHMS | {"tanh", "relu"},
-    "hinge_loss": PROBABILITIES | LOGARITHMS | {"relu"},
-    "negative_log_likelihood": PROBABILITIES | SCORES | {"tanh", "relu"},
-    "kl_divergence": PROBABILITIES | SCORES | {"tanh", "relu"},
+    "binary_cross_entropy": PROBABILITIES | LOGARITHMS | RELU | {"tanh"},
+    "hinge_loss": PROBABILITIES | LOGARITHMS | RELU,
+    "negative_log_likelihood": PROBABILITIES | SCORES | RELU | {"tanh"},
+    "kl_divergence": PROBABILITIES | SCORES | RELU | {"tanh"},
 }
 
 

@@ -2,6 +2,7 @@
 
 import linecache
 import math
+import types
 import warnings
 
 import numpy as np
@@ -66,6 +67,12 @@ def by_a_value_of_numbers(w, b):
     return wb.Value([float(w), float(w)]).sum() * w
 
 
+def by_an_attribute(w, b):
+    holder = types.SimpleNamespace()
+    holder.scale = float(w)
+    return vars(holder)["scale"] * w  # by whom the attribute is read can't be seen
+
+
 def by_a_call(w, b):
     return wb.sum(math.exp(w * 2.0) * b) + w
 
@@ -86,6 +93,7 @@ def by_a_condition_s_branch(w, b):
 CUT = [
     by_math, by_float, by_a_variable, by_a_plain_float_in_a_variable, by_an_array, by_a_call, by_a_list,
     by_another_function, by_a_condition_s_branch, by_a_copy_of_an_array, by_filling_an_array, by_a_value_of_numbers,
+    by_an_attribute,
 ]  # fmt: skip
 
 
@@ -230,3 +238,11 @@ def test_in_a_notebook_the_loss_may_be_in_another_cell():
             run(*cells)
     run("loss = math.exp(w) * 100", "print(loss)", "loss = w * w", "loss.backward()")
     run("line = float(w) * np.arange(3)", "print(line)", "loss = w * w", "loss.backward()")
+
+
+def test_places_in_code_that_is_made_anew_are_not_remembered_without_end(monkeypatch):
+    monkeypatch.setattr(wb.following, "MOST_PATHS", 8)
+    w, _ = parameters()
+    for i in range(50):
+        assert eval(compile("float(w) * 2.0", f"<cell {i}>", "eval"), {"w": w}) == 2.0
+    assert len(wb.following._paths) <= 8
