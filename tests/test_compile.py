@@ -39,9 +39,10 @@ from test_operations import ROWS, each_case, tracked, weights
 from test_random_graphs import BINARY, REDUCTIONS, UNARY, plain, programs, run
 
 import tinygrad_wb as wb
+from tinygrad_wb.compiling import codegen as fast
+from tinygrad_wb.compiling import tiling as blocks
+from tinygrad_wb.compiling.compiled import PATTERNS
 from tinygrad_wb.operation import REGISTRY, operation
-from tinygrad_wb.program import blocks, fast
-from tinygrad_wb.program.compiled import PATTERNS
 
 CALLS = 4  # two that record, two that replay
 

@@ -80,6 +80,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tinygrad_wb import plot
+    from tinygrad_wb.compiling import Compiled, compile
     from tinygrad_wb.debug.anomaly import AnomalyError, detect_anomaly
     from tinygrad_wb.debug.diagnose import Diagnosis, Finding, diagnose
     from tinygrad_wb.debug.explain import Explanation, explain
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.debug.terminal import step
     from tinygrad_wb.draw import Drawing, draw
     from tinygrad_wb.onnx import export_onnx
-    from tinygrad_wb.program import Compiled, Program, compile
+    from tinygrad_wb.program import Program
     from tinygrad_wb.saving import Checkpoint, from_keras, from_torch, load, save, to_keras, to_torch
     from tinygrad_wb.schedules import CosineDecay, StepDecay, WarmUp
 
@@ -108,7 +109,7 @@ _ON_USE = {
     "from_keras": "tinygrad_wb.saving", "to_keras": "tinygrad_wb.saving",
     "CosineDecay": "tinygrad_wb.schedules", "StepDecay": "tinygrad_wb.schedules", "WarmUp": "tinygrad_wb.schedules",
     "export_onnx": "tinygrad_wb.onnx",
-    "compile": "tinygrad_wb.program", "Compiled": "tinygrad_wb.program", "Program": "tinygrad_wb.program",
+    "compile": "tinygrad_wb.compiling", "Compiled": "tinygrad_wb.compiling", "Program": "tinygrad_wb.program",
 }  # fmt: skip
 
 

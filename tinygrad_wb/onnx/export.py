@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.atomic import write
+from tinygrad_wb.compiling.compiled import Compiled
+from tinygrad_wb.compiling.tree import is_nested, others
 from tinygrad_wb.nn.module import Module, in_mode
 from tinygrad_wb.onnx.counts import Count, DiffersError, Stretched
 from tinygrad_wb.onnx.graph import Graph, Tensor, onnx
@@ -15,8 +17,6 @@ from tinygrad_wb.onnx.record import Leaf, Record, Statement
 from tinygrad_wb.onnx.rows import ROWS
 from tinygrad_wb.onnx.rows.shaping import expanded
 from tinygrad_wb.onnx.table import LACKING, UNKNOWN
-from tinygrad_wb.program.arguments import is_nested, others
-from tinygrad_wb.program.compiled import Compiled
 from tinygrad_wb.value import Value, constant, raw
 
 if TYPE_CHECKING:

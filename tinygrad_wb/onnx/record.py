@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.compiling.tree import pattern
 from tinygrad_wb.nn.calls import calls_around
 from tinygrad_wb.onnx.counts import DiffersError, length, merged
-from tinygrad_wb.program.arguments import pattern
 from tinygrad_wb.program.source import where
 from tinygrad_wb.program.trace import made_since
 from tinygrad_wb.recording import Recorder

@@ -1,6 +1,5 @@
-"""The graph as a Python program: read it, step it in any debugger, replay it fast."""
+"""The graph as a Python program: read it, and step it in any debugger."""
 
-from tinygrad_wb.program.compiled import Compiled, compile
 from tinygrad_wb.program.program import Program
 
-__all__ = ["Compiled", "Program", "compile"]
+__all__ = ["Program"]

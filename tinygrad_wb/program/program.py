@@ -17,11 +17,9 @@ from tinygrad_wb.backprop import history, pull_back
 from tinygrad_wb.errors import GradientError, ShapeError, StaleGraphError
 from tinygrad_wb.memory import without_collection
 from tinygrad_wb.program.calm import evaluated
-from tinygrad_wb.program.fast import FastForm
 from tinygrad_wb.program.files import path_of, written_then_run
 from tinygrad_wb.program.layout import laid_out, script
 from tinygrad_wb.program.names import variables_in
-from tinygrad_wb.program.plan import Plan
 from tinygrad_wb.program.source import FUNCTION, Source
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.value import Value, raw, traced
@@ -102,6 +100,9 @@ class Program:
 
         What it calls ``b_1``, ``c_1`` and so on are arrays that stand ready: buffers and constants.
         """
+        from tinygrad_wb.compiling.codegen import FastForm  # loaded on use
+        from tinygrad_wb.compiling.plan import Plan
+
         trace = Trace(self.result, 1.0 if self.result.shape == () else None, self._fixed)
         record = cast("Source", self._source)
         leaves = {name: x for name, x in record.arrays.items() if x in trace.gradients or x in self._fixed}

@@ -66,7 +66,7 @@ class Training:
         self.unseen: dict[Value, str] | None = parameters_of(model)  # of the model, until the first step was looked at
         self.late: dict[Value, str] = {}  # parameters that the first call made, until the second step
         if compile:
-            from tinygrad_wb.program import compile as compiled  # loaded on use
+            from tinygrad_wb.compiling import compile as compiled  # loaded on use
 
             self.objective = compiled(self.objective)
 

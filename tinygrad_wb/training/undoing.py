@@ -27,7 +27,7 @@ def undone(model: Callable[..., Any], loss: Callable[..., Any], optimizer: Optim
     That is: parameters and their gradients, what layers keep (running means), the optimizer's memory and settings, and
     every random generator that the model and the loss can reach.
     """
-    from tinygrad_wb.program.surroundings import Surroundings, put_back, states  # loaded on use
+    from tinygrad_wb.compiling.surroundings import Surroundings, put_back, states  # loaded on use
 
     slots = [slot for _, slot in whole.state()] if isinstance(whole := inspect.unwrap(model), Module) else []
     parameters = dict.fromkeys([*optimizer.parameters, *(slot.owner for slot in slots if slot.name == "data")])

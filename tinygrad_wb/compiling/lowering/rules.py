@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tinygrad_wb.program.axes import axes_in_memory, in_order
-from tinygrad_wb.program.plan import Step, data_of
-from tinygrad_wb.program.products import matmul, row_of_ones
-from tinygrad_wb.program.windows import fold, unfold
+from tinygrad_wb.compiling.lowering.matmul import matmul, row_of_ones
+from tinygrad_wb.compiling.lowering.windows import fold, unfold
+from tinygrad_wb.compiling.plan import Step, data_of
+from tinygrad_wb.compiling.strides import axes_in_memory, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tinygrad_wb.program.fast import FastForm
+    from tinygrad_wb.compiling.codegen import FastForm
 
 __all__ = ["ARRAYS", "ELEMENTWISE", "REDUCED", "VIEWS", "elementwise", "with_products"]
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray
 
+from tinygrad_wb.compiling.executable import Recorded, Replay, Returned
+from tinygrad_wb.compiling.surroundings import Surroundings, moved, put_back, states
+from tinygrad_wb.compiling.tracing import Run, Terms, tell
+from tinygrad_wb.compiling.tree import kind_of, others, pattern
 from tinygrad_wb.decorated import Decorated
 from tinygrad_wb.memory import without_collection
 from tinygrad_wb.notices import GradientWarning
 from tinygrad_wb.numpy_warnings import at_the_users_line
-from tinygrad_wb.program.arguments import kind_of, others, pattern
 from tinygrad_wb.program.program import Program
-from tinygrad_wb.program.replay import Recorded, Replay, Returned
-from tinygrad_wb.program.run import Run, Terms, tell
-from tinygrad_wb.program.surroundings import Surroundings, moved, put_back, states
 from tinygrad_wb.recording import PACKAGE, is_recording, paused, placing, recorder, recorders, this_thread
 from tinygrad_wb.value import Value
 

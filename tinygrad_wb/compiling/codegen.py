@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.program.axes import axes_in_memory, lying_as
-from tinygrad_wb.program.blocks import stretches, write_in_blocks
+from tinygrad_wb.compiling.lowering.rules import ARRAYS, ELEMENTWISE, REDUCED, VIEWS, elementwise, with_products
+from tinygrad_wb.compiling.plan import Step, data_of
+from tinygrad_wb.compiling.strides import axes_in_memory, lying_as
+from tinygrad_wb.compiling.tiling import stretches, write_in_blocks
 from tinygrad_wb.program.names import Names
-from tinygrad_wb.program.plan import Step, data_of
-from tinygrad_wb.program.rules import ARRAYS, ELEMENTWISE, REDUCED, VIEWS, elementwise, with_products
 from tinygrad_wb.program.source import expression
 from tinygrad_wb.program.text import ATOM, literal, repeated
 from tinygrad_wb.program.trace import is_scalar, text_of
@@ -28,7 +28,7 @@ from tinygrad_wb.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tinygrad_wb.program.plan import Plan
+    from tinygrad_wb.compiling.plan import Plan
 
 __all__ = ["FastForm"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import history
-from tinygrad_wb.program.arguments import filled_in, is_nested, others, pattern
-from tinygrad_wb.program.surroundings import SIMPLE
+from tinygrad_wb.compiling.surroundings import SIMPLE
+from tinygrad_wb.compiling.tree import filled_in, is_nested, others, pattern
 from tinygrad_wb.recording import Recorder, ReplayError
 from tinygrad_wb.value import Value, constant, next_tick, traced
 

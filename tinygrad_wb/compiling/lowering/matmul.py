@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.program.plan import data_of
+from tinygrad_wb.compiling.plan import data_of
 
 if TYPE_CHECKING:
-    from tinygrad_wb.program.fast import FastForm
-    from tinygrad_wb.program.plan import Step
+    from tinygrad_wb.compiling.codegen import FastForm
+    from tinygrad_wb.compiling.plan import Step
 
 __all__ = ["matmul", "row_of_ones"]
 

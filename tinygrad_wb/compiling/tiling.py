@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.program.plan import Step, data_of
-from tinygrad_wb.program.rules import ELEMENTWISE
+from tinygrad_wb.compiling.lowering.rules import ELEMENTWISE
+from tinygrad_wb.compiling.plan import Step, data_of
 from tinygrad_wb.program.trace import is_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tinygrad_wb.program.fast import FastForm
+    from tinygrad_wb.compiling.codegen import FastForm
 
 __all__ = ["stretches", "write_in_blocks"]
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
+from tinygrad_wb.compiling.codegen import FastForm
+from tinygrad_wb.compiling.plan import Plan
+from tinygrad_wb.compiling.tracing import Run, plain, tell
+from tinygrad_wb.compiling.tree import filled_in, pattern
 from tinygrad_wb.flat import address, side_by_side, together
 from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
 from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
 from tinygrad_wb.operations.ranges import made_by
-from tinygrad_wb.program.arguments import filled_in, pattern
-from tinygrad_wb.program.fast import FastForm
-from tinygrad_wb.program.plan import Plan
-from tinygrad_wb.program.run import Run, plain, tell
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import UNRECORDED, Value, dtype_behind, record, traced

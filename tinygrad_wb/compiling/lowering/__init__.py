@@ -1,0 +1,1 @@
+"""How operations that NumPy has no single call for are written."""
