@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.compiling.follow import Follower
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "fits", "merged",
+    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "detach", "fits", "merged",
 ]  # fmt: skip
 
 # What an input is: fixed,
@@ -66,10 +66,7 @@ class Node:
     def remove(self, child: Entry) -> None:
         self.children.remove(child)
         self.next = self.children[0] if self.children else Nothing(self)
-        for entry in child.all():
-            for source in entry.sources:
-                if isinstance(source, Entry):
-                    source.consumers.remove(entry)
+        detach(child.all())
 
     def all(self) -> list[Any]:
         """This place, and all that follow, whichever way."""
@@ -152,6 +149,14 @@ class Entry(Node):
             if kind in GIVEN:
                 yield position, place
                 place += 1
+
+
+def detach(entries: Sequence[Entry]) -> None:
+    """Let what ``entries`` compute with forget them."""
+    for entry in entries:
+        for source in entry.sources:
+            if isinstance(source, Entry):
+                source.consumers.remove(entry)
 
 
 class Observe:

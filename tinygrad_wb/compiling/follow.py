@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from _weakref import getweakrefcount
+from contextlib import contextmanager
 from operator import is_
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,7 +32,7 @@ from tinygrad_wb.recording import is_recording, noters, paused, placing, recorde
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["Followed", "Follower"]
 
@@ -195,19 +196,17 @@ class Follower:
     def _other(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         """An operation that is not, at first sight, the one that is expected."""
         if not self.following:
-            if self.learner is not None:
-                self.learner.asked(op, inputs)
-            else:
+            if self.learner is None:
                 self.aside.many(op, inputs, options)
+            elif _tracked(op, inputs):
+                self.learner.asked(op, inputs)
             return None
         expected = self.expected
         if state() is self._state:
-            noted = op, inputs, options
             if expected.op is op and fits(expected, inputs, options, self.given):
                 self.expected = expected.next
                 return expected.value
-            if options and isinstance(inputs[0], Value):
-                noted = rewritten(op, inputs, options)
+            noted = rewritten(op, inputs, options)
             for entry in expected.parent.children:
                 if entry.op is noted[0] and fits(entry, noted[1], noted[2], self.given):
                     entry.parent.next = entry
@@ -243,7 +242,6 @@ class Follower:
             node = self.expected.parent
             if value is not None and node.ending is not None and value._entry in node.ending.results:
                 if (results := self._run(node.ending)) is not None:
-                    self.following, self.expected = False, PARTED
                     self.finished = Finished(node.ending, results)
                     return
             self._part(user_line(), learn=True)
@@ -260,7 +258,6 @@ class Follower:
             node.ending = Ending(node)
             self._grown = True
         elif self._prepared(ending, ending.held_besides()) and self._run(ending) is not None:
-            self.following, self.expected = False, PARTED
             self.completed = True
             return
         self._part(ending.refusal if ending is not None else "")
@@ -280,7 +277,8 @@ class Follower:
         node = ending.node
         results = sorted(ending.results, key=lambda entry: entry.depth)
         try:
-            ending.program = CourseProgram(node, results, self.given[: node.places], not self._paused)
+            with self._unheard():
+                ending.program = CourseProgram(node, results, self.given[: node.places], not self._paused)
         except Unfollowable as why:
             ending.refusal = str(why)
         except Exception as error:  # noqa: BLE001 - a shortcoming of ours need not stop the user
@@ -296,6 +294,7 @@ class Follower:
             found = call.computed([leaf._data for leaf in program.leaves])
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
             return None
+        self.following, self.expected = False, PARTED
         values = {entry: entry.value for entry in program.results}
         for entry in program.results:
             entry.renew()
@@ -379,25 +378,33 @@ class Follower:
 
         They are the pending ones, or ``results``, which a program has computed before.
         """
-        noter = noters.pop(self._thread, None)  # which the operations are not to meet
         token = enter(self._state)
         values: dict[Entry, Any] = {}
         try:
-            for entry in path:
-                inputs = operands(entry, values, self.given)
-                if entry.op is not OBSERVE:
-                    fresh = computed(entry.op, inputs, entry.options)
-                    values[entry] = _taken_over(results.get(entry, entry.value), fresh)
-                elif not results:  # else they were told by the program
-                    entry.options["tell"](*[x._data if type(x) is Value else x for x in inputs])
+            with self._unheard():
+                for entry in path:
+                    inputs = operands(entry, values, self.given)
+                    if entry.op is not OBSERVE:
+                        fresh = computed(entry.op, inputs, entry.options)
+                        values[entry] = _taken_over(results.get(entry, entry.value), fresh)
+                    elif not results:  # else they were told by the program
+                        entry.options["tell"](*[x._data if type(x) is Value else x for x in inputs])
         finally:
             leave(token)
-            if noter is not None:
-                noters[self._thread] = noter
             for entry in path:
                 if type(entry.value) is not Pending:
                     entry.renew()
         return {id(value): (value, entry) for entry, value in values.items()}
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """Operations of this thread are computed, and not noted, in the block."""
+        noter = noters.pop(self._thread, None)
+        try:
+            yield
+        finally:
+            if noter is not None:
+                noters[self._thread] = noter
 
     def _unwind(self) -> None:
         """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""

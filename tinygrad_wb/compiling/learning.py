@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from itertools import pairwise
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,11 +21,13 @@ from tinygrad_wb.compiling.entries import (
     Entry,
     Like,
     Node,
+    detach,
     like,
     merged,
 )
 from tinygrad_wb.compiling.rewrites import rewritten
 from tinygrad_wb.nn.module import Module
+from tinygrad_wb.nn.slots import Slot
 from tinygrad_wb.recording import placing, this_thread, watchers
 from tinygrad_wb.value import NO_OPTIONS, Value, constant, next_tick
 
@@ -128,31 +131,37 @@ class Learner:
         """
         held = {id(x) for x in (*self.held(), *self.roots)}
         made = {key: entry for key, (_, entry) in self.made.items()}
-        node, given, first = self.node, [], self.node.next
-        old: Any = first
-        assigned: set[int] = set()
         results = {entry: value for key, (value, entry) in self.made.items() if key in held}
-        for event in self.events:
-            op, inputs, options = event.op, event.inputs, event.options
-            if options:
-                op, inputs, options = rewritten(op, inputs, options)
-            if op is OBSERVE:
-                assigned.update(_kept_by(options["tell"]))
-            elif not op.deferrable:
-                raise Unfollowable(f"{op.name} is computed where it stands")
-            kinds, sources = self._described(op, inputs, options, made, assigned)
-            if not (isinstance(old, Entry) and merged(old, kinds, sources, options, op)):
-                old = None
-            if node is self.node and old is not None:
-                node.remove(first)
-            entry = Entry(node, op, kinds, sources, options, event.value, follower)
-            node.add(entry)
-            node, old = entry, old and old.next
-            given += [_given(kind, x) for kind, x in zip(kinds, inputs, strict=True) if kind in GIVEN]
-            if event.value is not None:
-                made[id(event.value)] = entry
-                if id(event.value) in held:
-                    results[entry] = event.value
+        given: list[Any] = []
+        entries: list[Entry] = []
+        node, old = self.node, self.node.next
+        assigned: set[int] = set()
+        begun = False  # as before
+        try:
+            for event in self.events:
+                op, inputs, options = rewritten(event.op, event.inputs, event.options)
+                if op is OBSERVE:
+                    assigned.update(_kept_by(options["tell"]))
+                elif not op.deferrable:
+                    raise Unfollowable(f"{op.name} is computed where it stands")
+                kinds, sources = self._described(op, inputs, options, made, assigned)
+                old = old if isinstance(old, Entry) and merged(old, kinds, sources, options, op) else None
+                begun = begun or (not entries and old is not None)
+                node = Entry(node, op, kinds, sources, options, event.value, follower)
+                old = old and old.next
+                entries.append(node)
+                given += [_given(kind, x) for kind, x in zip(kinds, inputs, strict=True) if kind in GIVEN]
+                if event.value is not None:
+                    made[id(event.value)] = node
+                    if id(event.value) in held:
+                        results[node] = event.value
+        except Unfollowable:
+            detach(entries)
+            raise
+        if begun:
+            self.node.remove(self.node.next)
+        for parent, entry in pairwise([self.node, *entries]):
+            parent.add(entry)
         return Learned(node, given, results)
 
     def _described(
@@ -201,4 +210,4 @@ def _kept_by(tell: Any) -> Iterator[int]:
     """The Values that a layer assigns when it is told what it observes, by identity."""
     layer = getattr(tell, "__self__", None)
     if isinstance(layer, Module):
-        yield from (id(slot.owner) for _, slot in layer.state() if slot.name == "data")
+        yield from (id(Slot.of(layer, name).owner) for name in layer.kept)
