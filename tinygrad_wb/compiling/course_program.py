@@ -117,6 +117,7 @@ class CourseProgram:
         sources |= {twin: ("result", i) for twin, i in twins.items()}
         sources |= {x: ("given", i) for x, i in places.items() if i in values}
         behind = [_behind(twin, sources) for twin in run.results] if gradient else [[] for _ in run.results]
+        self.takes_values = bool(values)
         self.inputs = [[sources[x] for x in found] for found in behind]
         self.origins = [dtype_behind(x) if type(x._data) is float else None for x in run.results]
         self.made_by = list(map(made_by, run.results))
@@ -129,6 +130,12 @@ class CourseProgram:
         order = {x: i for i, x in enumerate(run.wanted)}
         self._wanted = [sources[x] for x in run.wanted if type(x._data) is not float]
         self.ready = {i: [order[x] for x in behind[i]] for i in reached}
+        self.alone = len(reached) == 1  # no gradient passes through another result
+        self.inner = [[(at, i) for at, (kind, i) in enumerate(found) if kind == "result"] for found in self.inputs]
+        self._sources = [
+            tuple([self.leaves[i] for _, i in found]) if all(kind == "leaf" for kind, _ in found) else None
+            for found in self.inputs
+        ]
         self.function = self.form.function
         self.lock = threading.RLock()
         self._spare: list[Gradients] = []
@@ -138,6 +145,9 @@ class CourseProgram:
 
     def sources(self, result: int, call: CourseCall, made: Sequence[Any]) -> tuple[Value, ...]:
         """The inputs of a result: leaves, other results that were ``made``, and Values that were given."""
+        known = self._sources[result]
+        if known is not None:
+            return known
         where = {"leaf": self.leaves, "result": made}
         return tuple([call.given[i][0] if kind == "given" else where[kind][i] for kind, i in self.inputs[result]])
 
@@ -216,7 +226,7 @@ class CourseCall:
     def __init__(self, program: CourseProgram, given: Sequence[Any]) -> None:
         self.program = program
         self.given = given
-        self.arguments = [x[1] if type(x) is tuple else x for x in given]
+        self.arguments = [x[1] if type(x) is tuple else x for x in given] if program.takes_values else given
         self.filled: Gradients | None = None
         self.numbers: Sequence[Any] = ()
         self.found: Sequence[Any] | None = None  # gradients by all that is wanted, once they are asked for
@@ -252,7 +262,7 @@ class CourseCall:
                 found = self._handed_out(result)
                 if g == 1.0:
                     return found
-                self.handed = {}
+                self.handed, self.found = {}, None
                 return [d * g for d in found]
             inner = self.handed.pop(result, None)
             if inner is not None and inner is g and self.filled is not None and self.filled.owner is self:
@@ -261,13 +271,13 @@ class CourseCall:
 
     def _handed_out(self, result: int) -> list[Any]:
         """The gradients by the inputs of a result that are found already."""
+        program = self.program
         found: Any = self.found
-        given = [found[i] for i in self.program.ready[result]]
-        for (kind, i), d in zip(self.program.inputs[result], given, strict=True):
-            if kind == "result":
-                self.handed[i] = d
+        given = found if program.alone else [found[i] for i in program.ready[result]]
+        for position, i in program.inner[result]:
+            self.handed[i] = given[position]
         if not self.handed and self.filled is not None:
-            self.filled.owner = None
+            self.filled.owner = self.found = None  # nothing is kept, so that the arrays are free once they are dropped
         return given
 
     @at_the_users_line

@@ -116,7 +116,8 @@ class Follower:
         self.expected: Any = PARTED
         self.learner: Learner | None = None
         self.aside = Aside(self)
-        self._counts: list[int] = []
+        self._counts: list[int] = []  # how often each array is held, and each buffer that they are views of
+        self._held: list[int] = []
         self._buffers: list[Any] = []
         self._grown = True  # whether the course has grown since counts were taken
         self._state: Any = None
@@ -465,17 +466,16 @@ class Follower:
             if not all(map(_alike, now, self.arrays)):
                 self._forget()
                 return True
-            self.arrays = now
-            self._buffers = []
-        del now
-        counts = [*map(getrefcount, self.arrays), *map(getrefcount, self._buffers)]
-        if counts == self._counts:
+            self.arrays, self._buffers = list(now), []
+        if list(map(getrefcount, now)) == self._counts and list(map(getrefcount, self._buffers)) == self._held:
             return True
+        del now
         if any(map(handed_out, self.leaves)):
             self.reason = "the array of a parameter is held elsewhere (w.data), and may be written to at any time"
             return False
-        self._buffers = list({id(x.base): x.base for x in self.arrays if getattr(x, "base", None) is not None}.values())
-        self._counts = [*map(getrefcount, self.arrays), *map(getrefcount, self._buffers)]
+        now = list(self.arrays)
+        self._buffers = list({id(x.base): x.base for x in now if getattr(x, "base", None) is not None}.values())
+        self._counts, self._held = list(map(getrefcount, now)), list(map(getrefcount, self._buffers))
         return True
 
 
