@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tinygrad_wb.compiling.follow import Follower
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "detach", "fits", "merged",
+    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "detach", "fits", "merged", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,

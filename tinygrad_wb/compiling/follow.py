@@ -21,9 +21,9 @@ import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, operands
-from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits
+from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
 from tinygrad_wb.compiling.executable import COMPILED
-from tinygrad_wb.compiling.learning import Learner, Unfollowable
+from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
 from tinygrad_wb.compiling.rewrites import computed, rewritten
 from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.numpy_warnings import enter, leave, state
@@ -97,6 +97,7 @@ class Parted:
 
 
 PARTED = Parted()
+WATCHING = object()
 
 
 class Follower:
@@ -120,7 +121,9 @@ class Follower:
         self._held: list[int] = []
         self._buffers: list[Any] = []
         self._grown = True  # whether the course has grown since counts were taken
-        self._state: Any = None
+        self._state: Any = None  # of NumPy's warnings, in which operations are noted at first sight
+        self._given_state: Any = None
+        self._watched: dict[Value, Any] = {}  # leaves that others may write to, with copies of their arrays
         self._thread = 0
         self._paused = False
         self._unsettled = UNSETTLED
@@ -139,7 +142,8 @@ class Follower:
             return False
         self._thread = this_thread()
         self._paused = bool(paused) and not is_recording()
-        self._state = state()
+        self._given_state = state()
+        self._state = self._given_state if not self._watched else WATCHING  # which none is, so that each operation looks
         self.finished, self.completed = None, False
         self.active = self.following = True
         self.expected = self.roots[self._paused].next
@@ -203,7 +207,7 @@ class Follower:
                 self.learner.asked(op, inputs)
             return None
         expected = self.expected
-        if state() is self._state:
+        if state() is self._given_state and not self._written():
             if expected.op is op and fits(expected, inputs, options, self.given):
                 self.expected = expected.next
                 return expected.value
@@ -240,10 +244,10 @@ class Follower:
         if value is not None and this_thread() != self._thread:
             self._computed_aside(value)
         elif self.following:
-            node = self.expected.parent
-            if value is not None and node.ending is not None and value._entry in node.ending.results:
-                if (results := self._run(node.ending)) is not None:
-                    self.finished = Finished(node.ending, results)
+            ending = self.expected.parent.ending
+            if value is not None and ending is not None and value._entry in ending.results:
+                if self._prepared(ending, ()) and (results := self._run(ending)) is not None:
+                    self.finished, self.completed = Finished(ending, results), True
                     return
             self._part(user_line(), learn=True)
         elif self.finished is not None:
@@ -255,7 +259,9 @@ class Follower:
         """Run the program of the way that the call has gone."""
         node = self.expected.parent
         ending = node.ending
-        if ending is None:
+        if self._written():
+            pass
+        elif ending is None:
             node.ending = Ending(node)
             self._grown = True
         elif self._prepared(ending, ending.held_besides()) and self._run(ending) is not None:
@@ -379,10 +385,10 @@ class Follower:
 
         They are the pending ones, or ``results``, which a program has computed before.
         """
-        token = enter(self._state)
+        token = enter(self._given_state)
         values: dict[Entry, Any] = {}
         try:
-            with self._unheard():
+            with self._unheard(), self._as_it_was():
                 for entry in path:
                     inputs = operands(entry, values, self.given)
                     if entry.op is not OBSERVE:
@@ -407,14 +413,31 @@ class Follower:
             if noter is not None:
                 noters[self._thread] = noter
 
+    def _written(self) -> bool:
+        """Whether a leaf's array was written to since the call began."""
+        return bool(self._watched) and not all(same(x._data, copy) for x, copy in self._watched.items())
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        """Leaves that are written to have the numbers that they had when operations on them were noted."""
+        now = {leaf: leaf._data for leaf in self._watched}
+        for leaf, copy in self._watched.items():
+            leaf._data = copy
+        try:
+            yield
+        finally:
+            for leaf, array in now.items():
+                leaf._data = array
+
     def _unwind(self) -> None:
         """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""
         (ending, results), self.finished = self.finished, None
         gone_back = [(value, value.grad) for value in results.values() if value.grad is not None]
         made = self._computed(ending.node.path(), results)
+        known = set(map(id, results.values()))
         for value, g in gone_back:  # backward() was called already, and reached what is in the middle
             for x, d in pull_back(value, g).items():
-                if id(x) in made and x not in results.values():
+                if id(x) in made and id(x) not in known:
                     x.grad = d
 
     def _computed_aside(self, value: Pending) -> None:
@@ -461,6 +484,7 @@ class Follower:
                 for ending in self.endings:
                     if ending.program is not None:
                         ending.program.forget_spare()
+        self._watched = {}
         now = [leaf._data for leaf in self.leaves]
         if not all(map(is_, now, self.arrays)):
             if not all(map(_alike, now, self.arrays)):
@@ -470,9 +494,13 @@ class Follower:
         if list(map(getrefcount, now)) == self._counts and list(map(getrefcount, self._buffers)) == self._held:
             return True
         del now
-        if any(map(handed_out, self.leaves)):
+        exposed = list(filter(handed_out, self.leaves))
+        if sum(leaf._data.nbytes for leaf in exposed) > LARGE:
             self.reason = "the array of a parameter is held elsewhere (w.data), and may be written to at any time"
             return False
+        self._watched = {leaf: leaf._data.copy() for leaf in exposed}
+        if exposed:
+            return True
         now = list(self.arrays)
         self._buffers = list({id(x.base): x.base for x in now if getattr(x, "base", None) is not None}.values())
         self._counts, self._held = list(map(getrefcount, now)), list(map(getrefcount, self._buffers))
