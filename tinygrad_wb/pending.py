@@ -77,6 +77,9 @@ class Aside:
     def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         self._compute(*inputs)
 
+    def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return module.forward(*args, **kwargs)
+
     def _compute(self, *inputs: Any) -> None:
         for x in inputs:
             if isinstance(x, Pending):

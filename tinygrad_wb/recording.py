@@ -282,6 +282,9 @@ class Noter(Protocol):
     def three(self, op: Any, a: Any, b: Any, c: Any) -> Any: ...
     def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any: ...
 
+    def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What ``module.forward`` returns."""
+
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         """Whether it calls ``tell`` later, with the data of ``values``."""
 
