@@ -221,14 +221,15 @@ def _behind(result: Value, sources: dict[Value, Any]) -> list[Value]:
 class CourseCall:
     """One call that was followed: what was given, and the gradients that were found."""
 
-    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program", "values")
+    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program")
+
+    numbers: Sequence[Any]  # gradients by numbers, which have no array
 
     def __init__(self, program: CourseProgram, given: Sequence[Any]) -> None:
         self.program = program
         self.given = given
         self.arguments = [x[1] if type(x) is tuple else x for x in given] if program.takes_values else given
         self.filled: Gradients | None = None
-        self.numbers: Sequence[Any] = ()
         self.found: Sequence[Any] | None = None  # gradients by all that is wanted, once they are asked for
         self.handed: dict[int, Any] = {}  # what inner results were given of them
 

@@ -25,10 +25,11 @@ from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
 from tinygrad_wb.compiling.rewrites import computed, rewritten
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.numpy_warnings import enter, leave, state
 from tinygrad_wb.pending import Aside, Pending
-from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, this_thread, user_line
+from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class Follower:
         if not _tracked(op, inputs):
             self.aside.many(op, inputs, options)
             return None
-        self._part("", learn=True)
+        self._part("it does not do what it did before", learn=True)
         if self.learner is not None:
             self.learner.asked(op, inputs)
         return None
@@ -264,7 +265,7 @@ class Follower:
                 if self._prepared(ending, ()) and (results := self._run(ending)) is not None:
                     self.finished, self.completed = Finished(ending, results), True
                     return
-            self._part(user_line(), learn=True)
+            self._part("it asks for a number in the middle", learn=True)
         elif self.finished is not None:
             self._unwind()
 
@@ -354,7 +355,8 @@ class Follower:
         """Compute what is noted, and go on in eager mode."""
         node = self.expected.parent
         self.following, self.expected = False, PARTED
-        self.reason = reason or self.reason
+        if reason:
+            self.reason = f"{reason}, at {user_line()}"
         made = self._computed(node.path(), {})
         if learn:
             self._learn(node, made)
@@ -403,7 +405,7 @@ class Follower:
         token = enter(self._given_state)
         values: dict[Entry, Any] = {}
         try:
-            with self._unheard(), self._as_it_was():
+            with self._unheard(), recording(not self._paused), self._as_it_was():
                 for entry in path:
                     inputs = operands(entry, values, self.given)
                     if entry.op is not OBSERVE:
@@ -594,6 +596,8 @@ class Followed:
             return result
         finally:
             self._lock.release()
+
+    PASSING.add(__call__.__code__)
 
     def _take_account(self, follower: Follower) -> None:
         """Spend a while in eager mode where following comes to nothing."""
