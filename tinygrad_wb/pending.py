@@ -65,7 +65,6 @@ class Aside:
 
     def __init__(self, noter: Noter | None = None) -> None:
         self._noter = noter
-        self.aside = self
 
     def one(self, op: Any, a: Any) -> None:
         self._compute(a)
@@ -90,6 +89,9 @@ class Aside:
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         self._compute(*values)
         return False
+
+    def stand_aside(self) -> Aside:
+        return self
 
     def settle(self) -> None:
         if self._noter is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _weakref import getweakrefcount
 from collections import Counter
 from contextlib import contextmanager
 from itertools import pairwise
@@ -144,7 +145,14 @@ class Learner:
         values = [event.value for event in self.events if event.value is not None]
         counts = list(map(getrefcount, values))
         # Three more hold each: the event, the list of values, and the argument.
-        return [x for x, count in zip(values, counts, strict=True) if count > 3 + counted[id(x)]]
+        return [
+            x for x, count in zip(values, counts, strict=True) if count > 3 + counted[id(x)] or getweakrefcount(x)
+        ]
+
+    @property
+    def settled(self) -> bool:
+        """Whether backward() was called already, or somebody waits to hear of a gradient."""
+        return bool(self.roots) or any(hasattr(event.value, "listeners") for event in self.events)
 
     def grow(self, follower: Follower) -> Learned:
         """Let the course have what was learned.
