@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.constants import FIXED, keep, keep_inside
 from tinygrad_wb.errors import explained
 from tinygrad_wb.foreign import GivesWay, as_array
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, state, warned
-from tinygrad_wb.recording import recorder, recorders
-from tinygrad_wb.value import Value, constant, promoted, record
+from tinygrad_wb.recording import keeps_copies, recorder, recorders
+from tinygrad_wb.value import NO_OPTIONS, Value, constant, promoted, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -242,8 +243,10 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
             return NotImplemented
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
-        if type(a) is Value or type(b) is Value:
-            return record(op, (a, b), data)
+        if type(a) is Value:
+            return record(op, (a, b), data) if type(b) is not np.ndarray else _beside(op, (a, b), data)
+        if type(b) is Value:
+            return record(op, (a, b), data) if type(a) is not np.ndarray else _beside(op, (a, b), data)
         return data
 
     return call
@@ -261,10 +264,20 @@ def _ternary(op: Operation) -> Callable[..., Any]:
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
+            if type(a) is np.ndarray or type(b) is np.ndarray or type(c) is np.ndarray:
+                return _beside(op, (a, b, c), data)
             return record(op, (a, b, c), data)
         return data
 
     return call
+
+
+def _beside(op: Operation, inputs: tuple[Any, ...], data: Any) -> Value:
+    """Record what was computed from Values and plain arrays."""
+    if not keeps_copies():
+        return record(op, inputs, data)
+    kept, constants = keep(inputs)
+    return record(op, kept, data, NO_OPTIONS, constants)
 
 
 def _general(op: Operation) -> Callable[..., Any]:
@@ -307,13 +320,12 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    inputs, operands, tracked, numbers = list(args), [], False, False
+    inputs, tracked, numbers, arrays, constants = list(args), False, False, False, None
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
     try:
         for i, x in enumerate(args):
             if type(x) is Value:
-                operands.append(x._data)
                 if partials[i] is not None or program:
                     tracked = True
                     if type(x._data) is float:
@@ -322,19 +334,26 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 inputs[i] = x._data  # without a derivative, it is as good as a constant
             else:
                 inputs[i] = constant(x)
-                operands.append(inputs[i])
+            if type(inputs[i]) is np.ndarray:
+                arrays = True
         for name, option in options.items():
             if type(option) is Value:
                 raise TypeError(
                     f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
                 )
+            if type(option) not in FIXED:
+                arrays = True
+        if arrays and tracked and keeps_copies():  # before it computes, as what `shared` finds may be views of them
+            inputs, constants = keep(inputs)
+            options = keep_inside(options, constants)
+        operands = [x._data if type(x) is Value else x for x in inputs]
         inside = op.states[given := state()] is given
         data = _computed(op, operands, options) if inside else warned(op.states, _computed, op, operands, options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
     if not tracked:
         return data
-    value = record(op, tuple(inputs), data, options)
+    value = record(op, tuple(inputs), data, options, constants)
     return _narrowed(value, op, tuple(inputs), options) if numbers and type(data) is np.ndarray else value
 
 
