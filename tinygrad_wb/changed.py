@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_wb.constants import large_arrays
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -102,11 +104,9 @@ large: dict[int, Large] = {}  # by the Value's identity
 
 def note_large(node: Value) -> None:
     """Note how the large arrays begin that ``node`` was computed from."""
-    beginnings = [(which, x, _beginning(x)) for which, x, given in node.constants if x is given]
-    if beginnings:
-        noted = Large(node, lambda gone: large.pop(gone.key, None))  # type: ignore[misc]
-        noted.key, noted.beginnings = id(node), beginnings
-        large[noted.key] = noted
+    noted = Large(node, lambda gone: large.pop(gone.key, None))  # type: ignore[misc]
+    noted.key, noted.beginnings = id(node), [(which, x, _beginning(x)) for which, x in large_arrays(node)]
+    large[noted.key] = noted
 
 
 def changed_constant(made: Iterable[Value]) -> tuple[Value, int | str, Any] | None:

@@ -14,93 +14,124 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.recording import this_thread
+from tinygrad_wb.recording import paused, recorders, this_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tinygrad_wb.value import Value
 
-    # The position of an input or the name of an option; the array that the record keeps; the caller's own, which is the
-    # same if it is large.
-    Constant = tuple[int | str, np.ndarray[Any, Any], np.ndarray[Any, Any]]
+    Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]  # the inputs and options of an operation
 
-__all__ = ["COPIED", "FIXED", "Constants", "constants_of", "given_inputs", "keep", "keep_inside", "passing_on"]
+__all__ = ["COPIED", "FIXED", "Constants", "copies", "copy_of", "given_inputs", "kept", "large_arrays", "passing_on"]
 
 COPIED = 1 << 20  # bytes
-FIXED = frozenset({int, float, bool, str, type, slice, type(None), type(...)})  # classes of options that hold no arrays
+FIXED = frozenset({int, float, bool, str, type, slice, type(None), type(...)})  # classes of options without arrays
 
 # -- while an operation is recorded ------------------------------------------------------------------------------
 
-# While a partial of a recorded operation is recorded itself, the arrays that it was given: copies already.
-_passed_on: dict[int, dict[int, Constant]] = {}
+# While a partial is recorded: the arrays that it was given, copies already, and the caller's, by identity.
+_passed_on: dict[int, dict[int, Any]] = {}
 
 
 @contextlib.contextmanager
 def passing_on(node: Value) -> Iterator[None]:
-    """Inside the block, the arrays that ``node`` keeps are not copied once more by what this thread records."""
+    """Inside the block, what this thread records does not copy the arrays that ``node`` keeps once more."""
     thread = this_thread()
-    before = _passed_on.get(thread, {})
-    _passed_on[thread] = {id(constant[1]): constant for constant in constants_of(node)}
+    before = _passed_on.get(thread)
+    _passed_on[thread] = {id(copy): given for copy, given in copies(node)}
     try:
         yield
     finally:
-        _passed_on[thread] = before
-        if not before:
+        if before is None:
             del _passed_on[thread]
+        else:
+            _passed_on[thread] = before
 
 
-def _kept(which: int | str, x: np.ndarray[Any, Any]) -> Constant:
-    if _passed_on and (known := _passed_on.get(this_thread(), {}).get(id(x))) is not None:
-        return which, x, known[2]
-    return which, x.copy("K") if x.nbytes <= COPIED else x, x
+def copy_of(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """A copy of a plain array; None where `kept` must find out what to do with it. Most arrays go this way."""
+    return None if x.nbytes > COPIED or paused or recorders or _passed_on else x.__copy__()
 
 
-def keep(inputs: Iterable[Any]) -> tuple[tuple[Any, ...], list[Constant]]:
-    """``inputs`` with copies in place of plain arrays, and what was copied."""
-    kept, constants = list(inputs), []
-    for i, x in enumerate(kept):
-        if type(x) is np.ndarray:
-            constants.append(_kept(i, x))
-            kept[i] = constants[-1][1]
-    return tuple(kept), constants
+def kept(
+    inputs: Sequence[Any], options: dict[str, Any]
+) -> tuple[Sequence[Any], dict[str, Any], Arguments | None, bool]:
+    """The inputs and options of an operation, with copies of arrays and lists; both as they were given, or None if
+    nothing is copied; and whether a large array is among them.
+
+    Nothing is copied under `no_grad`, which records nothing, and in a program, which is not walked back as it is.
+    """
+    thread = this_thread()
+    if thread in paused or thread in recorders:
+        return inputs, options, None, False
+    known = _passed_on.get(thread, {})
+    large = False
+
+    def copied(x: Any) -> Any:
+        nonlocal large
+        if x.nbytes > COPIED:
+            large = True
+        return x if x.nbytes > COPIED or id(x) in known else x.__copy__()
+
+    def given(x: Any) -> Any:
+        return known.get(id(x), x)
+
+    held = {name: option for name, option in options.items() if type(option) not in FIXED}
+    as_given = (
+        tuple([given(x) if type(x) is np.ndarray else x for x in inputs]),
+        {name: _mapped(given, option) for name, option in held.items()},
+    )
+    inputs = [copied(x) if type(x) is np.ndarray else x for x in inputs]
+    options = {**options, **{name: _mapped(copied, option) for name, option in held.items()}}
+    return inputs, options, as_given, large
 
 
-def keep_inside(options: Mapping[str, Any], constants: list[Constant]) -> dict[str, Any]:
-    """``options`` with copies in place of arrays and lists; what was copied is added to ``constants``."""
-    return {name: _copied(name, option, constants) for name, option in options.items()}
-
-
-def _copied(name: str, option: Any, constants: list[Constant]) -> Any:
+def _mapped(f: Callable[[Any], Any], option: Any) -> Any:
+    """``f`` of an array; of a list or tuple a new one, with ``f`` of the arrays in it; anything else as it is."""
     kind = type(option)
     if kind in FIXED or isinstance(option, np.generic):
         return option
     if isinstance(option, (list, tuple)):
         make = list if isinstance(option, list) else tuple
-        return make(option if FIXED.issuperset(map(type, option)) else [_copied(name, x, constants) for x in option])
-    if not isinstance(option, np.ndarray):
-        if not hasattr(option, "__array__"):
-            return option
-        option = np.asarray(option)  # an index that is a table's column, say, is read as NumPy does
-    constants.append(_kept(name, option))
-    return constants[-1][1]
+        return make(option if FIXED.issuperset(map(type, option)) else [_mapped(f, x) for x in option])
+    if isinstance(option, np.ndarray):
+        return f(option)
+    return f(np.asarray(option)) if hasattr(option, "__array__") else option  # such as the column of a table
 
 
 # -- in a record -------------------------------------------------------------------------------------------------
 
 
-def constants_of(node: Value) -> tuple[Constant, ...]:
-    """The plain arrays that the operation of ``node`` read."""
-    return getattr(node, "constants", ())
-
-
 def given_inputs(node: Value) -> tuple[Any, ...]:
-    """The inputs of ``node`` as the operation was given them: with the caller's own arrays."""
-    inputs = list(node.inputs)
-    for which, _, given in constants_of(node):
-        if type(which) is int:
-            inputs[which] = given
-    return tuple(inputs)
+    """The inputs of ``node`` as they were given: with the caller's own arrays."""
+    return node.given[0] if hasattr(node, "given") else node.inputs
+
+
+def copies(node: Value) -> Iterator[tuple[Any, Any]]:
+    """The arrays that ``node`` has copies of: each copy, and the caller's own."""
+    if hasattr(node, "given"):
+        inputs, options = node.given
+        pairs = [*zip(node.inputs, inputs, strict=True), *((node.options[name], options[name]) for name in options)]
+        for held, given in pairs:
+            for copy, own in zip(_arrays_in(held), _arrays_in(given), strict=True):
+                if copy is not own:
+                    yield copy, own
+
+
+def large_arrays(node: Value) -> list[tuple[int | str, Any]]:
+    """The arrays that ``node`` read and has no copies of; each after the position of its input, or its option's name."""
+    arguments = [*enumerate(node.inputs), *node.options.items()]
+    return [(which, x) for which, argument in arguments for x in _arrays_in(argument) if x.nbytes > COPIED]
+
+
+def _arrays_in(x: Any) -> Iterator[Any]:
+    """An array, or those in a list or tuple."""
+    if isinstance(x, np.ndarray):
+        yield x
+    elif isinstance(x, (list, tuple)) and not FIXED.issuperset(map(type, x)):
+        for part in x:
+            yield from _arrays_in(part)
 
 
 class Constants:
@@ -115,10 +146,10 @@ class Constants:
         self._first: dict[int, Any] = {}
         versions: dict[Any, Any] = {}  # by the caller's array and what was in it
         for node in nodes:
-            for _, kept, given in constants_of(node):
-                if kept is not given and id(kept) not in self._copies:
-                    self._copies[id(kept)] = kept, given
-                    self._first[id(kept)] = versions.setdefault((id(given), *_contents(kept)), kept)
+            for copy, given in copies(node):
+                if id(copy) not in self._copies:
+                    self._copies[id(copy)] = copy, given
+                    self._first[id(copy)] = versions.setdefault((id(given), *_contents(copy)), copy)
         for _, given in list(self._copies.values()):  # an operation that failed was given it, say
             if id(given) not in self._first:
                 self._first[id(given)] = versions.get((id(given), *_contents(given)), given)
@@ -133,7 +164,7 @@ class Constants:
 
     def named(self, variables: Mapping[int, str]) -> Mapping[int, str]:
         """``variables``, names by identity, with each copy under the name of the caller's array."""
-        found = {kept: variables[id(given)] for kept, (_, given) in self._copies.items() if id(given) in variables}
+        found = {copy: variables[id(given)] for copy, (_, given) in self._copies.items() if id(given) in variables}
         return {**found, **variables} if found else variables
 
 

@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.constants import FIXED, keep, keep_inside
+from tinygrad_wb.changed import note_large
+from tinygrad_wb.constants import FIXED, copy_of, kept
 from tinygrad_wb.errors import explained
 from tinygrad_wb.foreign import GivesWay, as_array
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, state, warned
-from tinygrad_wb.recording import keeps_copies, recorder, recorders
+from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import NO_OPTIONS, Value, constant, promoted, record
 
 if TYPE_CHECKING:
@@ -244,10 +245,18 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
         if type(a) is Value:
-            return record(op, (a, b), data) if type(b) is not np.ndarray else _beside(op, (a, b), data)
-        if type(b) is Value:
-            return record(op, (a, b), data) if type(a) is not np.ndarray else _beside(op, (a, b), data)
-        return data
+            if type(b) is Value or type(b) is float:
+                return record(op, (a, b), data)
+            if (copy := copy_of(b)) is not None:
+                return record(op, (a, copy), data, NO_OPTIONS, ((a, b), NO_OPTIONS))
+        elif type(b) is Value:
+            if type(a) is float:
+                return record(op, (a, b), data)
+            if (copy := copy_of(a)) is not None:
+                return record(op, (copy, b), data, NO_OPTIONS, ((a, b), NO_OPTIONS))
+        else:
+            return data
+        return _beside(op, (a, b), data)
 
     return call
 
@@ -265,6 +274,8 @@ def _ternary(op: Operation) -> Callable[..., Any]:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
             if type(a) is np.ndarray or type(b) is np.ndarray or type(c) is np.ndarray:
+                if type(b) is Value and type(c) is Value and (copy := copy_of(a)) is not None:  # a batch, and a layer
+                    return record(op, (copy, b, c), data, NO_OPTIONS, ((a, b, c), NO_OPTIONS))
                 return _beside(op, (a, b, c), data)
             return record(op, (a, b, c), data)
         return data
@@ -274,10 +285,11 @@ def _ternary(op: Operation) -> Callable[..., Any]:
 
 def _beside(op: Operation, inputs: tuple[Any, ...], data: Any) -> Value:
     """Record what was computed from Values and plain arrays."""
-    if not keeps_copies():
-        return record(op, inputs, data)
-    kept, constants = keep(inputs)
-    return record(op, kept, data, NO_OPTIONS, constants)
+    found, _, given, large = kept(inputs, {})
+    value = record(op, tuple(found), data, NO_OPTIONS, given)
+    if large:
+        note_large(value)
+    return value
 
 
 def _general(op: Operation) -> Callable[..., Any]:
@@ -320,12 +332,14 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    inputs, tracked, numbers, arrays, constants = list(args), False, False, False, None
+    inputs, operands, tracked, numbers, plain, inside = list(args), [], False, False, [], False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
+    as_given, large = None, False
     try:
         for i, x in enumerate(args):
             if type(x) is Value:
+                operands.append(x._data)
                 if partials[i] is not None or program:
                     tracked = True
                     if type(x._data) is float:
@@ -334,26 +348,32 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 inputs[i] = x._data  # without a derivative, it is as good as a constant
             else:
                 inputs[i] = constant(x)
+                operands.append(inputs[i])
             if type(inputs[i]) is np.ndarray:
-                arrays = True
+                plain.append(i)
         for name, option in options.items():
-            if type(option) is Value:
-                raise TypeError(
-                    f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
-                )
             if type(option) not in FIXED:
-                arrays = True
-        if arrays and tracked and keeps_copies():  # before it computes, as what `shared` finds may be views of them
-            inputs, constants = keep(inputs)
-            options = keep_inside(options, constants)
-        operands = [x._data if type(x) is Value else x for x in inputs]
-        inside = op.states[given := state()] is given
-        data = _computed(op, operands, options) if inside else warned(op.states, _computed, op, operands, options)
+                if type(option) is Value:
+                    raise TypeError(
+                        f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
+                    )
+                inside = True
+        if tracked and (plain or inside):  # copied before it computes, as what `shared` finds may be views of arrays
+            if len(plain) == 1 and not inside and (copy := copy_of(inputs[plain[0]])) is not None:
+                as_given = tuple(inputs), NO_OPTIONS
+                inputs[plain[0]] = operands[plain[0]] = copy
+            else:
+                inputs, options, as_given, large = kept(inputs, options)
+                operands = [x._data if type(x) is Value else x for x in inputs]
+        usual = op.states[given := state()] is given
+        data = _computed(op, operands, options) if usual else warned(op.states, _computed, op, operands, options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
     if not tracked:
         return data
-    value = record(op, tuple(inputs), data, options, constants)
+    value = record(op, tuple(inputs), data, options, as_given)
+    if large:
+        note_large(value)
     return _narrowed(value, op, tuple(inputs), options) if numbers and type(data) is np.ndarray else value
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REPLAY", "Frames", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
-    "keeps_copies", "kept_frames", "no_grad", "observed", "outside", "paused", "placing", "recorder", "recorders", "recording",
+    "kept_frames", "no_grad", "observed", "outside", "paused", "placing", "recorder", "recorders", "recording",
     "replayable", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads", "watcher", "watchers",
 ]  # fmt: skip
 
@@ -297,11 +297,6 @@ recorders: dict[int, Recorder] = {}
 def recorder() -> Recorder | None:
     """The recorder of this thread, if it records a program."""
     return recorders.get(this_thread()) if recorders else None
-
-
-def keeps_copies() -> bool:
-    """Whether what this thread records keeps copies of plain arrays: not under `no_grad`, and not in a program."""
-    return not ((paused and this_thread() in paused) or (recorders and this_thread() in recorders))
 
 
 def replayable(what: str, instead: str) -> None:

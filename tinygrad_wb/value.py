@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import hand_out, handed_out, note_large
+from tinygrad_wb.changed import hand_out, handed_out
 from tinygrad_wb.constants import given_inputs
 from tinygrad_wb.foreign import as_array
 from tinygrad_wb.memory import bytes_of
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import CodeType
 
-    from tinygrad_wb.constants import Constant
+    from tinygrad_wb.constants import Arguments
     from tinygrad_wb.on_gradient import Listener
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
@@ -75,7 +75,7 @@ class Value:
         "_data",
         "_place",
         "calls",
-        "constants",
+        "given",
         "grad",
         "inputs",
         "listeners",
@@ -92,8 +92,8 @@ class Value:
     op: Operation | None  # None for a leaf
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
+    given: Arguments  # inputs and options with the caller's own arrays; set only where the record has copies of them
     calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
-    constants: list[Constant]  # the plain arrays that its operation read; set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
     origin: np.dtype[Any] | None  # dtype of the data that a number was computed from; looked up on first use
     _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
@@ -518,11 +518,11 @@ def record(
     inputs: tuple[Any, ...],
     data: Any,
     options: Mapping[str, Any] = NO_OPTIONS,
-    constants: list[Constant] | None = None,
+    given: Arguments | None = None,
 ) -> Value:
     """A new Value that remembers its operation (unless this thread is inside ``no_grad``).
 
-    ``constants`` are the plain arrays that it read.
+    ``given`` are the inputs and options as the caller gave them, where arrays are among them.
     """
     value = blank()
     value._data = data
@@ -551,9 +551,8 @@ def record(
         value.op = op
         value.inputs = inputs
         value.options = options
-        if constants:
-            value.constants = constants
-            note_large(value)
+        if given is not None:
+            value.given = given
         if placing and (thread := this_thread()) in placing:
             value._place = this_place(value.tick)
             if watchers and (watch := watchers.get(thread)) is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_wb.constants import constants_of
+from tinygrad_wb.constants import large_arrays
 from tinygrad_wb.debug.report import Called, at_index, labelled, names_of, origin, user_frame, where_rows
 from tinygrad_wb.debug.rules import number, where
 from tinygrad_wb.errors import StaleGraphError
@@ -51,9 +51,8 @@ class Copies:
             for i, x in enumerate(value.inputs):
                 if type(x) is Value and type(x._data) is np.ndarray and not (x.inputs and id(x) in known):
                     parts.append((i, x, x._data, x._data.tobytes()))
-            for which, array, given in constants_of(value):
-                if array is given:  # it is large: of small ones the record itself holds copies
-                    parts.append((which, array, array, array.tobytes()))
+            # Of small arrays the record itself holds copies.
+            parts += [(which, array, array, array.tobytes()) for which, array in large_arrays(value)]
             if type(value._data) is np.ndarray:
                 parts.append((RESULT, None, value._data, value._data.tobytes()))
             if not parts:  # of numbers alone, which nobody can change
