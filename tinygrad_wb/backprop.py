@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import bisect
 import functools
-from contextlib import nullcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +96,7 @@ def _changed(x: Value, node: Value) -> StaleGraphError:
     )
 
 
-def _refilled(node: Value, which: int | str, x: Any) -> StaleGraphError:
+def _refilled(node: Value, which: Any, x: Any) -> StaleGraphError:
     op: Any = node.op
     what = f"option {which}" if type(which) is str else f"input {op.inputs[0 if op.variadic else which]}"
     return StaleGraphError(
@@ -185,11 +184,17 @@ def _hand_on(path: Iterable[Value], gradients: dict[Value, Any], record: bool) -
     for node in path:
         if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
             continue
-        with passing_on(node) if record else nullcontext():
-            found = contributions(node, gradients[node], record)
-        for x, d in found:
+        for x, d in (_recorded if record else contributions)(node, gradients[node]):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted
+
+
+def _recorded(node: Value, g: Any) -> list[tuple[Value, Any]]:
+    """`contributions` as Values. What records them does not copy arrays that ``node`` has copies of already."""
+    if not hasattr(node, "given"):
+        return contributions(node, g, True)
+    with passing_on(node):
+        return contributions(node, g, True)
 
 
 # -- shapes are mended here, once, so that no partial has to ---------------------------------------------------

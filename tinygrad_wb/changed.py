@@ -95,7 +95,7 @@ class Large(weakref.ref["Value"]):
     """How the large arrays begin that a Value was computed from; under a key, as long as the Value is alive."""
 
     __slots__ = ("beginnings", "key")
-    beginnings: list[tuple[int | str, Any, bytes]]  # the position or name, the array, its first bytes
+    beginnings: list[tuple[Any, Any, bytes]]  # the position or name, the array, its first bytes
     key: int
 
 
@@ -104,12 +104,12 @@ large: dict[int, Large] = {}  # by the Value's identity
 
 def note_large(node: Value) -> None:
     """Note how the large arrays begin that ``node`` was computed from."""
-    noted = Large(node, lambda gone: large.pop(gone.key, None))  # type: ignore[misc]
+    noted = Large(node, lambda gone: large.pop(gone.key, None))
     noted.key, noted.beginnings = id(node), [(which, x, _beginning(x)) for which, x in large_arrays(node)]
     large[noted.key] = noted
 
 
-def changed_constant(made: Iterable[Value]) -> tuple[Value, int | str, Any] | None:
+def changed_constant(made: Iterable[Value]) -> tuple[Value, Any, Any] | None:
     """One of ``made`` whose partials would read a large array that was written to; which argument, and the array."""
     for node in made:
         noted = large.get(id(node))
@@ -129,7 +129,7 @@ def _beginning(x: Any) -> bytes:
 RESULT = "y"
 
 
-def _is_read(node: Value, which: int | str) -> bool:
+def _is_read(node: Value, which: Any) -> bool:
     """Whether a partial of the operation reads the numbers of an input, of an option, or of its RESULT.
 
     The partial of a sum reads none of them, that of exp its result. So each partial is run without those numbers.

@@ -54,9 +54,7 @@ def copy_of(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     return None if x.nbytes > COPIED or paused or recorders or _passed_on else x.__copy__()
 
 
-def kept(
-    inputs: Sequence[Any], options: dict[str, Any]
-) -> tuple[Sequence[Any], dict[str, Any], Arguments | None, bool]:
+def kept(inputs: Sequence[Any], options: dict[str, Any]) -> tuple[list[Any], dict[str, Any], Arguments | None, bool]:
     """The inputs and options of an operation, with copies of arrays and lists; both as they were given, or None if
     nothing is copied; and whether a large array is among them.
 
@@ -64,7 +62,7 @@ def kept(
     """
     thread = this_thread()
     if thread in paused or thread in recorders:
-        return inputs, options, None, False
+        return list(inputs), options, None, False
     known = _passed_on.get(thread, {})
     large = False
 
@@ -78,13 +76,11 @@ def kept(
         return known.get(id(x), x)
 
     held = {name: option for name, option in options.items() if type(option) not in FIXED}
-    as_given = (
-        tuple([given(x) if type(x) is np.ndarray else x for x in inputs]),
-        {name: _mapped(given, option) for name, option in held.items()},
-    )
-    inputs = [copied(x) if type(x) is np.ndarray else x for x in inputs]
+    given_inputs = tuple([given(x) if type(x) is np.ndarray else x for x in inputs])
+    given_options = {name: _mapped(given, option) for name, option in held.items()}
+    found = [copied(x) if type(x) is np.ndarray else x for x in inputs]
     options = {**options, **{name: _mapped(copied, option) for name, option in held.items()}}
-    return inputs, options, as_given, large
+    return found, options, (given_inputs, given_options), large
 
 
 def _mapped(f: Callable[[Any], Any], option: Any) -> Any:
@@ -119,8 +115,8 @@ def copies(node: Value) -> Iterator[tuple[Any, Any]]:
                     yield copy, own
 
 
-def large_arrays(node: Value) -> list[tuple[int | str, Any]]:
-    """The arrays that ``node`` read and has no copies of; each after the position of its input, or its option's name."""
+def large_arrays(node: Value) -> list[tuple[Any, Any]]:
+    """The arrays that ``node`` read and has no copies of, each after the input's position or the option's name."""
     arguments = [*enumerate(node.inputs), *node.options.items()]
     return [(which, x) for which, argument in arguments for x in _arrays_in(argument) if x.nbytes > COPIED]
 

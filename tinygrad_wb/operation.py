@@ -299,7 +299,7 @@ def _general(op: Operation) -> Callable[..., Any]:
 
     def call(*args: Any, **given: Any) -> Any:
         if len(args) == count:
-            return _apply(op, args, {**op.defaults, **given})
+            return _apply(op, args, {**op.defaults, **given} if given else op.defaults.copy())
         if count < len(args) <= most and not given:
             return _apply(op, args[:count], {**op.defaults, **dict(zip(names, args[count:], strict=False))})
         options = _bound(op, args, given)
@@ -332,7 +332,7 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
 
 def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    inputs, operands, tracked, numbers, plain, inside = list(args), [], False, False, [], False
+    inputs, operands, tracked, numbers, plain, inside = list(args), [], False, False, 0, False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
     as_given, large = None, False
@@ -350,18 +350,18 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
                 inputs[i] = constant(x)
                 operands.append(inputs[i])
             if type(inputs[i]) is np.ndarray:
-                plain.append(i)
+                plain, at = plain + 1, i
         for name, option in options.items():
             if type(option) not in FIXED:
                 if type(option) is Value:
                     raise TypeError(
                         f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
                     )
-                inside = True
+                inside = inside or type(option) is not tuple or not FIXED.issuperset(map(type, option))
         if tracked and (plain or inside):  # copied before it computes, as what `shared` finds may be views of arrays
-            if len(plain) == 1 and not inside and (copy := copy_of(inputs[plain[0]])) is not None:
+            if plain == 1 and not inside and (copy := copy_of(inputs[at])) is not None:
                 as_given = tuple(inputs), NO_OPTIONS
-                inputs[plain[0]] = operands[plain[0]] = copy
+                inputs[at] = operands[at] = copy
             else:
                 inputs, options, as_given, large = kept(inputs, options)
                 operands = [x._data if type(x) is Value else x for x in inputs]
