@@ -548,8 +548,9 @@ def _taken_over(value: Value, fresh: Value) -> Value:
         value.grad = value.name = None
     for slot in ("_data", "op", "inputs", "options", "tick"):
         setattr(value, slot, getattr(fresh, slot))
-    if hasattr(fresh, "origin"):
-        value.origin = fresh.origin
+    for slot in ("origin", "given"):
+        if hasattr(fresh, slot):
+            setattr(value, slot, getattr(fresh, slot))
     return value
 
 
