@@ -2245,6 +2245,24 @@ def test_work_in_blocks(shape):
     assert "for i in range(0, " in loss.fast_source
 
 
+# Work in tiles on transposed arrays: from one number to the next it is eight numbers' way, where NumPy itself is wrong.
+ACROSS = {
+    "negative": lambda x: (n := -wb.exp(x).T, wb.sum(wb.cos(n)) + wb.sum(wb.sum(n, axis=1) ** 2) * 1e-6)[1],
+    "negative in place": lambda x: (n := -wb.sin(x).T, wb.sum(wb.cos(n)) + wb.sum(n @ wb.cos(n).T) * 1e-6)[1],
+    "isfinite": lambda x: (
+        h := wb.log(wb.maximum(x, 0.0)).T,
+        m := np.isfinite(h),
+        wb.sum(wb.where(m, wb.cos(h), 0.0)) + wb.sum(wb.sum(m * 1.0, axis=1) * wb.sum(wb.where(m, h, 1.0), axis=1)),
+    )[2],
+}
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_tiles_of_transposed_arrays(name):
+    compiled = check(ACROSS[name], [(wb.Value(normal(70_000, 8, seed=i)),) for i in range(CALLS)])
+    assert "for i in range(0, 8, 1)" in compiled.fast_source
+
+
 def test_a_chain_needs_little_memory():
     x = normal(1 << 20)
 

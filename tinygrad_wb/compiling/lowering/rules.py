@@ -36,6 +36,7 @@ IN_PLACE = Demand(order="K", in_place=True)
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, Rule(elementwise, IN_PLACE)),
+    "isfinite": Rule(elementwise),  # NumPy's is wrong where its result is not contiguous
     "matmul": Rule(matmul),
     "sum": Rule(reductions.sum_),
     "mean": Rule(reductions.mean, fits=reductions.fits_mean),
