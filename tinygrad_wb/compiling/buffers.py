@@ -111,12 +111,12 @@ def assign_buffers(
                 continue
             if step.op.name in VIEWS:
                 buffers.look(step)
-            elif step not in live.results and (asked := demand(step, buffers.memory)):
+            elif step not in live.results and (asked := demand(step, buffers.memory)) is not None:
                 buffers.place(step, asked)
         # A group as a whole: all its steps run again for the next tile, and may read an array in other places.
         for step in group:
             for x in step.inputs:
-                if type(x) is Step and not x.number and x not in local:
+                if type(x) is Step and not x.number:
                     buffers.release(x)
     return buffers.memory
 
@@ -170,12 +170,11 @@ class _Buffers:
 
     def _dies_in(self, step: Step, x: Any) -> bool:
         """Whether an input is as large as the result, in a buffer, and nothing needs it afterwards."""
-        if type(x) is not Step or x not in self.memory.arrays or x in self.live.targets:
+        if type(x) is not Step or x not in self.memory.arrays:
             return False
         owner = self.live.owner[x]
         return (
-            owner not in self.given_away
-            and self.pending[owner] == sum(i is x for i in step.inputs)
+            self.pending[owner] == sum(i is x for i in step.inputs)
             and x.data.shape == step.data.shape
             and owner.data.size == step.data.size
             and x.data.dtype == owner.data.dtype == step.data.dtype

@@ -15,8 +15,8 @@ from tinygrad_wb.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tinygrad_wb.compiling.buffers import Liveness, Memory
-    from tinygrad_wb.compiling.plan import Plan, Step
+    from tinygrad_wb.compiling.plan import Step
+    from tinygrad_wb.compiling.schedule import Schedule
 
 __all__ = ["Emitter"]
 
@@ -30,15 +30,11 @@ class Emitter:
 
     def __init__(
         self,
-        plan: Plan,
-        live: Liveness,
-        memory: Memory,
+        schedule: Schedule,
         arguments: Sequence[tuple[str, Value]],
         targets: Sequence[tuple[str, Any]],
     ) -> None:
-        self.plan = plan
-        self.live = live
-        self.memory = memory
+        self.plan, self.live, self.memory = schedule.plan, schedule.live, schedule.memory
         self.lines: list[str] = []
         self.namespace: dict[str, Any] = {"np": np, "math": math}
         self._names = Names({"replay", *self.namespace})
@@ -137,8 +133,8 @@ class Emitter:
         self._texts[step] = place
         return place
 
-    def look(self, step: Step) -> bool:
-        """Let a view of memory that never moves be made once; False if the memory may be another each time."""
+    def view(self, step: Step) -> bool:
+        """Let a view of memory that never moves be made once. False if that memory may be another each time."""
         view = self.memory.arrays.get(step)
         if view is None:
             return False

@@ -21,9 +21,8 @@ VDOT = SimpleNamespace(name="vdot", numpy="np.vdot({a}, {b})", scalar=None)
 def with_products(steps: Sequence[Step]) -> list[Step]:
     """The steps, where the sum of a product that is used for nothing else becomes the dot product of the two.
 
-    The sum's step itself is changed, since others know it; the product's is left out.
+    The sum's step itself is changed, since others know it; the product's is left out, and has no uses any more.
     """
-    folded = set()
     for step in steps:
         if step.op.name == "sum" and step.number and type(step.inputs[0]) is Step:
             (product,) = step.inputs
@@ -33,9 +32,8 @@ def with_products(steps: Sequence[Step]) -> list[Step]:
                 and product.uses == 1
                 and all(map(_plain, pair, (product,) * 2))
             ):
-                step.inputs, step.op = pair, VDOT
-                folded.add(product)
-    return [step for step in steps if step not in folded]
+                step.inputs, step.op, product.uses = pair, VDOT, 0
+    return [step for step in steps if step.uses]
 
 
 def _plain(x: Any, like: Step) -> bool:

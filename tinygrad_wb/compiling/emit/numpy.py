@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.compiling.buffers import assign_buffers, liveness
 from tinygrad_wb.compiling.emit import Executable
 from tinygrad_wb.compiling.emitter import Emitter
-from tinygrad_wb.compiling.fusion import fusion_groups, with_products
 from tinygrad_wb.compiling.lowering.numbers import write_number
 from tinygrad_wb.compiling.lowering.rules import demand, write_array
 from tinygrad_wb.compiling.lowering.tiles import write_tiles
 from tinygrad_wb.compiling.plan import Step
+from tinygrad_wb.compiling.schedule import make_schedule
 from tinygrad_wb.compiling.strides import VIEWS
-from tinygrad_wb.compiling.tiling import cut_into_tiles
 from tinygrad_wb.program.trace import is_scalar
 from tinygrad_wb.recording import REPLAY
 from tinygrad_wb.value import Value
@@ -55,26 +53,22 @@ def emit(
     outcomes: dict[Any, list[bool]] = defaultdict(list)
     for condition, outcome in decisions:
         outcomes[condition].append(outcome)
-    steps = with_products(plan.steps)
-    groups = fusion_groups(steps)
-    live = liveness(steps, results, [x for _, x in targets], [x for x, _ in decisions])
-    tiles = {group[0]: cut_into_tiles(group, live) for group in groups if len(group) > 1}
-    memory = assign_buffers(groups, tiles, live, [leaf for _, leaf in arguments], demand)
-
-    emitter = Emitter(plan, live, memory, arguments, targets)
+    leaves, filled, conditions = ([x for _, x in arguments], [x for _, x in targets], [x for x, _ in decisions])
+    schedule = make_schedule(plan, leaves, results, filled, conditions, demand)
+    emitter = Emitter(schedule, arguments, targets)
     for x, wanted in outcomes.items():
         if type(x) is Value:
             _check(emitter, x, wanted)
-    for group in groups:
-        if group[0] in tiles:
-            write_tiles(emitter, group, tiles[group[0]])
+    for group in schedule.groups:
+        if group[0] in schedule.tiles:
+            write_tiles(emitter, group, schedule.tiles[group[0]])
             continue
         (step,) = group
         _write(emitter, step)
         if step in outcomes:
             _check(emitter, step, outcomes[step])
     for x, heads in emitter.filled.items():
-        for head in heads[1:] if x in memory.direct else heads:
+        for head in heads[1:] if x in schedule.memory.direct else heads:
             emitter.line(f"{emitter.function('copyto', np.copyto)}({head}, {emitter.text(x)})")
     returned = "".join(f"{_returned(emitter, x)}, " for x in results)
     return _executable(_functions(emitter.heads, emitter.lines, f"return ({returned})"), emitter.namespace)
@@ -90,7 +84,7 @@ def _write(emitter: Emitter, step: Step) -> None:
         write_number(emitter, step)
     elif step.op.name not in VIEWS:
         write_array(emitter, step)
-    elif not emitter.look(step):
+    elif not emitter.view(step):
         emitter.stands_for(step, emitter.assign(emitter.expression(step)))
 
 

@@ -47,10 +47,8 @@ def _in_pieces(emitter: Emitter, step: Step) -> bool:
         left, place = emitter.seen_as(left, (rows, m // rows, k)), emitter.seen_as(place, (rows, m // rows, n))
         emitter.line(f"{product}({left}, {right}, {place})")
         return True
-    left, right = (
-        emitter.seen_as(left, (m, inner, k // inner), (1, 0, 2)),
-        emitter.seen_as(right, (inner, k // inner, n)),
-    )
+    left = emitter.seen_as(left, (m, inner, k // inner), (1, 0, 2))
+    right = emitter.seen_as(right, (inner, k // inner, n))
     memory = np.empty((inner, m, n), step.data.dtype)
     parts, terms = emitter.keep(memory, "parts"), emitter.keep(memory.reshape(inner, m * n))
     emitter.line(f"{product}({left}, {right}, {parts})")
