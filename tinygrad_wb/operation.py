@@ -25,11 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.changed import note_large
+from tinygrad_wb.constants import FIXED, copy_of, kept
 from tinygrad_wb.errors import explained
 from tinygrad_wb.foreign import GivesWay, as_array
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, state, warned
-from tinygrad_wb.recording import recorder, recorders
-from tinygrad_wb.value import Value, constant, promoted, record
+from tinygrad_wb.pending import BYSTANDER
+from tinygrad_wb.recording import noters, recorder, recorders, this_thread
+from tinygrad_wb.value import NO_OPTIONS, Value, constant, promoted, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     Text = str | Callable[..., str]
 
 __all__ = [
-    "ALL_AT_ONCE", "REGISTRY", "Operation", "binary", "elementwise", "of_one_number", "ones", "operation", "plain",
+    "ALL_AT_ONCE", "REGISTRY", "Operation", "apply", "binary", "elementwise", "of_one_number", "ones", "operation", "plain",
 ]  # fmt: skip
 
 ALL_AT_ONCE = -1  # the arity of a compiled function, which has all its gradients ready, in arrays that it gives away
@@ -59,15 +62,19 @@ class Operation:
     gives one), ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a
     self-contained function that these texts call. An operation that has neither text, or is ``fused`` of simpler ones,
     is printed as what its forward does with Values. The derivatives of a ``symmetric`` operation are those among
-    symmetric matrices, of which it reads one triangle.
+    symmetric matrices, of which it reads one triangle. ``below`` tells, by the shape of the first input and the options,
+    which bound whole numbers without a derivative (labels, indices) have to keep; an operation that ``may_raise`` refuses
+    other numbers, as the inverse of a singular matrix does.
     """
 
     __slots__ = (
         "arity",
+        "below",
         "da",
         "db",
         "dc",
         "defaults",
+        "deferrable",
         "forward",
         "function",
         "helper",
@@ -97,6 +104,8 @@ class Operation:
         fused: bool = False,
         name: str | None = None,
         symmetric: bool = False,
+        below: Callable[..., int] | None = None,
+        may_raise: bool = False,
     ) -> None:
         signature = inspect.signature(forward)
         parameters = [p for p in signature.parameters.values() if p.name != "shared"]
@@ -118,6 +127,9 @@ class Operation:
         self.shared = shared
         self.variadic = variadic
         self.symmetric = symmetric
+        self.below = below
+        # Whether it may be computed later than it is called: the package's own are, but for those that raise by number.
+        self.deferrable = forward.__module__.startswith("tinygrad_wb.") and not may_raise
         simple = not (self.defaults or shared or variadic) and None not in self.partials
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
@@ -172,6 +184,8 @@ def operation(
     fused: bool = False,
     name: str | None = None,
     symmetric: bool = False,
+    below: Callable[..., int] | None = None,
+    may_raise: bool = False,
     **partials: Callable[..., Any] | None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated forward computation, with its partials, into the registry.
@@ -183,7 +197,21 @@ def operation(
     """
 
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
-        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name, symmetric)
+        op = Operation(
+            forward,
+            template,
+            partials,
+            shared,
+            variadic,
+            numpy,
+            scalar,
+            helper,
+            fused,
+            name,
+            symmetric,
+            below,
+            may_raise,
+        )
         if (known := REGISTRY.get(op.name)) is not None and not _again(known.forward, forward):
             raise ValueError(f"there is an operation {op.name} already: give yours another name")
         make = _variadic if variadic else (_general, _unary, binary, _ternary)[op.arity]
@@ -211,6 +239,8 @@ def _unary(op: Operation) -> Callable[..., Any]:
     on_float, on_array = getattr(op.forward, "halves", (op.forward, op.forward))
 
     def call(a: Any) -> Any:
+        if noters and (noted := noters.get(this_thread(), BYSTANDER).one(op, a)) is not None:
+            return noted
         try:
             x = a._data if (tracked := type(a) is Value) else constant(a)
             if type(x) is float:
@@ -231,6 +261,8 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
     forward = op.forward
 
     def call(a: Any, b: Any) -> Any:
+        if noters and (noted := noters.get(this_thread(), BYSTANDER).two(op, a, b)) is not None:
+            return noted
         try:
             x = a._data if type(a) is Value else (a := constant(a, read))
             y = b._data if type(b) is Value else (b := constant(b, read))
@@ -242,9 +274,19 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
             return NotImplemented
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
-        if type(a) is Value or type(b) is Value:
-            return record(op, (a, b), data)
-        return data
+        if type(a) is Value:
+            if type(b) is Value or type(b) is float:
+                return record(op, (a, b), data)
+            if (copy := copy_of(b)) is not None:
+                return record(op, (a, copy), data, NO_OPTIONS, ((a, b), NO_OPTIONS))
+        elif type(b) is Value:
+            if type(a) is float:
+                return record(op, (a, b), data)
+            if (copy := copy_of(a)) is not None:
+                return record(op, (copy, b), data, NO_OPTIONS, ((a, b), NO_OPTIONS))
+        else:
+            return data
+        return _beside(op, (a, b), data)
 
     return call
 
@@ -253,6 +295,8 @@ def _ternary(op: Operation) -> Callable[..., Any]:
     forward = op.forward
 
     def call(a: Any, b: Any, c: Any) -> Any:
+        if noters and (noted := noters.get(this_thread(), BYSTANDER).three(op, a, b, c)) is not None:
+            return noted
         try:
             x = a._data if type(a) is Value else (a := constant(a))
             y = b._data if type(b) is Value else (b := constant(b))
@@ -261,10 +305,23 @@ def _ternary(op: Operation) -> Callable[..., Any]:
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
+            if type(a) is np.ndarray or type(b) is np.ndarray or type(c) is np.ndarray:
+                if type(b) is Value and type(c) is Value and (copy := copy_of(a)) is not None:  # a batch, and a layer
+                    return record(op, (copy, b, c), data, NO_OPTIONS, ((a, b, c), NO_OPTIONS))
+                return _beside(op, (a, b, c), data)
             return record(op, (a, b, c), data)
         return data
 
     return call
+
+
+def _beside(op: Operation, inputs: tuple[Any, ...], data: Any) -> Value:
+    """Record what was computed from Values and plain arrays."""
+    found, _, given, large = kept(inputs, {})
+    value = record(op, tuple(found), data, NO_OPTIONS, given)
+    if large:
+        note_large(value)
+    return value
 
 
 def _general(op: Operation) -> Callable[..., Any]:
@@ -274,11 +331,11 @@ def _general(op: Operation) -> Callable[..., Any]:
 
     def call(*args: Any, **given: Any) -> Any:
         if len(args) == count:
-            return _apply(op, args, {**op.defaults, **given})
+            return apply(op, args, {**op.defaults, **given} if given else op.defaults.copy())
         if count < len(args) <= most and not given:
-            return _apply(op, args[:count], {**op.defaults, **dict(zip(names, args[count:], strict=False))})
+            return apply(op, args[:count], {**op.defaults, **dict(zip(names, args[count:], strict=False))})
         options = _bound(op, args, given)
-        return _apply(op, tuple([options.pop(name) for name in op.inputs]), options)
+        return apply(op, tuple([options.pop(name) for name in op.inputs]), options)
 
     return call
 
@@ -293,7 +350,7 @@ def _variadic(op: Operation) -> Callable[..., Any]:
             raise TypeError(
                 f"{op.name}({op.inputs[0]}): give a list, or another iterable, of Values or arrays, got {parts!r:.80}"
             )
-        return _apply(op, tuple(parts), options)
+        return apply(op, tuple(parts), options)
 
     return call
 
@@ -305,11 +362,14 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
     return bound.arguments
 
 
-def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def apply(op: Operation, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
-    inputs, operands, tracked, numbers = list(args), [], False, False
+    if noters and (noted := noters.get(this_thread(), BYSTANDER).many(op, args, options)) is not None:
+        return noted
+    inputs, operands, tracked, numbers, plain, inside = list(args), [], False, False, 0, False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
+    as_given, large = None, False
     try:
         for i, x in enumerate(args):
             if type(x) is Value:
@@ -323,18 +383,31 @@ def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any
             else:
                 inputs[i] = constant(x)
                 operands.append(inputs[i])
+            if type(inputs[i]) is np.ndarray:
+                plain, at = plain + 1, i
         for name, option in options.items():
-            if type(option) is Value:
-                raise TypeError(
-                    f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
-                )
-        inside = op.states[given := state()] is given
-        data = _computed(op, operands, options) if inside else warned(op.states, _computed, op, operands, options)
+            if type(option) not in FIXED:
+                if type(option) is Value:
+                    raise TypeError(
+                        f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
+                    )
+                inside = inside or type(option) is not tuple or not FIXED.issuperset(map(type, option))
+        if tracked and (plain or inside):  # copied before it computes, as what `shared` finds may be views of arrays
+            if plain == 1 and not inside and (copy := copy_of(inputs[at])) is not None:
+                as_given = tuple(inputs), NO_OPTIONS
+                inputs[at] = operands[at] = copy
+            else:
+                inputs, options, as_given, large = kept(inputs, options)
+                operands = [x._data if type(x) is Value else x for x in inputs]
+        usual = op.states[given := state()] is given
+        data = _computed(op, operands, options) if usual else warned(op.states, _computed, op, operands, options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
     if not tracked:
         return data
-    value = record(op, tuple(inputs), data, options)
+    value = record(op, tuple(inputs), data, options, as_given)
+    if large:
+        note_large(value)
     return _narrowed(value, op, tuple(inputs), options) if numbers and type(data) is np.ndarray else value
 
 

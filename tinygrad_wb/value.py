@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import attention, hand_out, handed_out, look_closely, note_reads
+from tinygrad_wb.changed import hand_out, handed_out
+from tinygrad_wb.constants import given_inputs
 from tinygrad_wb.foreign import as_array
 from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.recording import (
     Place,
     is_recording,
+    noters,
     paused,
     placing,
     recorder,
     recorders,
     replayable,
+    settle_noted,
     this_place,
     this_thread,
     tracing_threads,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import CodeType
 
+    from tinygrad_wb.constants import Arguments
     from tinygrad_wb.on_gradient import Listener
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
@@ -50,6 +54,7 @@ __all__ = [
 next_tick = itertools.count().__next__
 
 NO_OPTIONS: Mapping[str, Any] = {}
+PENDING = "tinygrad_wb.pending"  # the module of Value's one subclass
 UNRECORDED: Mapping[str, Any] = {}  # the options of a result of no_grad; no leaf that a user made has them
 TRACED: Mapping[str, Any] = {}  # the options of a leaf that represents an argument of a program
 
@@ -71,8 +76,10 @@ class Value:
     __slots__ = (
         "__weakref__",
         "_data",
+        "_entry",
         "_place",
         "calls",
+        "given",
         "grad",
         "inputs",
         "listeners",
@@ -89,9 +96,11 @@ class Value:
     op: Operation | None  # None for a leaf
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
+    given: Arguments  # inputs and options with the caller's own arrays; set only where the record has copies of them
     calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
     origin: np.dtype[Any] | None  # dtype of the data that a number was computed from; looked up on first use
+    _entry: Any  # of a pending Value (pending.py): the operation that it stands for
     _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
@@ -109,9 +118,10 @@ class Value:
         self.options = NO_OPTIONS
         self.origin = dtype_behind(data) if type(data) is Value and type(self._data) is float else None
         self.tick = next_tick()
-        look_closely()
 
     def __init_subclass__(cls) -> None:
+        if cls.__module__ == PENDING:
+            return
         raise TypeError("Value can't be subclassed: hold one in an attribute, or add an operation to the table")
 
     # -- what it holds -------------------------------------------------------------------------------
@@ -121,6 +131,8 @@ class Value:
         """The plain number (``float``) or array. Assigning to a leaf copies, and makes older graphs stale."""
         if recorders:
             replayable("v.data", "compute with v itself")
+        if noters:
+            settle_noted()
         data = self._data
         # The caller may write to it, behind a graph that has read it; and what made a result may read that right away.
         if type(data) is np.ndarray and not settled_since(NEVER if self.inputs else self.tick):
@@ -131,6 +143,8 @@ class Value:
     def data(self, new: Any) -> None:
         if recorders:
             replayable("an assignment to v.data", "assign it outside the function")
+        if noters:
+            settle_noted()
         if self.inputs and self.op is not None:
             raise TypeError(f"{self!r} was computed by {self.op.name}: only a leaf's data can be assigned")
         quiet = settled_since(NEVER)
@@ -408,7 +422,7 @@ def _restore(
 
 def raw(x: Any) -> Any:
     """The plain number or array inside a Value; anything else as it is."""
-    return x._data if type(x) is Value else x
+    return x._data if isinstance(x, Value) else x
 
 
 def constant(x: Any, read: Callable[[Any], Any] = as_array) -> Any:
@@ -510,8 +524,17 @@ def _unknown(x: Any) -> bool:
 blank = functools.partial(object.__new__, Value)  # quicker than to look both up each time
 
 
-def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
-    """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
+def record(
+    op: Operation,
+    inputs: tuple[Any, ...],
+    data: Any,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    given: Arguments | None = None,
+) -> Value:
+    """A new Value that remembers its operation (unless this thread is inside ``no_grad``).
+
+    ``given`` are the inputs and options as the caller gave them, where arrays are among them.
+    """
     value = blank()
     value._data = data
     value.grad = None
@@ -539,12 +562,12 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = op
         value.inputs = inputs
         value.options = options
-        if attention[0] > 0:
-            note_reads(value)
+        if given is not None:
+            value.given = given
         if placing and (thread := this_thread()) in placing:
             value._place = this_place(value.tick)
             if watchers and (watch := watchers.get(thread)) is not None:
-                watch.computed(value, op, inputs, options)
+                watch.computed(value, op, given_inputs(value), options)
     return value
 
 
