@@ -25,11 +25,12 @@ from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
 from tinygrad_wb.compiling.rewrites import computed, rewritten
-from tinygrad_wb.following import PASSING
+from tinygrad_wb.compiling.tracing import tell as tell_all
 from tinygrad_wb.flat import handed_out, remembering, together
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, state
 from tinygrad_wb.pending import Aside, Pending
-from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, recording, this_thread, user_line
+from tinygrad_wb.recording import noters, paused, placing, recorders, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
@@ -109,8 +110,9 @@ class Follower:
     def __init__(self, at_once: bool) -> None:
         self.at_once = at_once  # whether a program is made when a way is first gone, not when it is gone again
         self.roots = {False: Node(), True: Node()}  # where calls begin, by whether nothing is recorded
-        self.leaves: list[Value] = []
-        self.arrays: list[Any] = []  # of the leaves
+        self.leaves: list[Value] = []  # that have arrays
+        self.arrays: list[Any] = []
+        self._numbers: list[Value] = []  # leaves that are numbers
         self.endings: list[Ending] = []
         self.given: list[Any] = []
         self.reason = ""  # why the last call that left the course did
@@ -144,16 +146,14 @@ class Follower:
         if not self._leaves_as_known():
             return False
         self._thread = this_thread()
-        self._paused = bool(paused) and not is_recording()
-        self._given_state = state()
-        self._state = (
-            self._given_state if not self._watched else WATCHING
-        )  # which none is, so that each operation looks
+        self._paused = bool(paused) and self._thread in paused
+        self._given_state = given = state()
+        self._state = WATCHING if self._watched else given
         self.finished, self.completed = None, False
         self.active = self.following = True
-        self.expected = self.roots[self._paused].next
+        self.expected = expected = self.roots[self._paused].next
         noters[self._thread] = self
-        if not isinstance(self.expected, Entry):
+        if expected.op is None:
             self._part("", learn=True)
         return True
 
@@ -327,10 +327,8 @@ class Follower:
         for entry in program.results:
             entry.renew()
         self._become(values, program, call, found)
-        start = len(program.results)
-        for tell, count in program.observers:
-            tell(*found[start : start + count])
-            start += count
+        if program.observers:
+            tell_all(program.observers, found[len(program.results) :])
         return values
 
     def _become(
@@ -503,25 +501,36 @@ class Follower:
         for ending in self.endings:
             ending.count()
         self.given += [None] * (max(node.places for node in nodes) - len(self.given))
-        leaves = (s for entry in entries for kind, s in zip(entry.kinds, entry.sources, strict=True) if kind is LEAF)
-        self.leaves = list(dict.fromkeys(leaves))
+        sources = (pair for entry in entries for pair in zip(entry.kinds, entry.sources, strict=True))
+        leaves = dict.fromkeys(source for kind, source in sources if kind is LEAF)
+        self.leaves = [leaf for leaf in leaves if type(leaf._data) is not float]
+        self._numbers = [leaf for leaf in leaves if type(leaf._data) is float]
         self.arrays, self._grown = [leaf._data for leaf in self.leaves], False
 
     def _forget(self) -> None:
         self.roots = {False: Node(), True: Node()}
-        self.leaves, self.arrays, self.endings, self._grown = [], [], [], False
+        self.leaves, self._numbers, self.arrays, self.endings, self._grown = [], [], [], [], False
 
-    def _leaves_as_known(self) -> bool:
-        """Whether the leaves have the shapes that the course knows, and nobody else can write to their arrays."""
-        if self._unsettled and any(ending.program is not None for ending in self.endings):
+    def _settle_down(self) -> None:
+        """Let the leaves of a program stand side by side, and gradients in the same order."""
+        programs = [ending.program for ending in self.endings if ending.program is not None]
+        if programs:
             self._unsettled -= 1
             if together(self.leaves, known=1):
                 self._unsettled = 0
-                for ending in self.endings:
-                    if ending.program is not None:
-                        ending.program.forget_spare()
-        self._watched = {}
+                for program in programs:
+                    program.forget_spare()
+
+    def _leaves_as_known(self) -> bool:
+        """Whether the leaves have the shapes that the course knows, and nobody else can write to their arrays."""
+        if self._unsettled:
+            self._settle_down()
+        if self._watched:
+            self._watched = {}
         now = [leaf._data for leaf in self.leaves]
+        if self._numbers and not all([type(leaf._data) is float for leaf in self._numbers]):
+            self._forget()
+            return True
         if not all(map(is_, now, self.arrays)):
             if not all(map(_alike, now, self.arrays)):
                 self._forget()
