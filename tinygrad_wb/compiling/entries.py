@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tinygrad_wb.compiling.course_program import Ending
+    from tinygrad_wb.compiling.course_program import Peek
     from tinygrad_wb.compiling.follow import Follower
     from tinygrad_wb.compiling.regions import Region
 
@@ -101,7 +102,7 @@ class Entry(Node):
     """One operation of a course, and the Value that stands for its result while the operation is only noted."""
 
     __slots__ = (
-        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "regions", "shape", "size",
+        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "peek", "regions", "shape", "size",
         "sources", "value",
     )  # fmt: skip
 
@@ -123,6 +124,7 @@ class Entry(Node):
         self.options: Mapping[str, Any] = options
         self.shape, self.dtype, self.size = np.shape(like), getattr(like, "dtype", np.dtype(np.float64)), np.size(like)
         self.noter = noter
+        self.peek: Peek | None = None  # the program that finds its number in the middle of a call
         self.consumers: list[Entry] = []
         self.regions: dict[int, Region] | None = None  # that begin here, by the identity of the module
         self.listed: list[tuple[list[Any], int]] = []  # where its pending Value stands in lists

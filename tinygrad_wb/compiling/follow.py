@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
-from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, operands
+from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, Peek, operands
 from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
@@ -29,7 +29,7 @@ from tinygrad_wb.compiling.tracing import tell as tell_all
 from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.following import PASSING
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, state
-from tinygrad_wb.pending import Aside, Pending
+from tinygrad_wb.pending import DATA, Aside, Pending
 from tinygrad_wb.recording import noters, paused, placing, recorders, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
@@ -101,7 +101,9 @@ class Parted:
 
 
 PARTED = Parted()
-WATCHING = object()
+WATCHING = object()  # in the place of a state of NumPy's warnings, so that no operation matches at first sight
+PEEKS = 4  # numbers in the middle that a program finds in one call; each begins at the beginning
+WATCHED = 1 << 16  # bytes of an array up to which it is compared with a copy at each operation
 
 
 class Follower:
@@ -128,7 +130,9 @@ class Follower:
         self._grown = True  # whether the course has grown since counts were taken
         self._state: Any = None  # of NumPy's warnings, in which operations are noted at first sight
         self._given_state: Any = None
-        self._watched: dict[Value, Any] = {}  # leaves that others may write to, with copies of their arrays
+        # Values whose arrays others may write to: the array, and a copy of what was in it.
+        self._watched: dict[Value, tuple[Any, Any]] = {}
+        self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
         self._thread = 0
         self._paused = False
         self._unsettled = UNSETTLED
@@ -150,6 +154,8 @@ class Follower:
         self._given_state = given = state()
         self._state = WATCHING if self._watched else given
         self.finished, self.completed = None, False
+        if self._peeks:
+            self._peeks = {}
         self.active = self.following = True
         self.expected = expected = self.roots[self._paused].next
         noters[self._thread] = self
@@ -255,10 +261,62 @@ class Follower:
             self.aside.observe(tell, values)
         return False
 
+    def data_of(self, value: Pending) -> Any:
+        if self._thread == this_thread() and self.following and not self._written():
+            entry = value._entry
+            ending = self.expected.parent.ending
+            if entry in self._peeks:
+                return self._peeks[entry]
+            if (ending is None or entry not in ending.results) and len(self._peeks) < PEEKS:
+                data = self._peeked(entry)
+                if data is not None:
+                    self._peeks[entry] = data
+                    return data
+        self.settle(value)
+        return DATA.__get__(value)
+
+    def hand_out(self, value: Value) -> bool:
+        if not self.following:
+            return False
+        if isinstance(value, Pending):
+            data = self.data_of(value)
+            if type(value) is Value:
+                return False
+            self._watch(value, data)
+            return True
+        self._tell_observers()
+        if self.following and any(leaf is value for leaf in self.leaves):
+            if value._data.nbytes <= WATCHED:
+                self._watch(value, value._data)
+            else:
+                self.settle()
+        return False
+
+    def _watch(self, value: Value, data: Any) -> None:
+        """Look from now on whether others write to an array."""
+        if type(data) is not float and value not in self._watched:
+            self._watched[value] = data, data.copy()
+            self._state = WATCHING
+
+    def _peeked(self, entry: Entry) -> Any:
+        """The number of an entry in the middle of a course that goes on; None where no program finds it."""
+        given = self.given[: entry.places]
+        try:
+            if entry.peek is None:
+                with self._unheard():
+                    entry.peek = Peek(entry, given)
+            return entry.peek.computed(given)
+        except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
+            return None
+
     def stand_aside(self) -> Aside:
+        self._tell_observers()
+        return self.aside
+
+    def _tell_observers(self) -> None:
+        """Let layers keep what they have observed, before it may be read."""
         if self.following and any(entry.op is OBSERVE for entry in self.expected.parent.path()):
             self._part("what a layer has observed may be read", learn=True)
-        return self.aside
 
     def settle(self, value: Pending | None = None) -> None:
         """Compute what is noted: somebody asks for a number, or is about to change one."""
@@ -449,19 +507,20 @@ class Follower:
 
     def _written(self) -> bool:
         """Whether a leaf's array was written to since the call began."""
-        return bool(self._watched) and not all(same(x._data, copy) for x, copy in self._watched.items())
+        return bool(self._watched) and not all(same(now, then) for now, then in self._watched.values())
 
     @contextmanager
     def _as_it_was(self) -> Iterator[None]:
         """Leaves that are written to have the numbers that they had when operations on them were noted."""
-        now = {leaf: leaf._data for leaf in self._watched}
-        for leaf, copy in self._watched.items():
-            leaf._data = copy
+        watched, self._watched = self._watched, {}
+        for value, (_, then) in watched.items():
+            if type(value) is Value:
+                value._data = then
         try:
             yield
         finally:
-            for leaf, array in now.items():
-                leaf._data = array
+            for value, (now, _) in watched.items():
+                value._data = now
 
     def _unwind(self) -> None:
         """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""
@@ -543,7 +602,8 @@ class Follower:
         if sum(leaf._data.nbytes for leaf in exposed) > LARGE:
             self.reason = "the array of a parameter is held elsewhere (w.data), and may be written to at any time"
             return False
-        self._watched = {leaf: leaf._data.copy() for leaf in exposed}
+        for leaf in exposed:
+            self._watch(leaf, leaf._data)
         if exposed:
             return True
         now = list(self.arrays)
