@@ -48,6 +48,7 @@ for _name in Value.__slots__:
 
 Pending.__name__ = Pending.__qualname__ = "Value"  # which it is, to users
 
+
 def pending(entry: Any) -> Pending:
     """A new Value that stands for the result of ``entry``."""
     v: Pending = object.__new__(Pending)

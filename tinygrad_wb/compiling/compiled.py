@@ -16,8 +16,8 @@ from tinygrad_wb.compiling.executable import Recorded, Replay, Returned
 from tinygrad_wb.compiling.surroundings import Surroundings, moved, put_back, states
 from tinygrad_wb.compiling.tracing import Run, Terms, tell
 from tinygrad_wb.compiling.tree import kind_of, others, pattern
-from tinygrad_wb.following import PASSING
 from tinygrad_wb.decorated import Decorated
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.memory import without_collection
 from tinygrad_wb.notices import GradientWarning
 from tinygrad_wb.numpy_warnings import at_the_users_line

@@ -8,6 +8,7 @@ the array of a batch, is *given*: it is kept, at a place of its own, for the pro
 from __future__ import annotations
 
 import math
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -178,8 +179,10 @@ def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given:
 
     Arrays are copied, as the caller may write to them before the program runs.
     """
-    if len(inputs) != len(entry.known) or not same(options, entry.options):
+    if len(inputs) != len(entry.known):
         return False
+    if options and not all(map(is_, options.values(), entry.options.values())) and not same(options, entry.options):
+        return False  # the names are those of the operation
     place = entry.first
     for x, known, kind in zip(inputs, entry.known, entry.kinds):
         if kind is MADE or kind is LEAF:

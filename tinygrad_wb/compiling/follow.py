@@ -25,11 +25,12 @@ from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
 from tinygrad_wb.compiling.rewrites import computed, rewritten
-from tinygrad_wb.following import PASSING
+from tinygrad_wb.compiling.tracing import tell as tell_all
 from tinygrad_wb.flat import handed_out, remembering, together
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, state
 from tinygrad_wb.pending import Aside, Pending
-from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, recording, this_thread, user_line
+from tinygrad_wb.recording import noters, paused, placing, recorders, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
@@ -109,8 +110,9 @@ class Follower:
     def __init__(self, at_once: bool) -> None:
         self.at_once = at_once  # whether a program is made when a way is first gone, not when it is gone again
         self.roots = {False: Node(), True: Node()}  # where calls begin, by whether nothing is recorded
-        self.leaves: list[Value] = []
-        self.arrays: list[Any] = []  # of the leaves
+        self.leaves: list[Value] = []  # that have arrays
+        self.arrays: list[Any] = []
+        self._numbers: list[Value] = []  # leaves that are numbers
         self.endings: list[Ending] = []
         self.given: list[Any] = []
         self.reason = ""  # why the last call that left the course did
@@ -144,16 +146,14 @@ class Follower:
         if not self._leaves_as_known():
             return False
         self._thread = this_thread()
-        self._paused = bool(paused) and not is_recording()
-        self._given_state = state()
-        self._state = (
-            self._given_state if not self._watched else WATCHING
-        )  # which none is, so that each operation looks
+        self._paused = bool(paused) and self._thread in paused
+        self._given_state = given = state()
+        self._state = WATCHING if self._watched else given
         self.finished, self.completed = None, False
         self.active = self.following = True
-        self.expected = self.roots[self._paused].next
+        self.expected = expected = self.roots[self._paused].next
         noters[self._thread] = self
-        if not isinstance(self.expected, Entry):
+        if expected.op is None:
             self._part("", learn=True)
         return True
 
@@ -327,10 +327,8 @@ class Follower:
         for entry in program.results:
             entry.renew()
         self._become(values, program, call, found)
-        start = len(program.results)
-        for tell, count in program.observers:
-            tell(*found[start : start + count])
-            start += count
+        if program.observers:
+            tell_all(program.observers, found[len(program.results) :])
         return values
 
     def _become(
@@ -344,8 +342,8 @@ class Follower:
             if type(value) is Pending:
                 value.__class__ = Value
                 value.grad = value.name = None
+                value.tick = next_tick()
             value._data = data = found[i]
-            value.tick = next_tick()
             if self._paused:
                 value.op, value.inputs, value.options = None, (), UNRECORDED
             else:
@@ -392,16 +390,24 @@ class Follower:
         ending.met += 1
         if self.at_once and not learner.settled:
             self.given[learner.node.places :] = learned.given
-            self._make_program(ending)
-            if (program := ending.program) is not None:
-                call = CourseCall(program, self.given[: node.places])
-                try:
-                    found = call.computed([leaf._data for leaf in program.leaves])
-                except Exception:  # noqa: BLE001 - eager mode has done it already
-                    return
-                if all(_close(learned.results[entry]._data, x) for entry, x in zip(program.results, found) if entry in learned.results):
-                    self._become(learned.results, program, call, found)
-                    self.completed = True
+            self._redo(ending, learned.results)
+
+    def _redo(self, ending: Ending, results: Mapping[Entry, Value]) -> None:
+        """Let the program compute once more what eager mode has, so that each call has the program's rounding."""
+        self._make_program(ending)
+        if (program := ending.program) is None:
+            return
+        call = CourseCall(program, self.given[: ending.node.places])
+        try:
+            found = call.computed([leaf._data for leaf in program.leaves])
+        except Exception:  # noqa: BLE001 - eager mode has done it already
+            return
+        pairs = [
+            (results[entry]._data, x) for entry, x in zip(program.results, found, strict=False) if entry in results
+        ]
+        if all(_close(a, b) for a, b in pairs):
+            self._become(results, program, call, found)
+            self.completed = True
 
     def _computed(self, path: Sequence[Entry], results: Mapping[Entry, Value]) -> dict[int, tuple[Value, Entry]]:
         """Compute the operations of ``path`` as the engine does; the Values, by identity, with their entries.
@@ -495,25 +501,36 @@ class Follower:
         for ending in self.endings:
             ending.count()
         self.given += [None] * (max(node.places for node in nodes) - len(self.given))
-        leaves = (s for entry in entries for kind, s in zip(entry.kinds, entry.sources, strict=True) if kind is LEAF)
-        self.leaves = list(dict.fromkeys(leaves))
+        sources = (pair for entry in entries for pair in zip(entry.kinds, entry.sources, strict=True))
+        leaves = dict.fromkeys(source for kind, source in sources if kind is LEAF)
+        self.leaves = [leaf for leaf in leaves if type(leaf._data) is not float]
+        self._numbers = [leaf for leaf in leaves if type(leaf._data) is float]
         self.arrays, self._grown = [leaf._data for leaf in self.leaves], False
 
     def _forget(self) -> None:
         self.roots = {False: Node(), True: Node()}
-        self.leaves, self.arrays, self.endings, self._grown = [], [], [], False
+        self.leaves, self._numbers, self.arrays, self.endings, self._grown = [], [], [], [], False
 
-    def _leaves_as_known(self) -> bool:
-        """Whether the leaves have the shapes that the course knows, and nobody else can write to their arrays."""
-        if self._unsettled and any(ending.program is not None for ending in self.endings):
+    def _settle_down(self) -> None:
+        """Let the leaves of a program stand side by side, and gradients in the same order."""
+        programs = [ending.program for ending in self.endings if ending.program is not None]
+        if programs:
             self._unsettled -= 1
             if together(self.leaves, known=1):
                 self._unsettled = 0
-                for ending in self.endings:
-                    if ending.program is not None:
-                        ending.program.forget_spare()
-        self._watched = {}
+                for program in programs:
+                    program.forget_spare()
+
+    def _leaves_as_known(self) -> bool:
+        """Whether the leaves have the shapes that the course knows, and nobody else can write to their arrays."""
+        if self._unsettled:
+            self._settle_down()
+        if self._watched:
+            self._watched = {}
         now = [leaf._data for leaf in self.leaves]
+        if self._numbers and not all([type(leaf._data) is float for leaf in self._numbers]):
+            self._forget()
+            return True
         if not all(map(is_, now, self.arrays)):
             if not all(map(_alike, now, self.arrays)):
                 self._forget()
@@ -556,7 +573,9 @@ def _taken_over(value: Value, fresh: Value) -> Value:
 
 def _close(a: Any, b: Any) -> bool:
     """Whether a program found what eager mode found, but for rounding."""
-    return bool(np.allclose(a, b, 1e-3 if np.asarray(a).dtype.itemsize < 8 else 1e-7, np.max(np.abs(a), initial=0.0) * 1e-3, True))
+    a, b = np.asarray(a), np.asarray(b)
+    rounding = 1e-3 if a.dtype.itemsize < 8 else 1e-7
+    return bool(np.allclose(a, b, rounding, rounding * np.max(np.abs(a), where=np.isfinite(a), initial=0.0), True))
 
 
 def _alike(a: Any, b: Any) -> bool:
