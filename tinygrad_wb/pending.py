@@ -49,9 +49,19 @@ def _set_data(v: Value, new: Any) -> None:
     DATA.__set__(v, new)
 
 
+NAME: Any = Value.name  # type: ignore[misc]
+
+
+def _set_name(v: Value, name: str | None) -> None:
+    v._entry.noter.named(v)
+    NAME.__set__(v, name)
+
+
 Pending._data = property(lambda v: v._entry.noter.data_of(v), _set_data)
+Pending.name = property(NAME.__get__, _set_name)
+Pending.grad = property(lambda _: None, _settled_first(Value.grad).fset)  # backward() settles what it comes to
 for _name in Value.__slots__:
-    if _name not in ("__weakref__", "_entry", "_data"):
+    if _name not in ("__weakref__", "_data", "_entry", "grad", "name"):
         setattr(Pending, _name, _settled_first(getattr(Value, _name)))
 
 
@@ -62,6 +72,7 @@ def pending(entry: Any) -> Pending:
     """A new Value that stands for the result of ``entry``."""
     v: Pending = object.__new__(Pending)
     v._entry = entry
+    NAME.__set__(v, None)
     return v
 
 

@@ -132,6 +132,7 @@ class Follower:
         self._given_state: Any = None
         # Values whose arrays others may write to: the array, and a copy of what was in it.
         self._watched: dict[Value, tuple[Any, Any]] = {}
+        self._named: list[Entry] = []  # in this call
         self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
         self._thread = 0
         self._paused = False
@@ -179,6 +180,10 @@ class Follower:
         if self.learner is not None:
             self.learner.stop_watching()
             self.learner = None
+        for entry in self._named:
+            if entry.value.name is not None:
+                entry.renew()
+        self._named = []
         self.active = False
         self.expected, self.finished = PARTED, None
         del noters[self._thread]
@@ -309,6 +314,10 @@ class Follower:
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
             return None
 
+    def named(self, value: Pending) -> None:
+        """A pending Value gets a name, which is its own in this call alone."""
+        self._named.append(value._entry)
+
     def stand_aside(self) -> Aside:
         self._tell_observers()
         return self.aside
@@ -399,7 +408,7 @@ class Follower:
                 continue
             if type(value) is Pending:
                 value.__class__ = Value
-                value.grad = value.name = None
+                value.grad = None
                 value.tick = next_tick()
             value._data = data = found[i]
             if self._paused:
@@ -622,7 +631,7 @@ def _taken_over(value: Value, fresh: Value) -> Value:
     """Make ``value`` what ``fresh`` is."""
     if type(value) is Pending:
         value.__class__ = Value
-        value.grad = value.name = None
+        value.grad = None
     for slot in ("_data", "op", "inputs", "options", "tick"):
         setattr(value, slot, getattr(fresh, slot))
     for slot in ("origin", "given"):
