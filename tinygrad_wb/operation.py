@@ -129,7 +129,7 @@ class Operation:
         self.symmetric = symmetric
         self.below = below
         # Whether it may be computed later than it is called: the package's own are, but for those that raise by number.
-        self.deferrable = forward.__module__.startswith("tinygrad_wb.") and not may_raise
+        self.deferrable = str(forward.__module__).startswith("tinygrad_wb.") and not may_raise
         simple = not (self.defaults or shared or variadic) and None not in self.partials
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
