@@ -17,7 +17,7 @@ import numpy as np
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.entries import same
 from tinygrad_wb.compiling.tracing import values_of
-from tinygrad_wb.compiling.tree import SIMPLE, others, pattern
+from tinygrad_wb.compiling.tree import SIMPLE, taken_out
 from tinygrad_wb.operation import apply
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.program.trace import made_since
@@ -143,20 +143,13 @@ def check(work: Work, start: int, own: Any, given: Sequence[Any], call: Call, fo
     ``own`` is what the function returned, which was called at tick ``start``; ``given`` what was given to both: the
     arguments, and the random numbers. ``found`` are the plain results of the ``call``.
     """
-    results: list[Any] = []
-    shape = pattern(own, results)
-    if not _one_shape(shape, work.shape) or len(results) != len(work.results):
+    results = taken_out(own, work.shape)
+    if results is None:
         raise ReplayError("it returns something else than when it was traced")
     for what, a, b in (*_results(results, found), *_gradients(results, given, call, start)):
         numbers = apart(a, b, work.tolerance)
         if numbers is not None and (why := difference(work, results, given, start)) is not None:
             raise ReplayError(f"{what} is {numbers[0]}, and {numbers[1]} by the program. {why}")
-
-
-def _one_shape(a: Any, b: Any) -> bool:
-    """Whether two patterns of results are the same but for arrays and numbers."""
-    x, y = list(others(a)), list(others(b))
-    return type(a) is type(b) and len(x) == len(y) and all(map(same, x, y))
 
 
 def _results(own: Sequence[Any], found: Sequence[Any]) -> Iterator[tuple[str, Any, Any]]:

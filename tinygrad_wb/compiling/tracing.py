@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import history
-from tinygrad_wb.compiling.tree import SIMPLE, filled_in, is_nested, others, pattern
+from tinygrad_wb.compiling.tree import SIMPLE, filled_in, is_nested, others, pattern, taken_out
 from tinygrad_wb.flat import remembering
 from tinygrad_wb.recording import Recorder, ReplayError
 from tinygrad_wb.value import Value, constant, next_tick, traced
@@ -34,6 +34,9 @@ class Run:
         self.function = function
         holes: list[Any] = []
         self.asked = pattern((args, kwargs), holes)
+        for x in holes:
+            if isinstance(x, np.ndarray) and x.dtype.char not in DTYPES:
+                raise ReplayError(f"numbers are wanted (float, integer or boolean), and it is given an array of {x.dtype}")
         names = _names(function, args, kwargs)
         self.arguments = [traced(_native(plain(x)), name) for x, name in zip(holes, names, strict=True)]
         self.values = [i for i, x in enumerate(holes) if type(x) is Value]  # the arguments that are Values
@@ -52,23 +55,20 @@ class Run:
         decided = (condition for condition, _ in self.recorder.decisions)
         ends = [x for x in (*self.results, *self.observed, *decided) if type(x) is Value]
         self.nodes = sorted({node for end in ends for node in history(end)}, key=lambda node: node.tick)
-        self._check(holes)
+        self._check()
         read = (*(x for node in self.nodes for x in node.inputs), *ends)
         leaves = dict.fromkeys(x for x in read if type(x) is Value and not x.inputs)
         draws = [leaf for leaf, _ in self.recorder.draws]
         self.parameters = [x for x in leaves if x.tick < self.start and x not in {*self.arguments, *draws}]
         self.wanted = self.parameters + [self.arguments[i] for i in self.values]
 
-    def _check(self, holes: Sequence[Any]) -> None:
+    def _check(self) -> None:
         """Raise `ReplayError` for what a replay would do otherwise."""
         for x in others(self.shape):
             if not isinstance(x, SIMPLE):
                 raise ReplayError(f"it returns a {type(x).__name__}; return Values in tuples, lists or dictionaries")
         if not any(type(x) is Value and x.inputs for x in self.results):
             raise ReplayError("it returns nothing that was computed from its arguments or from parameters")
-        for x in holes:
-            if isinstance(x, np.ndarray) and x.dtype.char not in DTYPES:
-                raise ReplayError(f"it takes an array of {x.dtype}")
         for node in self.nodes:
             if node.tick < self.start:
                 raise ReplayError(f"it uses {node!r:.80}, computed outside of it; pass that as an argument")
@@ -133,12 +133,13 @@ class Terms:
 
     def as_returned(self, result: Any) -> Any:
         """A result of the function itself, called with floats as Values, as a program gives it back."""
-        holes: list[Any] = []
-        shape = pattern(result, holes)
+        holes = taken_out(result, self._shape)
+        if holes is None:  # another branch
+            return result
         for i in self._plain:
-            if i < len(holes) and type(holes[i]) is Value:
+            if type(holes[i]) is Value:
                 holes[i] = holes[i]._data
-        return filled_in(shape, holes)
+        return filled_in(self._shape, holes)
 
     def returned(self, results: list[Any]) -> Any:
         """The results of a call, laid out as the function does; those that are no Values without compiling are none."""

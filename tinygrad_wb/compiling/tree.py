@@ -11,7 +11,7 @@ from tinygrad_wb.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["SIMPLE", "arguments_of", "filled_in", "is_nested", "kind_of", "others", "pattern"]
+__all__ = ["SIMPLE", "arguments_of", "filled_in", "is_nested", "kind_of", "others", "pattern", "taken_out"]
 
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic)  # what can't change
 HOLE = object()  # where an array, a number or a Value stands
@@ -70,6 +70,23 @@ def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     holes: list[Any] = []
     pattern((args, kwargs), holes)
     return holes
+
+
+def taken_out(x: Any, shape: Any) -> list[Any] | None:
+    """What stands in ``x`` where the pattern ``shape`` has holes, in order; None if ``x`` is nested otherwise."""
+    if shape is HOLE:
+        return [x]
+    if not is_nested(shape):
+        return [] if type(x) is type(shape) and (x is shape or x == shape or x != x) else None
+    if type(x) is not type(shape) or len(x) != len(shape) or (type(x) is dict and x.keys() != shape.keys()):
+        return None
+    found: list[Any] = []
+    for key in shape if type(shape) is dict else range(len(shape)):
+        part = taken_out(x[key], shape[key])
+        if part is None:
+            return None
+        found += part
+    return found
 
 
 def others(shape: Any) -> Iterator[Any]:
