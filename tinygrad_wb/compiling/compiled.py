@@ -9,6 +9,7 @@ from tinygrad_wb.compiling.follow import Followed
 from tinygrad_wb.compiling.promised import Promised
 from tinygrad_wb.compiling.tracing import Run
 from tinygrad_wb.decorated import Decorated
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.program.program import Program
 from tinygrad_wb.recording import placing, recorder, recorders, this_thread
 from tinygrad_wb.value import Value
@@ -110,6 +111,8 @@ class Compiled(Decorated):
             return self.function(*args, **kwargs)
         self._calls += 1
         return self.way(*args, **kwargs)
+
+    PASSING.add(__call__.__code__)
 
 
 @overload

@@ -91,9 +91,9 @@ def _parts(path: Sequence[Entry], results: Sequence[Entry]) -> dict[Entry, Any]:
     inner = {entry for entry in ends if leads[entry]}
     parts: dict[Entry, Any] = {}
     for entry in path:
-        own = {entry} if entry in ends else leads[entry]
-        if len(own) > 1 and own & inner:
+        if len(leads[entry]) > 1 and leads[entry] & inner:
             raise Unfollowable("it hands out numbers that it computes with in several ways")
+        own = {entry} if entry in ends else leads[entry]
         parts[entry] = next(iter(own & inner), None)
     return parts
 
@@ -117,6 +117,7 @@ class CourseProgram:
         sources |= {twin: ("result", i) for twin, i in twins.items()}
         sources |= {x: ("given", i) for x, i in places.items() if i in values}
         behind = [_behind(twin, sources) for twin in run.results] if gradient else [[] for _ in run.results]
+        self.takes_values = bool(values)
         self.inputs = [[sources[x] for x in found] for found in behind]
         self.origins = [dtype_behind(x) if type(x._data) is float else None for x in run.results]
         self.made_by = list(map(made_by, run.results))
@@ -129,6 +130,12 @@ class CourseProgram:
         order = {x: i for i, x in enumerate(run.wanted)}
         self._wanted = [sources[x] for x in run.wanted if type(x._data) is not float]
         self.ready = {i: [order[x] for x in behind[i]] for i in reached}
+        self.alone = len(reached) == 1  # no gradient passes through another result
+        self.inner = [[(at, i) for at, (kind, i) in enumerate(found) if kind == "result"] for found in self.inputs]
+        self._sources = [
+            tuple([self.leaves[i] for _, i in found]) if all(kind == "leaf" for kind, _ in found) else None
+            for found in self.inputs
+        ]
         self.function = self.form.function
         self.lock = threading.RLock()
         self._spare: list[Gradients] = []
@@ -138,6 +145,9 @@ class CourseProgram:
 
     def sources(self, result: int, call: CourseCall, made: Sequence[Any]) -> tuple[Value, ...]:
         """The inputs of a result: leaves, other results that were ``made``, and Values that were given."""
+        known = self._sources[result]
+        if known is not None:
+            return known
         where = {"leaf": self.leaves, "result": made}
         return tuple([call.given[i][0] if kind == "given" else where[kind][i] for kind, i in self.inputs[result]])
 
@@ -211,14 +221,15 @@ def _behind(result: Value, sources: dict[Value, Any]) -> list[Value]:
 class CourseCall:
     """One call that was followed: what was given, and the gradients that were found."""
 
-    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program", "values")
+    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program")
+
+    numbers: Sequence[Any]  # gradients by numbers, which have no array
 
     def __init__(self, program: CourseProgram, given: Sequence[Any]) -> None:
         self.program = program
         self.given = given
-        self.arguments = [x[1] if type(x) is tuple else x for x in given]
+        self.arguments = [x[1] if type(x) is tuple else x for x in given] if program.takes_values else given
         self.filled: Gradients | None = None
-        self.numbers: Sequence[Any] = ()
         self.found: Sequence[Any] | None = None  # gradients by all that is wanted, once they are asked for
         self.handed: dict[int, Any] = {}  # what inner results were given of them
 
@@ -244,30 +255,39 @@ class CourseCall:
 
     def gradients(self, result: int, g: Any) -> Sequence[Any]:
         """∂Loss/∂x for every input x of a result, where g = ∂Loss/∂result, in arrays that the caller may keep."""
-        with self.program.lock:  # another thread may be in the same program
-            if result == self.program.main:
-                if self.filled is None or self.filled.owner is not self or self.found is not None:
-                    self.replayed(())  # a later call has taken its arrays, or they were handed out before
-                self.found = self.program.form.in_order(self.filled.views, self.numbers)  # type: ignore[union-attr]
+        program = self.program
+        with program.lock:  # another thread may be in the same program
+            if result != program.main:
+                return self._of_inner(result, g)
+            filled = self.filled
+            if filled is None or filled.owner is not self or self.found is not None:
+                self.replayed(())  # a later call has taken its arrays, or they were handed out before
+                filled = self.filled
+            found = program.form.in_order(filled.views, self.numbers)  # type: ignore[union-attr]
+            if program.alone:
+                filled.owner = None  # type: ignore[union-attr]
+            elif g == 1.0:
+                self.found = found
                 found = self._handed_out(result)
-                if g == 1.0:
-                    return found
-                self.handed = {}
-                return [d * g for d in found]
-            inner = self.handed.pop(result, None)
-            if inner is not None and inner is g and self.filled is not None and self.filled.owner is self:
-                return self._handed_out(result)
-            return self._pulled_back(result, g)
+            else:
+                found = [found[i] for i in program.ready[result]]
+            return found if g == 1.0 else [d * g for d in found]
+
+    def _of_inner(self, result: int, g: Any) -> Sequence[Any]:
+        """The same for a result that others are computed from: found already, if ``g`` is what they gave it."""
+        given = self.handed.pop(result, None)
+        if given is not None and given is g and self.filled is not None and self.filled.owner is self:
+            return self._handed_out(result)
+        return self._pulled_back(result, g)
 
     def _handed_out(self, result: int) -> list[Any]:
         """The gradients by the inputs of a result that are found already."""
-        found: Any = self.found
-        given = [found[i] for i in self.program.ready[result]]
-        for (kind, i), d in zip(self.program.inputs[result], given, strict=True):
-            if kind == "result":
-                self.handed[i] = d
+        program, found = self.program, self.found
+        given = [found[i] for i in program.ready[result]]  # type: ignore[index]
+        for position, i in program.inner[result]:
+            self.handed[i] = given[position]
         if not self.handed and self.filled is not None:
-            self.filled.owner = None
+            self.filled.owner = self.found = None  # nothing is kept, so that the arrays are free once they are dropped
         return given
 
     @at_the_users_line

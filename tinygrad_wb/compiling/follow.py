@@ -21,18 +21,21 @@ import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, operands
-from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits
+from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
 from tinygrad_wb.compiling.executable import COMPILED
-from tinygrad_wb.compiling.learning import Learner, Unfollowable
+from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
 from tinygrad_wb.compiling.rewrites import computed, rewritten
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.numpy_warnings import enter, leave, state
 from tinygrad_wb.pending import Aside, Pending
-from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, this_thread, user_line
+from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tinygrad_wb.nn.module import Module
 
 __all__ = ["Followed", "Follower"]
 
@@ -93,10 +96,11 @@ class Finished(NamedTuple):
 class Parted:
     """In the place of the next entry, where a call is not followed any further: no operation matches."""
 
-    op = a = b = c = known = parent = None
+    op = a = b = c = known = parent = regions = None
 
 
 PARTED = Parted()
+WATCHING = object()
 
 
 class Follower:
@@ -116,10 +120,13 @@ class Follower:
         self.expected: Any = PARTED
         self.learner: Learner | None = None
         self.aside = Aside(self)
-        self._counts: list[int] = []
+        self._counts: list[int] = []  # how often each array is held, and each buffer that they are views of
+        self._held: list[int] = []
         self._buffers: list[Any] = []
         self._grown = True  # whether the course has grown since counts were taken
-        self._state: Any = None
+        self._state: Any = None  # of NumPy's warnings, in which operations are noted at first sight
+        self._given_state: Any = None
+        self._watched: dict[Value, Any] = {}  # leaves that others may write to, with copies of their arrays
         self._thread = 0
         self._paused = False
         self._unsettled = UNSETTLED
@@ -138,13 +145,16 @@ class Follower:
             return False
         self._thread = this_thread()
         self._paused = bool(paused) and not is_recording()
-        self._state = state()
+        self._given_state = state()
+        self._state = (
+            self._given_state if not self._watched else WATCHING
+        )  # which none is, so that each operation looks
         self.finished, self.completed = None, False
         self.active = self.following = True
         self.expected = self.roots[self._paused].next
         noters[self._thread] = self
         if not isinstance(self.expected, Entry):
-            self._learn(self.roots[self._paused], {})
+            self._part("", learn=True)
         return True
 
     def end(self) -> None:
@@ -202,7 +212,7 @@ class Follower:
                 self.learner.asked(op, inputs)
             return None
         expected = self.expected
-        if state() is self._state:
+        if state() is self._given_state and not self._written():
             if expected.op is op and fits(expected, inputs, options, self.given):
                 self.expected = expected.next
                 return expected.value
@@ -215,10 +225,21 @@ class Follower:
         if not _tracked(op, inputs):
             self.aside.many(op, inputs, options)
             return None
-        self._part("", learn=True)
+        self._part("it does not do what it did before", learn=True)
         if self.learner is not None:
             self.learner.asked(op, inputs)
         return None
+
+    def call(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        regions = self.expected.regions
+        if regions is not None and not kwargs and state() is self._state:
+            region = regions.get(id(module))
+            if region is not None and region.entered(args, self.given):
+                self.expected = region.last.next
+                return region.result.value
+        if self.learner is not None:
+            return self.learner.called(module, args, kwargs)
+        return module.forward(*args, **kwargs)
 
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         if self.following:
@@ -234,17 +255,22 @@ class Follower:
             self.aside.observe(tell, values)
         return False
 
+    def stand_aside(self) -> Aside:
+        if self.following and any(entry.op is OBSERVE for entry in self.expected.parent.path()):
+            self._part("what a layer has observed may be read", learn=True)
+        return self.aside
+
     def settle(self, value: Pending | None = None) -> None:
         """Compute what is noted: somebody asks for a number, or is about to change one."""
         if value is not None and this_thread() != self._thread:
             self._computed_aside(value)
         elif self.following:
-            node = self.expected.parent
-            if value is not None and node.ending is not None and value._entry in node.ending.results:
-                if (results := self._run(node.ending)) is not None:
-                    self.finished = Finished(node.ending, results)
+            ending = self.expected.parent.ending
+            if value is not None and ending is not None and value._entry in ending.results:
+                if self._prepared(ending, ()) and (results := self._run(ending)) is not None:
+                    self.finished, self.completed = Finished(ending, results), True
                     return
-            self._part(user_line(), learn=True)
+            self._part("it asks for a number in the middle", learn=True)
         elif self.finished is not None:
             self._unwind()
 
@@ -254,7 +280,9 @@ class Follower:
         """Run the program of the way that the call has gone."""
         node = self.expected.parent
         ending = node.ending
-        if ending is None:
+        if self._written():
+            pass
+        elif ending is None:
             node.ending = Ending(node)
             self._grown = True
         elif self._prepared(ending, ending.held_besides()) and self._run(ending) is not None:
@@ -332,7 +360,8 @@ class Follower:
         """Compute what is noted, and go on in eager mode."""
         node = self.expected.parent
         self.following, self.expected = False, PARTED
-        self.reason = reason or self.reason
+        if reason:
+            self.reason = f"{reason}, at {user_line()}"
         made = self._computed(node.path(), {})
         if learn:
             self._learn(node, made)
@@ -361,7 +390,7 @@ class Follower:
         ending.results |= dict.fromkeys(learned.results)
         ending.program = None
         ending.met += 1
-        if self.at_once and not learner.roots:
+        if self.at_once and not learner.settled:
             self.given[learner.node.places :] = learned.given
             self._make_program(ending)
             if (program := ending.program) is not None:
@@ -370,18 +399,19 @@ class Follower:
                     found = call.computed([leaf._data for leaf in program.leaves])
                 except Exception:  # noqa: BLE001 - eager mode has done it already
                     return
-                self._become(learned.results, program, call, found)
-                self.completed = True
+                if all(_close(learned.results[entry]._data, x) for entry, x in zip(program.results, found) if entry in learned.results):
+                    self._become(learned.results, program, call, found)
+                    self.completed = True
 
     def _computed(self, path: Sequence[Entry], results: Mapping[Entry, Value]) -> dict[int, tuple[Value, Entry]]:
         """Compute the operations of ``path`` as the engine does; the Values, by identity, with their entries.
 
         They are the pending ones, or ``results``, which a program has computed before.
         """
-        token = enter(self._state)
+        token = enter(self._given_state)
         values: dict[Entry, Any] = {}
         try:
-            with self._unheard():
+            with self._unheard(), recording(not self._paused), self._as_it_was():
                 for entry in path:
                     inputs = operands(entry, values, self.given)
                     if entry.op is not OBSERVE:
@@ -406,14 +436,31 @@ class Follower:
             if noter is not None:
                 noters[self._thread] = noter
 
+    def _written(self) -> bool:
+        """Whether a leaf's array was written to since the call began."""
+        return bool(self._watched) and not all(same(x._data, copy) for x, copy in self._watched.items())
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        """Leaves that are written to have the numbers that they had when operations on them were noted."""
+        now = {leaf: leaf._data for leaf in self._watched}
+        for leaf, copy in self._watched.items():
+            leaf._data = copy
+        try:
+            yield
+        finally:
+            for leaf, array in now.items():
+                leaf._data = array
+
     def _unwind(self) -> None:
         """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""
         (ending, results), self.finished = self.finished, None
         gone_back = [(value, value.grad) for value in results.values() if value.grad is not None]
         made = self._computed(ending.node.path(), results)
+        known = set(map(id, results.values()))
         for value, g in gone_back:  # backward() was called already, and reached what is in the middle
             for x, d in pull_back(value, g).items():
-                if id(x) in made and x not in results.values():
+                if id(x) in made and id(x) not in known:
                     x.grad = d
 
     def _computed_aside(self, value: Pending) -> None:
@@ -460,22 +507,26 @@ class Follower:
                 for ending in self.endings:
                     if ending.program is not None:
                         ending.program.forget_spare()
+        self._watched = {}
         now = [leaf._data for leaf in self.leaves]
         if not all(map(is_, now, self.arrays)):
             if not all(map(_alike, now, self.arrays)):
                 self._forget()
                 return True
-            self.arrays = now
-            self._buffers = []
-        del now
-        counts = [*map(getrefcount, self.arrays), *map(getrefcount, self._buffers)]
-        if counts == self._counts:
+            self.arrays, self._buffers = list(now), []
+        if list(map(getrefcount, now)) == self._counts and list(map(getrefcount, self._buffers)) == self._held:
             return True
-        if any(map(handed_out, self.leaves)):
+        del now
+        exposed = list(filter(handed_out, self.leaves))
+        if sum(leaf._data.nbytes for leaf in exposed) > LARGE:
             self.reason = "the array of a parameter is held elsewhere (w.data), and may be written to at any time"
             return False
-        self._buffers = list({id(x.base): x.base for x in self.arrays if getattr(x, "base", None) is not None}.values())
-        self._counts = [*map(getrefcount, self.arrays), *map(getrefcount, self._buffers)]
+        self._watched = {leaf: leaf._data.copy() for leaf in exposed}
+        if exposed:
+            return True
+        now = list(self.arrays)
+        self._buffers = list({id(x.base): x.base for x in now if getattr(x, "base", None) is not None}.values())
+        self._counts, self._held = list(map(getrefcount, now)), list(map(getrefcount, self._buffers))
         return True
 
 
@@ -495,6 +546,11 @@ def _taken_over(value: Value, fresh: Value) -> Value:
     if hasattr(fresh, "origin"):
         value.origin = fresh.origin
     return value
+
+
+def _close(a: Any, b: Any) -> bool:
+    """Whether a program found what eager mode found, but for rounding."""
+    return bool(np.allclose(a, b, 1e-3 if np.asarray(a).dtype.itemsize < 8 else 1e-7, np.max(np.abs(a), initial=0.0) * 1e-3, True))
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -556,6 +612,8 @@ class Followed:
             return result
         finally:
             self._lock.release()
+
+    PASSING.add(__call__.__code__)
 
     def _take_account(self, follower: Follower) -> None:
         """Spend a while in eager mode where following comes to nothing."""
