@@ -6,18 +6,19 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
 from tinygrad_wb.compiling.follow import Followed
+from tinygrad_wb.compiling.known import Known
 from tinygrad_wb.compiling.promised import Promised
 from tinygrad_wb.compiling.tracing import Run
 from tinygrad_wb.decorated import Decorated
 from tinygrad_wb.following import PASSING
 from tinygrad_wb.program.program import Program
-from tinygrad_wb.recording import placing, recorder, recorders, this_thread
+from tinygrad_wb.recording import noters, placing, recorder, recorders, this_thread
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Compiled", "Report", "Way", "compile"]
+__all__ = ["Compiled", "Report", "Way", "compile", "compiled_step"]
 
 
 class Way(Protocol):
@@ -109,10 +110,22 @@ class Compiled(Decorated):
             return self.function(*args, **kwargs)
         if placing and this_thread() in placing:  # somebody wants to see its operations, line by line
             return self.function(*args, **kwargs)
+        if noters and this_thread() in noters:  # inside a function that is followed: among its operations
+            return self.function(*args, **kwargs)
         self._calls += 1
         return self.way(*args, **kwargs)
 
     PASSING.add(__call__.__code__)
+
+
+def compiled_step(step: Callable[..., Any], model: Any, loss: Any, pure: bool) -> Compiled:
+    """A training step of ``model`` and ``loss``, known if these are the package's own; promised if it is ``pure``."""
+    model = model.function if isinstance(model, Compiled) else model
+
+    def otherwise() -> Way:
+        return Promised(step) if pure else Followed(step, at_once=True)
+
+    return Compiled(step, way=Known(step, (model, loss), otherwise))
 
 
 @overload
