@@ -13,7 +13,7 @@ from typing import Any
 from tinygrad_wb.recording import Noter
 from tinygrad_wb.value import Value
 
-__all__ = ["BYSTANDER", "Aside", "Pending", "pending"]
+__all__ = ["BYSTANDER", "DATA", "Aside", "Pending", "pending"]
 
 
 class Pending(Value):
@@ -41,12 +41,22 @@ def _settled_first(slot: Any) -> property:
     return property(get, put)
 
 
+DATA: Any = Value._data  # type: ignore[misc]  # the slot, which `Pending._data` hides
+
+
+def _set_data(v: Value, new: Any) -> None:
+    v._entry.noter.settle(v)
+    DATA.__set__(v, new)
+
+
+Pending._data = property(lambda v: v._entry.noter.data_of(v), _set_data)
 for _name in Value.__slots__:
-    if _name not in ("__weakref__", "_entry"):
+    if _name not in ("__weakref__", "_entry", "_data"):
         setattr(Pending, _name, _settled_first(getattr(Value, _name)))
 
 
 Pending.__name__ = Pending.__qualname__ = "Value"  # which it is, to users
+
 
 def pending(entry: Any) -> Pending:
     """A new Value that stands for the result of ``entry``."""
@@ -84,11 +94,17 @@ class Aside:
     def _compute(self, *inputs: Any) -> None:
         for x in inputs:
             if isinstance(x, Pending):
-                x._data  # noqa: B018 - which computes it
+                x._entry.noter.settle(x)
 
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         self._compute(*values)
         return False
+
+    def data_of(self, value: Pending) -> Any:
+        return value._entry.noter.data_of(value)
+
+    def hand_out(self, value: Value) -> bool:
+        return self._noter is not None and self._noter.hand_out(value)
 
     def stand_aside(self) -> Aside:
         return self

@@ -288,6 +288,12 @@ class Noter(Protocol):
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         """Whether it calls ``tell`` later, with the data of ``values``."""
 
+    def data_of(self, value: Any) -> Any:
+        """The number or array of a pending Value."""
+
+    def hand_out(self, value: Any) -> bool:
+        """The array of ``value`` is about to be handed out to a user, who may write to it; whether it is still pending."""
+
     def stand_aside(self) -> Noter:
         """Who takes its place in a block that records otherwise: nothing is noted there."""
 

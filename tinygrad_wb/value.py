@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import attention, hand_out, handed_out, look_closely, note_reads
+from tinygrad_wb.changed import hand_out, handed_out
+from tinygrad_wb.constants import given_inputs
 from tinygrad_wb.foreign import as_array
 from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.recording import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import CodeType
 
+    from tinygrad_wb.constants import Arguments
     from tinygrad_wb.on_gradient import Listener
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
@@ -77,6 +79,7 @@ class Value:
         "_entry",
         "_place",
         "calls",
+        "given",
         "grad",
         "inputs",
         "listeners",
@@ -93,6 +96,7 @@ class Value:
     op: Operation | None  # None for a leaf
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
+    given: Arguments  # inputs and options with the caller's own arrays; set only where the record has copies of them
     calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
     origin: np.dtype[Any] | None  # dtype of the data that a number was computed from; looked up on first use
@@ -101,7 +105,7 @@ class Value:
     tick: int  # when the data was made or last assigned
 
     def __init__(self, data: Any, name: str | None = None) -> None:
-        if type(data) is Value:
+        if isinstance(data, Value):
             replayable("a copy of v by wb.Value(v)", "compute with v itself")
             _keep_history("wb.Value(v)", "compute with v itself, or write wb.Value(v.data)")
         self._data = own(data)
@@ -112,9 +116,8 @@ class Value:
         self.op = None
         self.inputs = ()
         self.options = NO_OPTIONS
-        self.origin = dtype_behind(data) if type(data) is Value and type(self._data) is float else None
+        self.origin = dtype_behind(data) if isinstance(data, Value) and type(self._data) is float else None
         self.tick = next_tick()
-        look_closely()
 
     def __init_subclass__(cls) -> None:
         if cls.__module__ == PENDING:
@@ -128,8 +131,8 @@ class Value:
         """The plain number (``float``) or array. Assigning to a leaf copies, and makes older graphs stale."""
         if recorders:
             replayable("v.data", "compute with v itself")
-        if noters:
-            settle_noted()
+        if noters and (noter := noters.get(this_thread())) is not None and noter.hand_out(self):
+            return self._data
         data = self._data
         # The caller may write to it, behind a graph that has read it; and what made a result may read that right away.
         if type(data) is np.ndarray and not settled_since(NEVER if self.inputs else self.tick):
@@ -198,7 +201,7 @@ class Value:
         replayable("float(v)", "compute with v itself, by wb's or NumPy's functions")
         _keep_history("float(v), and so math.exp(v) and the like,", "use wb.exp(v) or np.exp(v), or v.item()")
         number = self.item()
-        if is_recording():
+        if type(self) is Value and is_recording():  # a pending one did the same in a call before
             note_taken(self, number, next_tick())
         return number
 
@@ -521,8 +524,17 @@ def _unknown(x: Any) -> bool:
 blank = functools.partial(object.__new__, Value)  # quicker than to look both up each time
 
 
-def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
-    """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
+def record(
+    op: Operation,
+    inputs: tuple[Any, ...],
+    data: Any,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    given: Arguments | None = None,
+) -> Value:
+    """A new Value that remembers its operation (unless this thread is inside ``no_grad``).
+
+    ``given`` are the inputs and options as the caller gave them, where arrays are among them.
+    """
     value = blank()
     value._data = data
     value.grad = None
@@ -550,12 +562,12 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = op
         value.inputs = inputs
         value.options = options
-        if attention[0] > 0:
-            note_reads(value)
+        if given is not None:
+            value.given = given
         if placing and (thread := this_thread()) in placing:
             value._place = this_place(value.tick)
             if watchers and (watch := watchers.get(thread)) is not None:
-                watch.computed(value, op, inputs, options)
+                watch.computed(value, op, given_inputs(value), options)
     return value
 
 

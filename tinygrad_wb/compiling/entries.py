@@ -8,6 +8,7 @@ the array of a batch, is *given*: it is kept, at a place of its own, for the pro
 from __future__ import annotations
 
 import math
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tinygrad_wb.compiling.course_program import Ending
+    from tinygrad_wb.compiling.course_program import Peek
     from tinygrad_wb.compiling.follow import Follower
     from tinygrad_wb.compiling.regions import Region
 
@@ -100,7 +102,7 @@ class Entry(Node):
     """One operation of a course, and the Value that stands for its result while the operation is only noted."""
 
     __slots__ = (
-        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "regions", "shape", "size",
+        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "peek", "regions", "shape", "size",
         "sources", "value",
     )  # fmt: skip
 
@@ -122,6 +124,7 @@ class Entry(Node):
         self.options: Mapping[str, Any] = options
         self.shape, self.dtype, self.size = np.shape(like), getattr(like, "dtype", np.dtype(np.float64)), np.size(like)
         self.noter = noter
+        self.peek: Peek | None = None  # the program that finds its number in the middle of a call
         self.consumers: list[Entry] = []
         self.regions: dict[int, Region] | None = None  # that begin here, by the identity of the module
         self.listed: list[tuple[list[Any], int]] = []  # where its pending Value stands in lists
@@ -178,8 +181,10 @@ def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given:
 
     Arrays are copied, as the caller may write to them before the program runs.
     """
-    if len(inputs) != len(entry.known) or not same(options, entry.options):
+    if len(inputs) != len(entry.known):
         return False
+    if options and not all(map(is_, options.values(), entry.options.values())) and not same(options, entry.options):
+        return False  # the names are those of the operation
     place = entry.first
     for x, known, kind in zip(inputs, entry.known, entry.kinds):
         if kind is MADE or kind is LEAF:

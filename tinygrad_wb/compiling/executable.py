@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
-from tinygrad_wb.compiling.codegen import FastForm
-from tinygrad_wb.compiling.plan import Plan
+from tinygrad_wb.compiling.emit.numpy import emit
+from tinygrad_wb.compiling.plan import make_plan
 from tinygrad_wb.compiling.tracing import plain, tell
 from tinygrad_wb.compiling.tree import filled_in, pattern
 from tinygrad_wb.flat import address, side_by_side, together
@@ -59,19 +59,19 @@ class Form:
         results = [*run.results, *run.observed] if type(seed) is float else []
         decisions = run.recorder.decisions
         gradients = [trace.gradients.get(x, 0.0) for x in self.wanted]
-        plan = Plan(trace, [*results, *gradients, *(condition for condition, _ in decisions)])
+        plan = make_plan(trace, [*results, *gradients, *(condition for condition, _ in decisions)])
         n, m = len(results), len(results) + len(gradients)
         found = list(zip(self.wanted, plan.found[n:m], strict=True))
         self.in_arrays = [type(x._data) is np.ndarray for x in self.wanted]
         leaves = [*run.parameters, *run.arguments, *(leaf for leaf, _ in run.recorder.draws)]
-        fast = FastForm(
+        made = emit(
             plan,
             [(x.name or "number", x) for x in ([*leaves, seed] if type(seed) is Value else leaves)],
             [*plan.found[:n], *(d for x, d in found if type(x._data) is float)],
             [(f"d_{x.name or 'number'}", d) for x, d in found if type(x._data) is not float],
             [(condition, outcome) for condition, (_, outcome) in zip(plan.found[m:], decisions, strict=True)],
         )
-        self.source, self.function = fast.source, fast.function  # nothing else is kept: no record, no array of the run
+        self.source, self.function = made.source, made.function  # nothing else is kept: no record, no array of the run
 
     def arrays(self) -> list[Any]:
         return [x._data for x in self.wanted if type(x._data) is not float]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_wb.backprop import contribution, contributions, match, shared_anew
+from tinygrad_wb.constants import Constants, given_inputs
 from tinygrad_wb.debug.derived import Derived
 from tinygrad_wb.debug.in_place import Copies
 from tinygrad_wb.debug.report import (
@@ -66,12 +67,12 @@ def detect_anomaly() -> Iterator[None]:
     changes anything). The error tells the operation and its source line, layer, operands, indices, the rule, the
     parameters behind it and what usually helps. What is NaN or inf already, in data or weights, is told when an
     operation first passes it on; but an infinity written as a plain number, as in ``wb.where(mask, scores, -np.inf)``,
-    is meant, until something comes of it that is not. If an array was changed in place after an operation of the block
-    had read it, ``backward()`` raises `StaleGraphError`.
+    is meant, until something comes of it that is not. If the data of a Value, or a plain array of more than 1 MB, was
+    changed in place after an operation of the block had read it, ``backward()`` raises `StaleGraphError`; of smaller
+    arrays a graph has copies.
 
     It holds for this thread, and blocks may be nested. Compiled functions run as they are in it, so that every
-    operation is seen. Copies of all operands are kept as long as the graph is; outside of such blocks nothing is kept
-    or looked at.
+    operation is seen. Copies of all operands are kept as long as the graph is.
 
     >>> import tinygrad_wb as wb
     >>> p = wb.Value([0.5, 0.0], name="p")
@@ -264,7 +265,7 @@ class Watch:
     def _bad_result(self, made: list[Value]) -> AnomalyError:
         """Of a loss that is NaN or inf already: the first operation in its history that is."""
         first = next(node for node in reversed(made) if not finite(node._data))
-        seen = Seen(first.op, first.inputs, first.options, first._data)  # type: ignore[arg-type]
+        seen = Seen(first.op, given_inputs(first), first.options, first._data)  # type: ignore[arg-type]
         return self._told(seen, "forward", Called({}), *origin(self.derived.root(first), made), leaves_behind([first]))
 
     def _find(self, made: list[Value], seed: Any, gradients: Callable[[Any], Any]) -> None:
@@ -301,11 +302,11 @@ class Watch:
 
     def _backward_error(self, node: Value, x: Value, g: Any, d: Any, made: list[Value]) -> AnomalyError:
         op: Any = node.op
-        called = Called(variables_in(user_frame()))
+        root, order = self.derived.root(node), self.derived.order(node)
+        called = Called(Constants((*made, root)).named(variables_in(user_frame())))
         named = called.gradient(node)
         inner = None if op.arity == ALL_AT_ONCE else self._first_bad_in_partial(node, x, Value(g, named))
         words, hint = overflow(d) if inner is None else self._rule(inner)
-        root, order = self.derived.root(node), self.derived.order(node)
         hint = STEEP.get(root.op.name, hint)  # type: ignore[union-attr]
         index, count = where_bad(d)
         names = names_of(op, node.inputs)
@@ -335,7 +336,7 @@ class Watch:
         return anomaly(
             title,
             rows,
-            Failed(op, node.inputs, node.options),
+            Failed(op, given_inputs(node), node.options),
             leaves_behind([x]),
             words,
             hint,
@@ -368,7 +369,7 @@ class Watch:
         return anomaly(
             title,
             rows,
-            Failed(op, x.inputs or (x,), x.options),
+            Failed(op, given_inputs(x) or (x,), x.options),
             leaves_behind([x]),
             rule,
             hint,
