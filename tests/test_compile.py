@@ -40,7 +40,7 @@ from test_random_graphs import BINARY, REDUCTIONS, UNARY, plain, programs, run
 
 import tinygrad_wb as wb
 from tinygrad_wb.compiling import tiling
-from tinygrad_wb.compiling.compiled import PATTERNS
+from tinygrad_wb.compiling.replayed import PATTERNS
 from tinygrad_wb.compiling.emit import numpy as emitted
 from tinygrad_wb.operation import REGISTRY, operation
 

@@ -665,6 +665,11 @@ class Followed:
         self._next_pause = PAUSE
 
     @property
+    def name(self) -> str:
+        """The way that the last call went."""
+        return "followed" if self.following or not self.reason else "eager"
+
+    @property
     def reason(self) -> str:
         """Why the last call that was not followed to its end was not."""
         return self._follower.reason
