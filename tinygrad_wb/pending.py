@@ -7,11 +7,14 @@ ask of a Value, its number first of all, makes the noted operations compute; fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinygrad_wb.recording import Noter
 from tinygrad_wb.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tinygrad_wb.recording import Noter
 
 __all__ = ["BYSTANDER", "DATA", "Aside", "Pending", "pending"]
 
@@ -87,16 +90,16 @@ class Aside:
     def __init__(self, noter: Noter | None = None) -> None:
         self._noter = noter
 
-    def one(self, op: Any, a: Any) -> None:
+    def one(self, op: Any, a: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a)
 
-    def two(self, op: Any, a: Any, b: Any) -> None:
+    def two(self, op: Any, a: Any, b: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a, b)
 
-    def three(self, op: Any, a: Any, b: Any, c: Any) -> None:
+    def three(self, op: Any, a: Any, b: Any, c: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a, b, c)
 
-    def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(*inputs)
 
     def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -107,7 +110,7 @@ class Aside:
             if isinstance(x, Pending):
                 x._entry.noter.settle(x)
 
-    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
+    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:  # noqa: ARG002 - the signature of `Noter`
         self._compute(*values)
         return False
 

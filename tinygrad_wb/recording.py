@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 __all__ = [
-    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "called_again", "drawn", "frames_kept",
-    "inside", "is_recording", "kept_frames", "no_grad", "noters", "observed", "outside", "paused", "placing", "recorder",
-    "recorders", "recording", "replayable", "settle_noted", "source_lines", "this_place", "this_thread", "tracing",
-    "tracing_threads", "user_line", "watcher", "watchers",
+    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "called_again", "drawn",
+    "frames_kept", "inside", "is_recording", "kept_frames", "no_grad", "noters", "observed", "outside", "paused",
+    "placing", "recorder", "recorders", "recording", "replayable", "settle_noted", "source_lines", "this_place",
+    "this_thread", "tracing", "tracing_threads", "user_line", "watcher", "watchers",
 ]  # fmt: skip
 
 this_thread = threading.get_ident
@@ -292,7 +292,7 @@ class Noter(Protocol):
         """The number or array of a pending Value."""
 
     def hand_out(self, value: Any) -> bool:
-        """The array of ``value`` is about to be handed out to a user, who may write to it; whether it is still pending."""
+        """A user, who may write to it, is about to be given the array of ``value``; whether that is still pending."""
 
     def stand_aside(self) -> Noter:
         """Who takes its place in a block that records otherwise: nothing is noted there."""

@@ -21,13 +21,13 @@ from tinygrad_wb.value import Value, constant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tinygrad_wb.compiling.course_program import Ending
-    from tinygrad_wb.compiling.course_program import Peek
+    from tinygrad_wb.compiling.course_program import Ending, Peek
     from tinygrad_wb.compiling.follow import Follower
     from tinygrad_wb.compiling.regions import Region
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "detach", "fits", "merged", "same",
+    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below", "detach",
+    "fits", "like", "merged", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
@@ -102,8 +102,8 @@ class Entry(Node):
     """One operation of a course, and the Value that stands for its result while the operation is only noted."""
 
     __slots__ = (
-        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "peek", "regions", "shape", "size",
-        "sources", "value",
+        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "peek",
+        "regions", "shape", "size", "sources", "value",
     )  # fmt: skip
 
     def __init__(
@@ -173,7 +173,7 @@ class Observe:
 OBSERVE = Observe()
 
 
-# -- whether an operation is the one that is known ------------------------------------------------------------------------
+# -- whether an operation is the one that is known -------------------------------------------------------------------
 
 
 def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given: list[Any]) -> bool:
@@ -186,14 +186,15 @@ def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given:
     if options and not all(map(is_, options.values(), entry.options.values())) and not same(options, entry.options):
         return False  # the names are those of the operation
     place = entry.first
-    for x, known, kind in zip(inputs, entry.known, entry.kinds):
+    for given_x, known, kind in zip(inputs, entry.known, entry.kinds):
+        x = given_x
         if kind is MADE or kind is LEAF:
             if x is not known:
                 return False
             continue
-        if type(x) is not ndarray and kind is not VALUE and type(x) is not float:
+        if type(x) is not ndarray and kind is not VALUE and type(x) is not float and not isinstance(x, Value):
             try:
-                x = x if isinstance(x, Value) else constant(x)
+                x = constant(x)
             except (TypeError, ValueError, GivesWay):
                 return False  # the engine says what is wrong
         if kind is NUMBER:
@@ -259,7 +260,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-# -- two ways that differ in numbers alone ----------------------------------------------------------------------------------
+# -- two ways that differ in numbers alone ------------------------------------------------------------------------------
 
 
 def merged(old: Entry, kinds: list[str], sources: list[Any], options: Mapping[str, Any], op: Any) -> bool:

@@ -30,7 +30,7 @@ from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.following import PASSING
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, state
 from tinygrad_wb.pending import DATA, Aside, Pending
-from tinygrad_wb.recording import noters, paused, placing, recorders, recording, this_thread, user_line
+from tinygrad_wb.recording import noters, paused, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
@@ -333,10 +333,10 @@ class Follower:
             self._computed_aside(value)
         elif self.following:
             ending = self.expected.parent.ending
-            if value is not None and ending is not None and value._entry in ending.results:
-                if self._prepared(ending, ()) and (results := self._run(ending)) is not None:
-                    self.finished, self.completed = Finished(ending, results), True
-                    return
+            wanted = value is not None and ending is not None and value._entry in ending.results
+            if wanted and self._prepared(ending, ()) and (results := self._run(ending)) is not None:
+                self.finished, self.completed = Finished(ending, results), True
+                return
             self._part("it asks for a number in the middle", learn=True)
         elif self.finished is not None:
             self._unwind()
@@ -671,8 +671,8 @@ class Followed:
 
     @property
     def reason(self) -> str:
-        """Why the last call that was not followed to its end was not."""
-        return self._follower.reason
+        """Why the last call was not followed to its end; "" if it was."""
+        return "" if self.following else self._follower.reason
 
     @property
     def following(self) -> bool:
@@ -685,11 +685,8 @@ class Followed:
         return [ending.program.form.source for ending in self._follower.endings if ending.program is not None]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        thread = this_thread()
         if self._pause:
             self._pause -= 1
-            return self.function(*args, **kwargs)
-        if thread in noters or (recorders and thread in recorders) or (placing and thread in placing):
             return self.function(*args, **kwargs)
         if not self._lock.acquire(blocking=False):  # another thread is in it
             return self.function(*args, **kwargs)
@@ -702,16 +699,19 @@ class Followed:
                 follower.end()
             finally:
                 follower.close()
-            self._take_account(follower)
+            if not follower.completed:
+                self._wasted += 1
+                if self._wasted >= WASTED:
+                    self._rest()
+            elif self._wasted:
+                self._wasted -= 1
             return result
         finally:
             self._lock.release()
 
     PASSING.add(__call__.__code__)
 
-    def _take_account(self, follower: Follower) -> None:
-        """Spend a while in eager mode where following comes to nothing."""
-        self._wasted = max(0, self._wasted - 1) if follower.completed else self._wasted + 1
-        if self._wasted >= WASTED:
-            self._wasted -= 3
-            self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, 1 << 14)
+    def _rest(self) -> None:
+        """Spend a while in eager mode, where following comes to nothing."""
+        self._wasted -= 3
+        self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, 1 << 14)

@@ -82,7 +82,11 @@ def _wrong_member(cls: type) -> str:
         function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
         function = member.fget if isinstance(member, property) else function
         dunder = name.startswith("__") and name != "__call__"
-        if not (isinstance(function, (*SIMPLE, tuple, frozenset)) or (is_ours(function) and type(function) is FunctionType) or dunder):
+        if not (
+            isinstance(function, (*SIMPLE, tuple, frozenset))
+            or (is_ours(function) and type(function) is FunctionType)
+            or dunder
+        ):
             return f"{cls.__name__}.{name} was replaced ({_line(function) or type(function).__name__})"
     return ""
 

@@ -42,14 +42,16 @@ class Known:
         self._replayed = Replayed(
             function,
             trusted=True,
-            blame=lambda what: f"the program of {type(roots[0]).__name__} is wrong: {what}. compile=False trains without",
+            blame=lambda what: (
+                f"the program of {type(roots[0]).__name__} is wrong: {what}. compile=False trains without"
+            ),
             trace=self._traced,
         )
         self._look()
 
     @property
     def name(self) -> str:
-        """"known", or the name of the way that has taken over."""
+        """ "known", or the name of the way that has taken over."""
         return "known" if self._other is None else str(self._other.name)
 
     @property

@@ -117,7 +117,7 @@ class Learner:
 
     # -- as a Watcher -------------------------------------------------------------------------------------------------
 
-    def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:  # noqa: ARG002
         asked, self._asked = self._asked, ()
         if asked and asked[0] is op:
             kept = {name: option for name, option in options.items() if name != "shared"}
@@ -155,7 +155,7 @@ class Learner:
 
     @property
     def settled(self) -> bool:
-        """Whether the record must stay as it is: backward() was called, a hook waits, or a leaf was assigned after it."""
+        """Whether the record must stay as it is: backward() was called, a hook waits, a leaf was assigned since."""
         if self.roots:
             return True
         values = self._values()

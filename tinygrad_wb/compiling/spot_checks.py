@@ -187,7 +187,9 @@ def apart(a: Any, b: Any, tolerance: float) -> tuple[Any, Any] | None:
         fine = (distance <= tolerance * largest) | (x == y) | (np.isnan(x) & np.isnan(y))
     if fine.all():
         return None
-    place = np.unravel_index(np.argmax(np.where(fine, -1.0, np.where(np.isfinite(distance), distance, np.inf))), x.shape)
+    place = np.unravel_index(
+        np.argmax(np.where(fine, -1.0, np.where(np.isfinite(distance), distance, np.inf))), x.shape
+    )
     return a[place].item(), b[place].item()
 
 
@@ -259,8 +261,10 @@ def _other_source(x: Any, source: tuple[str, Any], places: Mapping[Value, int], 
     numbers = apart(now, then, 0.0 if kind in (CONSTANT, MADE) else FINEST)
     if numbers is None:
         return None
-    return f"it reads {numbers[0]} now, and read {numbers[1]} when it was traced" if kind in (CONSTANT, MADE) else (
-        f"it computes with {numbers[0]}, and the program with {numbers[1]}"
+    return (
+        f"it reads {numbers[0]} now, and read {numbers[1]} when it was traced"
+        if kind in (CONSTANT, MADE)
+        else (f"it computes with {numbers[0]}, and the program with {numbers[1]}")
     )
 
 
