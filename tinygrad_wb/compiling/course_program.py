@@ -263,7 +263,7 @@ class CourseCall:
             if filled is None or filled.owner is not self or self.found is not None:
                 self.replayed(())  # a later call has taken its arrays, or they were handed out before
                 filled = self.filled
-            found = program.form.in_order(filled.views, self.numbers)  # type: ignore[union-attr]
+            found: Any = program.form.in_order(filled.views, self.numbers)  # type: ignore[union-attr]
             if program.alone:
                 filled.owner = None  # type: ignore[union-attr]
             elif g == 1.0:
@@ -337,7 +337,8 @@ class Peek:
         arguments = [x[1] if type(x) is tuple else x for x in given]
         token = enter(OF_STEPS[state()])
         try:
-            return self._function(*[leaf._data for leaf in self._leaves], *arguments)[0]
+            found: Sequence[Any] = self._function(*[leaf._data for leaf in self._leaves], *arguments)
+            return found[0]
         finally:
             leave(token)
 

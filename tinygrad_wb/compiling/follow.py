@@ -110,11 +110,11 @@ class Follower:
     def end(self) -> None:
         """The function has returned, and its result is held."""
         if self.learner is not None:
-            self._learned()
+            self._learned(self.learner)
         elif self.following:
             self._finish()
         elif self.finished is not None and self.finished.ending.held_besides():
-            self._unwind()
+            self._unwind(self.finished)
 
     def close(self) -> None:
         """The call is over, however it ended."""
@@ -282,7 +282,7 @@ class Follower:
                 return
             self._part("it asks for a number in the middle", learn=True)
         elif self.finished is not None:
-            self._unwind()
+            self._unwind(self.finished)
 
     # -- the end of a course ------------------------------------------------------------------------------------------
 
@@ -334,7 +334,7 @@ class Follower:
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
             return None
         self.following, self.expected = False, PARTED
-        values = {entry: entry.value for entry in program.results}
+        values: dict[Entry, Value] = {entry: entry.value for entry in program.results}
         for entry in program.results:
             entry.renew()
         self._become(values, program, call, found)
@@ -351,7 +351,7 @@ class Follower:
             if value is None:
                 continue
             if type(value) is Pending:
-                value.__class__ = Value
+                value.__class__ = Value  # type: ignore[assignment]
                 value.grad = None
                 value.tick = next_tick()
             value._data = data = found[i]
@@ -379,9 +379,9 @@ class Follower:
         self.learner = Learner(node, made)
         self.learner.start_watching()
 
-    def _learned(self) -> None:
+    def _learned(self, learner: Learner) -> None:
         """Let the course have what the call did since it left it."""
-        learner, self.learner = self.learner, None
+        self.learner = None
         learner.stop_watching()
         self._grown = True
         try:
@@ -458,9 +458,9 @@ class Follower:
         now, given = state(), self._given_state
         return now is given or now is OF_STEPS[given] or now is OF_UFUNC[given]
 
-    def _unwind(self) -> None:
+    def _unwind(self, finished: Finished) -> None:
         """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""
-        (ending, results), self.finished = self.finished, None
+        (ending, results), self.finished = finished, None
         gone_back = [(value, value.grad) for value in results.values() if value.grad is not None]
         made = self._computed(ending.node.path(), results)
         known = set(map(id, results.values()))
@@ -519,7 +519,7 @@ def _tracked(op: Any, inputs: Sequence[Any]) -> bool:
 def _taken_over(value: Value, fresh: Value) -> Value:
     """Make ``value`` what ``fresh`` is."""
     if type(value) is Pending:
-        value.__class__ = Value
+        value.__class__ = Value  # type: ignore[assignment]
         value.grad = None
     for slot in ("_data", "op", "inputs", "options", "tick"):
         setattr(value, slot, getattr(fresh, slot))
