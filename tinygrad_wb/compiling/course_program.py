@@ -236,15 +236,18 @@ class CourseCall:
     def computed(self, data: Sequence[Any]) -> Sequence[Any]:
         """The results, and what is observed, from the leaves' ``data``."""
         program = self.program
-        token = enter(OF_STEPS[state()])
-        try:
-            if program.main is None:
-                return program.function(*data, *self.arguments)  # type: ignore[no-any-return]
-            gradients = program.spare()
-            found: Sequence[Any] = program.function(*data, *self.arguments, *gradients.views)
-        finally:
-            leave(token)
-        gradients.owner, self.filled = self, gradients
+        found: Sequence[Any]
+        with program.lock:  # another thread may be in it, for gradients of an earlier call
+            token = enter(OF_STEPS[state()])
+            try:
+                if program.main is None:
+                    found = program.function(*data, *self.arguments)
+                    return found
+                gradients = program.spare()
+                found = program.function(*data, *self.arguments, *gradients.views)
+            finally:
+                leave(token)
+            gradients.owner, self.filled = self, gradients
         self.numbers = found[program.count :]
         self.found, self.handed = None, {}
         return found
