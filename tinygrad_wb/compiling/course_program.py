@@ -281,7 +281,8 @@ class CourseCall:
         given = self.handed.pop(result, None)
         if given is not None and given is g and self.filled is not None and self.filled.owner is self:
             return self._handed_out(result)
-        return self._pulled_back(result, g)
+        found: Sequence[Any] = self._pulled_back(result, g)
+        return found
 
     def _handed_out(self, result: int) -> list[Any]:
         """The gradients by the inputs of a result that are found already."""
