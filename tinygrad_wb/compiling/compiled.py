@@ -42,8 +42,8 @@ class Way(Protocol):
 class Report(NamedTuple):
     """What a compiled function does: its ``way``, the ``reason``, how many ``programs`` it has, and how many ``calls``.
 
-    The way is "followed", "known", "promised", or "eager" where programs come to nothing. The reason is a sentence, with
-    the line of the user's code where there is one, or "".
+    The way is "followed", "known", "promised", or "eager" where programs come to nothing. The reason is a sentence,
+    with the line of the user's code where there is one, or "".
     """
 
     way: str
@@ -54,7 +54,9 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         programs = f"{self.programs} program{'' if self.programs == 1 else 's'}"
         calls = f"{self.calls:,} call{'' if self.calls == 1 else 's'}"
-        return f"{self.way}: {programs} for {calls}." + (f" {self.reason[0].upper()}{self.reason[1:]}." if self.reason else "")
+        return f"{self.way}: {programs} for {calls}." + (
+            f" {self.reason[0].upper()}{self.reason[1:]}." if self.reason else ""
+        )
 
 
 class Compiled(Decorated):

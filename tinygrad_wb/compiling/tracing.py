@@ -36,7 +36,9 @@ class Run:
         self.asked = pattern((args, kwargs), holes)
         for x in holes:
             if isinstance(x, np.ndarray) and x.dtype.char not in DTYPES:
-                raise ReplayError(f"numbers are wanted (float, integer or boolean), and it is given an array of {x.dtype}")
+                raise ReplayError(
+                    f"numbers are wanted (float, integer or boolean), and it is given an array of {x.dtype}"
+                )
         names = _names(function, args, kwargs)
         self.arguments = [traced(_native(plain(x)), name) for x, name in zip(holes, names, strict=True)]
         self.values = [i for i, x in enumerate(holes) if type(x) is Value]  # the arguments that are Values
