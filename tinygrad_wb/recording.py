@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 __all__ = [
-    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "called_again", "drawn",
-    "frames_kept", "inside", "is_recording", "kept_frames", "no_grad", "noters", "observed", "outside", "paused",
-    "placing", "recorder", "recorders", "recording", "replayable", "settle_noted", "source_lines", "this_place",
-    "this_thread", "tracing", "tracing_threads", "user_line", "watcher", "watchers",
+    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "called_again", "drawn", "frames_kept",
+    "inside", "is_recording", "kept_frames", "no_grad", "noters", "observed", "outside", "paused", "placing",
+    "recorder", "recorders", "recording", "replayable", "settle_noted", "source_lines", "this_place", "this_thread",
+    "tracing", "tracing_threads", "user_line", "watcher", "watchers",
 ]  # fmt: skip
 
 this_thread = threading.get_ident
@@ -314,7 +314,7 @@ def settle_noted() -> None:
 
 
 class ReplayError(TypeError):
-    """Something was done to a traced Value that a replay of the record would not do again."""
+    """A function can't be traced, or does something else than it did when it was traced; the text says where."""
 
 
 class Recorder:

@@ -42,8 +42,8 @@ class Way(Protocol):
 class Report(NamedTuple):
     """What a compiled function does: its ``way``, the ``reason``, how many ``programs`` it has, and how many ``calls``.
 
-    The way is "followed", "known", "promised", or "eager" where programs come to nothing. The reason is a sentence, with
-    the line of the user's code where there is one, or "".
+    The way is "followed", "known", "promised", or "eager" where programs come to nothing. The reason is a sentence,
+    with the line of the user's code where there is one, or "".
     """
 
     way: str

@@ -104,7 +104,7 @@ class Guard:
         self._holders = holders
         self._kinds = list(map(type, holders))
         self._names = list(chain.from_iterable(map(vars, holders)))
-        self._contents = list(chain.from_iterable(map(dict.values, map(vars, holders))))
+        self._contents: list[Any] = [x for holder in holders for x in vars(holder).values()]
         self._containers = containers
         self._items = list(map(_items, containers))
         self._classes = [vars(cls) for cls in classes if cls is not Module]
@@ -116,7 +116,7 @@ class Guard:
     def same(self) -> bool:
         """Whether all is as it was."""
         holders = self._holders
-        dicts = list(map(vars, holders))
+        dicts: list[Any] = list(map(vars, holders))
         if (
             list(map(type, holders)) != self._kinds
             or list(chain.from_iterable(dicts)) != self._names

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.compiling.guards import examined
-from tinygrad_wb.compiling.replayed import Replayed, traced_program
+from tinygrad_wb.compiling.replayed import Replayed, specialized
 from tinygrad_wb.on_gradient import listened
 from tinygrad_wb.random_state import generators_around, put_back, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tinygrad_wb.compiling.replayed import Program
+    from tinygrad_wb.compiling.replayed import Specialization
     from tinygrad_wb.compiling.tracing import Run
 
 __all__ = ["Known"]
@@ -51,7 +51,7 @@ class Known:
 
     @property
     def name(self) -> str:
-        """ "known", or the name of the way that has taken over."""
+        """Its word, or that of the way that has taken over."""
         return "known" if self._other is None else str(self._other.name)
 
     @property
@@ -103,11 +103,11 @@ class Known:
 
     def _traced(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Run, Program]:
+    ) -> tuple[Run, Specialization]:
         generators = generators_around(*self._roots)
         before = states(generators)
         try:
-            return traced_program(function, args, kwargs)
+            return specialized(function, args, kwargs)
         except Exception as error:
             put_back(generators, before)
             raise Untraceable(f"there is no program for it ({type(error).__name__}: {error})") from error

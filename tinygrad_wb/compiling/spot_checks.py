@@ -45,7 +45,7 @@ def after(calls: int) -> int:
     return calls * 10 // 3 if str(calls)[0] == "3" else calls * 3
 
 
-# -- what was traced ----------------------------------------------------------------------------------------------------
+# -- what was traced ------------------------------------------------------------------------------------------------
 
 # Where an input of an operation comes from.
 CONSTANT = "constant"  # this number or array
@@ -57,7 +57,7 @@ PLAIN = "plain"  # computed from what is given alone: no Value without tracing
 OTHER = "other"  # computed from Values, but it is none itself, such as a comparison
 
 
-class Line(NamedTuple):
+class TracedOperation(NamedTuple):
     """An operation, where each of its inputs comes from, and the place in the source that asked for it."""
 
     op: Any
@@ -73,8 +73,8 @@ class Work:
     """
 
     def __init__(self, run: Any) -> None:
-        self.lines: list[Line] = []
-        self.plain: list[Line] = []
+        self.lines: list[TracedOperation] = []
+        self.plain: list[TracedOperation] = []
         self.shape = run.shape
         self._places: dict[Value, tuple[str, Any]] = {
             x: (GIVEN, i) for i, x in enumerate([*run.arguments, *(leaf for leaf, _ in run.recorder.draws)])
@@ -84,7 +84,7 @@ class Work:
         behind = _behind([x for x in run.results if type(x) is Value], values)
         for node in run.nodes:
             inputs = list(map(self._source, node.inputs))
-            line = Line(node.op, inputs, _told(node), getattr(node, "_place", None) and node.place)
+            line = TracedOperation(node.op, inputs, _told(node), getattr(node, "_place", None) and node.place)
             if node in behind:
                 self._places[node] = LINE, len(self.lines)
                 self.lines.append(line)
@@ -134,7 +134,7 @@ def _with_gradient(node: Value) -> Iterator[Value]:
             yield x
 
 
-# -- whether numbers agree ------------------------------------------------------------------------------------------------
+# -- whether numbers agree ------------------------------------------------------------------------------------------
 
 
 def check(work: Work, start: int, own: Any, given: Sequence[Any], call: Call, found: Any) -> None:
@@ -193,7 +193,7 @@ def apart(a: Any, b: Any, tolerance: float) -> tuple[Any, Any] | None:
     return a[place].item(), b[place].item()
 
 
-# -- whether the work is the same -------------------------------------------------------------------------------------------
+# -- whether the work is the same -----------------------------------------------------------------------------------
 
 
 def difference(work: Work, results: Sequence[Any], given: Sequence[Any], start: int) -> str | None:
@@ -202,12 +202,12 @@ def difference(work: Work, results: Sequence[Any], given: Sequence[Any], start: 
     plain = _computed(work, given)
     for i, (node, line) in enumerate(zip_longest(_operations(results, start), work.lines)):
         if line is None:
-            return f"The function does {node.op.name}{_at(getattr(node, '_place', None) and node.place)}, which was not traced"
+            return f"The function does {_named(node)}, which was not traced"
         where = f"The first operation that differs is {line.op.name}{_at(line.place)}"
         if node is None:
             return f"{where}: the function does not do it any more"
         if node.op is not line.op:
-            return f"{where}: the function does {node.op.name} now{_at(getattr(node, '_place', None) and node.place)}"
+            return f"{where}: the function does {_named(node)} now"
         if not same(_told(node), line.options):
             return f"{where}: it was traced with {_shown(line.options)}, and is called with {_shown(_told(node))} now"
         for x, source in zip(node.inputs, line.inputs, strict=True):
@@ -266,6 +266,12 @@ def _other_source(x: Any, source: tuple[str, Any], places: Mapping[Value, int], 
         if kind in (CONSTANT, MADE)
         else (f"it computes with {numbers[0]}, and the program with {numbers[1]}")
     )
+
+
+def _named(node: Value) -> str:
+    """The name of an operation, with its line of the user's code."""
+    op: Any = node.op
+    return f"{op.name}{_at(getattr(node, '_place', None) and node.place)}"
 
 
 def _at(place: Any) -> str:
