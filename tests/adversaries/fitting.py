@@ -88,19 +88,19 @@ def stateful_recurrent_model(s):
     class Recurrent(wb.Module):
         def __init__(self):
             self.inward, self.around = wb.Dense(3, 3, seed=0), wb.Dense(3, 1, seed=1)
-            self.state, self.steps = np.zeros(3), 0
+            self.last, self.steps = np.zeros(3), 0
 
         def forward(self, x):
             self.steps += 1
-            h = wb.tanh(self.inward(x) + self.state)
-            self.state = h.data.mean(axis=0)
+            h = wb.tanh(self.inward(x) + self.last)
+            self.last = h.data.mean(axis=0)
             return self.around(h)[:, 0]
 
     model = Recurrent()
 
     def call(i):
         s.fit(model, X, TARGET, "mean_squared_error", model.parameters())
-        s.note(model.state, model.steps)
+        s.note(model.last, model.steps)
 
     return call
 
@@ -195,7 +195,7 @@ def parameters_of_the_loss(s):
     return lambda i: s.fit(model, X, TARGET, loss, [*model.parameters(), spread])
 
 
-@row(calls=1)
+@row(calls=1, raises=True)
 def parameter_that_is_not_used(s):
     class Net(wb.Module):
         def __init__(self):
@@ -263,7 +263,7 @@ def validation_during_training(s):
     return call
 
 
-@row(calls=1)
+@row(calls=1, raises=True)
 def exception_in_the_loss(s):
     model, calls = wb.MLP(3, [4], 3, seed=0), [0]
 
@@ -280,7 +280,7 @@ def exception_in_the_loss(s):
     return call
 
 
-@row(calls=1)
+@row(calls=1, raises=True)
 def labels_out_of_range_in_the_data(s):
     model, y = wb.MLP(3, [4], 3, seed=0), Y.copy()
     y[11] = 3
@@ -335,12 +335,12 @@ def averaged_weights_and_early_stopping(s):
     model = wb.MLP(3, [6], 3, seed=0)
     stopping = wb.EarlyStopping("loss", patience=1, restore_best=True)
     return lambda i: s.fit(
-        model, X, Y, "cross_entropy", model.parameters(), callbacks=[wb.EMA(0.9), stopping], epochs=6,
+        model, X, Y, "cross_entropy", model.parameters(), callbacks=[wb.EMA(decay=0.9), stopping], epochs=6,
         optimizer=wb.SGD(model.parameters(), lambda step: 2.0 if step > 12 else 0.2),
     )  # fmt: skip
 
 
-@row(calls=1)
+@row(calls=1, rtol=1e-5)
 def float32_data_and_layers(s):
     model = wb.MLP(3, [4], 3, seed=0, dtype="float32")
     return lambda i: s.fit(model, X.astype("f4"), Y, lambda p, y: wb.cross_entropy(p, y), model.parameters())
