@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import operator
@@ -17,7 +18,7 @@ from tinygrad_wb.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Together", "address", "joined", "side_by_side", "together"]
+__all__ = ["Together", "address", "handed_out", "joined", "remembering", "side_by_side", "together"]
 
 
 def address(a: Any) -> int:
@@ -49,7 +50,8 @@ def together(parameters: Sequence[Value], known: int) -> bool:
             if any(sys.getrefcount(p._data) > ALONE + known for p in group):
                 done = False
                 continue
-            _, views = side_by_side([p._data.shape for p in group], dtype)
+            buffer, views = side_by_side([p._data.shape for p in group], dtype)
+            _views[id(buffer)] = len(views), weakref.ref(buffer, functools.partial(_forget, id(buffer)))
             for p, view in zip(group, views, strict=True):
                 view[...] = p._data
                 p._data = view  # the same numbers: no new tick
@@ -59,6 +61,51 @@ def together(parameters: Sequence[Value], known: int) -> bool:
 # How often an array is counted that nothing but a Value holds.
 _nobody_elses = Value(np.zeros(1))
 ALONE = sys.getrefcount(_nobody_elses._data)
+
+
+# -- who else holds a parameter's array ------------------------------------------------------------------------------
+
+# Objects of the package that remember arrays of parameters, in ``arrays``, and parts of buffers, in ``blocks``.
+remembering: weakref.WeakSet[Any] = weakref.WeakSet()
+_views: dict[int, tuple[int, Any]] = {}  # how many views of a buffer were made, by the buffer's identity
+
+
+def _forget(key: int, _: Any) -> None:
+    _views.pop(key, None)
+
+
+def handed_out(parameter: Value) -> bool:
+    """Whether others than the package hold the array of a parameter, or a part of it: they may write to it.
+
+    ``parameter.data`` hands it out.
+    """
+    array = parameter._data
+    if type(array) is not np.ndarray:
+        return False
+    known = sum(x is array for one in remembering for x in one.arrays)
+    count, count_of_base = _counts(parameter)
+    if count > _ALONE[0] + known:
+        return True
+    base = array.base
+    if base is None:
+        return False
+    views, _ = _views.get(id(base), (None, None))
+    blocks = sum(x.base is base for one in remembering for x in one.blocks)
+    return views is None or count_of_base > _ALONE[1] + views + blocks
+
+
+def _counts(parameter: Value) -> tuple[int, int]:
+    """How often its array is held, and the buffer that this is a view of."""
+    array = parameter._data
+    base = array.base
+    return sys.getrefcount(array), sys.getrefcount(base)
+
+
+_sample = Value(np.zeros(2))
+_buffer, (_sample._data,) = side_by_side([(2,)], np.float64)
+del _buffer
+# Of a parameter that nobody else knows: of the base, without the view.
+_ALONE = _counts(_sample)[0] + 1, _counts(_sample)[1] - 1
 
 
 def joined(arrays: Sequence[Any]) -> tuple[Any, list[slice]] | None:
@@ -94,6 +141,7 @@ class Together:
     """
 
     def __init__(self, parameters: Sequence[Value], apart: Sequence[dict[str, Any]]) -> None:
+        remembering.add(self)
         self.parameters = parameters
         self.apart = apart
         self._blocks: list[tuple[Any, slice, dict[str, Any]]] = []  # weights, where they stand, and the memory of them
@@ -101,6 +149,16 @@ class Together:
         self._spans: list[slice] = []
         # Gradients that were seen to stand side by side. Not held: who holds none of them any more may reuse them.
         self._known: list[tuple[list[weakref.ref[Any]], slice | None]] = []
+
+    @property
+    def arrays(self) -> Sequence[Any]:
+        """The parameters' arrays that it remembers."""
+        return self._arrays
+
+    @property
+    def blocks(self) -> Sequence[Any]:
+        """The parts of a buffer that it holds."""
+        return [weights for weights, _, _ in self._blocks]
 
     def gradients(self, each: list[Any]) -> Any:
         """All gradients as one array, in the order of the weights; None if they have to be taken one by one."""

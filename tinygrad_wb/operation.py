@@ -28,7 +28,8 @@ import numpy as np
 from tinygrad_wb.errors import explained
 from tinygrad_wb.foreign import GivesWay, as_array
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, state, warned
-from tinygrad_wb.recording import recorder, recorders
+from tinygrad_wb.pending import BYSTANDER
+from tinygrad_wb.recording import noters, recorder, recorders, this_thread
 from tinygrad_wb.value import Value, constant, promoted, record
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     Text = str | Callable[..., str]
 
 __all__ = [
-    "ALL_AT_ONCE", "REGISTRY", "Operation", "binary", "elementwise", "of_one_number", "ones", "operation", "plain",
+    "ALL_AT_ONCE", "REGISTRY", "Operation", "apply", "binary", "elementwise", "of_one_number", "ones", "operation", "plain",
 ]  # fmt: skip
 
 ALL_AT_ONCE = -1  # the arity of a compiled function, which has all its gradients ready, in arrays that it gives away
@@ -59,15 +60,19 @@ class Operation:
     gives one), ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a
     self-contained function that these texts call. An operation that has neither text, or is ``fused`` of simpler ones,
     is printed as what its forward does with Values. The derivatives of a ``symmetric`` operation are those among
-    symmetric matrices, of which it reads one triangle.
+    symmetric matrices, of which it reads one triangle. ``below`` tells, by the shape of the first input and the options,
+    which bound whole numbers without a derivative (labels, indices) have to keep; an operation that ``may_raise`` refuses
+    other numbers, as the inverse of a singular matrix does.
     """
 
     __slots__ = (
         "arity",
+        "below",
         "da",
         "db",
         "dc",
         "defaults",
+        "deferrable",
         "forward",
         "function",
         "helper",
@@ -97,6 +102,8 @@ class Operation:
         fused: bool = False,
         name: str | None = None,
         symmetric: bool = False,
+        below: Callable[..., int] | None = None,
+        may_raise: bool = False,
     ) -> None:
         signature = inspect.signature(forward)
         parameters = [p for p in signature.parameters.values() if p.name != "shared"]
@@ -118,6 +125,9 @@ class Operation:
         self.shared = shared
         self.variadic = variadic
         self.symmetric = symmetric
+        self.below = below
+        # Whether it may be computed later than it is called: the package's own are, but for those that raise by number.
+        self.deferrable = forward.__module__.startswith("tinygrad_wb.") and not may_raise
         simple = not (self.defaults or shared or variadic) and None not in self.partials
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
@@ -172,6 +182,8 @@ def operation(
     fused: bool = False,
     name: str | None = None,
     symmetric: bool = False,
+    below: Callable[..., int] | None = None,
+    may_raise: bool = False,
     **partials: Callable[..., Any] | None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated forward computation, with its partials, into the registry.
@@ -183,7 +195,21 @@ def operation(
     """
 
     def enter(forward: Callable[..., Any]) -> Callable[..., Any]:
-        op = Operation(forward, template, partials, shared, variadic, numpy, scalar, helper, fused, name, symmetric)
+        op = Operation(
+            forward,
+            template,
+            partials,
+            shared,
+            variadic,
+            numpy,
+            scalar,
+            helper,
+            fused,
+            name,
+            symmetric,
+            below,
+            may_raise,
+        )
         if (known := REGISTRY.get(op.name)) is not None and not _again(known.forward, forward):
             raise ValueError(f"there is an operation {op.name} already: give yours another name")
         make = _variadic if variadic else (_general, _unary, binary, _ternary)[op.arity]
@@ -211,6 +237,8 @@ def _unary(op: Operation) -> Callable[..., Any]:
     on_float, on_array = getattr(op.forward, "halves", (op.forward, op.forward))
 
     def call(a: Any) -> Any:
+        if noters and (noted := noters.get(this_thread(), BYSTANDER).one(op, a)) is not None:
+            return noted
         try:
             x = a._data if (tracked := type(a) is Value) else constant(a)
             if type(x) is float:
@@ -231,6 +259,8 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
     forward = op.forward
 
     def call(a: Any, b: Any) -> Any:
+        if noters and (noted := noters.get(this_thread(), BYSTANDER).two(op, a, b)) is not None:
+            return noted
         try:
             x = a._data if type(a) is Value else (a := constant(a, read))
             y = b._data if type(b) is Value else (b := constant(b, read))
@@ -253,6 +283,8 @@ def _ternary(op: Operation) -> Callable[..., Any]:
     forward = op.forward
 
     def call(a: Any, b: Any, c: Any) -> Any:
+        if noters and (noted := noters.get(this_thread(), BYSTANDER).three(op, a, b, c)) is not None:
+            return noted
         try:
             x = a._data if type(a) is Value else (a := constant(a))
             y = b._data if type(b) is Value else (b := constant(b))
@@ -274,11 +306,11 @@ def _general(op: Operation) -> Callable[..., Any]:
 
     def call(*args: Any, **given: Any) -> Any:
         if len(args) == count:
-            return _apply(op, args, {**op.defaults, **given})
+            return apply(op, args, {**op.defaults, **given})
         if count < len(args) <= most and not given:
-            return _apply(op, args[:count], {**op.defaults, **dict(zip(names, args[count:], strict=False))})
+            return apply(op, args[:count], {**op.defaults, **dict(zip(names, args[count:], strict=False))})
         options = _bound(op, args, given)
-        return _apply(op, tuple([options.pop(name) for name in op.inputs]), options)
+        return apply(op, tuple([options.pop(name) for name in op.inputs]), options)
 
     return call
 
@@ -293,7 +325,7 @@ def _variadic(op: Operation) -> Callable[..., Any]:
             raise TypeError(
                 f"{op.name}({op.inputs[0]}): give a list, or another iterable, of Values or arrays, got {parts!r:.80}"
             )
-        return _apply(op, tuple(parts), options)
+        return apply(op, tuple(parts), options)
 
     return call
 
@@ -305,8 +337,10 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
     return bound.arguments
 
 
-def _apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def apply(op: Operation, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
+    if noters and (noted := noters.get(this_thread(), BYSTANDER).many(op, args, options)) is not None:
+        return noted
     inputs, operands, tracked, numbers = list(args), [], False, False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials

@@ -17,7 +17,7 @@ from tinygrad_wb.flat import Together
 from tinygrad_wb.memory import bytes_of, keep_freed_memory
 from tinygrad_wb.numpy_warnings import OF_STEPS, enter, leave, state
 from tinygrad_wb.operations.functions import sqrt
-from tinygrad_wb.recording import watcher, watchers
+from tinygrad_wb.recording import settle_noted, watcher, watchers
 from tinygrad_wb.value import Value, next_tick, raw, settle, settled_since
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
@@ -103,6 +103,7 @@ class Optimizer:
             leave(token)
 
     def _step(self) -> None:
+        settle_noted()
         if watchers and (watch := watcher()) is not None:
             watch.about_to_step(self)
         quiet = settled_since(-1)

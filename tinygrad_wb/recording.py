@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 __all__ = [
-    "REPLAY", "Frames", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
-    "kept_frames", "no_grad", "observed", "outside", "paused", "placing", "recorder", "recorders", "recording",
-    "replayable", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads", "watcher", "watchers",
+    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
+    "kept_frames", "no_grad", "noters", "observed", "outside", "paused", "placing", "recorder", "recorders", "recording",
+    "replayable", "settle_noted", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads", "user_line", "watcher", "watchers",
 ]  # fmt: skip
 
 this_thread = threading.get_ident
@@ -58,11 +58,16 @@ def recording(on: bool) -> Iterator[None]:
     """Record in this thread, or not, for the length of a ``with`` block."""
     thread = this_thread()
     was_paused = not is_recording()
+    noter = noters.get(thread) if noters and on is was_paused else None
+    if noter is not None:
+        noters[thread] = noter.aside
     (paused.discard if on else paused.add)(thread)
     try:
         yield
     finally:
         (paused.add if was_paused else paused.discard)(thread)
+        if noter is not None and noter.active:
+            noters[thread] = noter
 
 
 def no_grad() -> contextlib._GeneratorContextManager[None]:
@@ -134,6 +139,12 @@ def outside(frame: FrameType) -> FrameType:
     while inside[frame.f_code.co_filename] and (caller := frame.f_back) is not None:
         frame = caller
     return frame
+
+
+def user_line() -> str:
+    """The line outside this package that the running call came from, as ``file:line``."""
+    frame = outside(sys._getframe(1))
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def this_place(tick: int, frame_at: Callable[[int], Any] = sys._getframe) -> tuple[CodeType, int]:
@@ -255,6 +266,38 @@ def watcher() -> Watcher | None:
     return watchers.get(this_thread()) if watchers else None
 
 
+# -- noted, and computed later -----------------------------------------------------------------------------------
+
+
+class Noter(Protocol):
+    """Who notes the operations of a thread, instead of computing them; `compiling.follow` has one."""
+
+    active: bool  # whether the call whose operations it notes still runs
+    aside: Noter  # takes its place in a block that records otherwise: nothing is noted there
+
+    def one(self, op: Any, a: Any) -> Any:
+        """A pending Value that stands for the result; None if the operation is to be computed."""
+
+    def two(self, op: Any, a: Any, b: Any) -> Any: ...
+    def three(self, op: Any, a: Any, b: Any, c: Any) -> Any: ...
+    def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any: ...
+
+    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
+        """Whether it calls ``tell`` later, with the data of ``values``."""
+
+    def settle(self) -> None:
+        """Compute all that is noted. What follows is computed at once."""
+
+
+noters: dict[int, Noter] = {}
+
+
+def settle_noted() -> None:
+    """Compute what this thread has noted: data are about to be handed out or to change."""
+    if noters and (noter := noters.get(this_thread())) is not None:
+        noter.settle()
+
+
 # -- a program --------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +364,8 @@ def observed(tell: Callable[..., None], *values: Any) -> None:
     """Call ``tell`` with the plain data of ``values``. In a program that is done after every replay."""
     current = recorder()
     if current is None:
+        if noters and (noter := noters.get(this_thread())) is not None and noter.observe(tell, values):
+            return
         tell(*[getattr(x, "_data", x) for x in values])
     else:
         current.observed.append((tell, values))

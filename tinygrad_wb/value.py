@@ -21,11 +21,13 @@ from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.recording import (
     Place,
     is_recording,
+    noters,
     paused,
     placing,
     recorder,
     recorders,
     replayable,
+    settle_noted,
     this_place,
     this_thread,
     tracing_threads,
@@ -50,6 +52,7 @@ __all__ = [
 next_tick = itertools.count().__next__
 
 NO_OPTIONS: Mapping[str, Any] = {}
+PENDING = "tinygrad_wb.pending"  # the module of Value's one subclass
 UNRECORDED: Mapping[str, Any] = {}  # the options of a result of no_grad; no leaf that a user made has them
 TRACED: Mapping[str, Any] = {}  # the options of a leaf that represents an argument of a program
 
@@ -71,6 +74,7 @@ class Value:
     __slots__ = (
         "__weakref__",
         "_data",
+        "_entry",
         "_place",
         "calls",
         "grad",
@@ -92,6 +96,7 @@ class Value:
     calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
     origin: np.dtype[Any] | None  # dtype of the data that a number was computed from; looked up on first use
+    _entry: Any  # of a pending Value (pending.py): the operation that it stands for
     _place: tuple[CodeType, int]  # a `Place`; set only while `source_lines` asks for it
     tick: int  # when the data was made or last assigned
 
@@ -112,6 +117,8 @@ class Value:
         look_closely()
 
     def __init_subclass__(cls) -> None:
+        if cls.__module__ == PENDING:
+            return
         raise TypeError("Value can't be subclassed: hold one in an attribute, or add an operation to the table")
 
     # -- what it holds -------------------------------------------------------------------------------
@@ -121,6 +128,8 @@ class Value:
         """The plain number (``float``) or array. Assigning to a leaf copies, and makes older graphs stale."""
         if recorders:
             replayable("v.data", "compute with v itself")
+        if noters:
+            settle_noted()
         data = self._data
         # The caller may write to it, behind a graph that has read it; and what made a result may read that right away.
         if type(data) is np.ndarray and not settled_since(NEVER if self.inputs else self.tick):
@@ -131,6 +140,8 @@ class Value:
     def data(self, new: Any) -> None:
         if recorders:
             replayable("an assignment to v.data", "assign it outside the function")
+        if noters:
+            settle_noted()
         if self.inputs and self.op is not None:
             raise TypeError(f"{self!r} was computed by {self.op.name}: only a leaf's data can be assigned")
         quiet = settled_since(NEVER)
@@ -408,7 +419,7 @@ def _restore(
 
 def raw(x: Any) -> Any:
     """The plain number or array inside a Value; anything else as it is."""
-    return x._data if type(x) is Value else x
+    return x._data if isinstance(x, Value) else x
 
 
 def constant(x: Any, read: Callable[[Any], Any] = as_array) -> Any:

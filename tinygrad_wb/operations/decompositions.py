@@ -38,7 +38,7 @@ def _cholesky_da(g: Any, y: Any, a: Any, upper: bool) -> Any:
     return _symmetric(matrices_transposed(inverse) @ half @ inverse)
 
 
-@operation(numpy="np.linalg.cholesky({a}, upper={upper})", symmetric=True, da=_cholesky_da)
+@operation(numpy="np.linalg.cholesky({a}, upper={upper})", symmetric=True, da=_cholesky_da, may_raise=True)
 def cholesky(a: Any, upper: bool = False) -> Any:
     """The lower triangular L with L @ Lᵀ = a, for a symmetric positive definite matrix a (…, n, n).
 
@@ -144,7 +144,7 @@ def _parted(triples: Any, m: int) -> tuple[Any, Any, Any]:
     return triples[..., :m, :], triples[..., m, :], triples[..., m + 1 :, :]
 
 
-@operation(numpy="triples_of_svd({a})", helper=triples_of_svd, name="svd", da=_triples_da)
+@operation(numpy="triples_of_svd({a})", helper=triples_of_svd, name="svd", da=_triples_da, may_raise=True)
 def singular_triples(a: Any) -> Any:
     """The three results of ``svd``, every singular value between its vectors: (…, m + 1 + n, min(m, n))."""
     return triples_of_svd(a)

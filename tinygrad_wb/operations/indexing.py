@@ -114,7 +114,12 @@ def _taken(axis: int | None) -> str:
     return "{a}[{indices}]" if axis == 0 else "np.take({a}, {indices}, axis={axis})"
 
 
-@operation(numpy=_taken, da=lambda g, y, a, indices, axis: scatter(g, indices, shape_of(a), axis=axis), dindices=None)
+@operation(
+    numpy=_taken,
+    da=lambda g, y, a, indices, axis: scatter(g, indices, shape_of(a), axis=axis),
+    dindices=None,
+    below=lambda shape, axis: math.prod(shape) if axis is None else shape[axis],
+)
 def take(a: Any, indices: Any, axis: int | None = None) -> Any:
     """What stands at ``indices``, an array of whole numbers, along ``axis``; in all of a, flat, by default.
 
@@ -172,7 +177,12 @@ def _along_axis_da(g: Any, y: Any, a: Any, indices: Any, axis: int | None) -> An
 
 
 # The axis by position, so that it is printed even where it is the last: NumPy before 2.3 has no default for it.
-@operation(numpy="np.take_along_axis({a}, {indices}, {axis})", da=_along_axis_da, dindices=None)
+@operation(
+    numpy="np.take_along_axis({a}, {indices}, {axis})",
+    da=_along_axis_da,
+    dindices=None,
+    below=lambda shape, axis: math.prod(shape) if axis is None else shape[axis],
+)
 def take_along_axis(a: Any, indices: Any, axis: int | None = -1) -> Any:
     """For each place in ``indices``, the number of a that stands there but for ``axis``, where it stands at the index.
 

@@ -275,7 +275,7 @@ def _log_likelihood_da(g: Any, y: Any, log_probabilities: Any, labels: Any, clas
 
 
 @takes
-@operation(dlog_probabilities=_log_likelihood_da, dlabels=None)
+@operation(dlog_probabilities=_log_likelihood_da, dlabels=None, below=lambda shape, **_: shape[-1])
 def negative_log_likelihood(log_probabilities: Any, labels: Any, class_weights: Any = None) -> Any:
     """Mean of -log_probabilities[label], weighted with the label's of ``class_weights``, if they are given.
 
@@ -310,7 +310,7 @@ def _exponentials(logits: Any, labels: Any, label_smoothing: float = 0.0, class_
 
 
 @takes
-@operation(shared=_exponentials, dlogits=_cross_entropy_da, dlabels=None)
+@operation(shared=_exponentials, dlogits=_cross_entropy_da, dlabels=None, below=lambda shape, **_: shape[-1])
 def cross_entropy(
     logits: Any, labels: Any, label_smoothing: float = 0.0, class_weights: Any = None, *, shared: Any
 ) -> Any:

@@ -25,7 +25,7 @@ def _inv_da(g: Any, y: Any, a: Any) -> Any:
     return -(inverse @ g @ inverse)
 
 
-@operation(numpy="np.linalg.inv({a})", da=_inv_da)
+@operation(numpy="np.linalg.inv({a})", da=_inv_da, may_raise=True)
 def inv(a: Any) -> Any:
     """The inverse of a matrix (…, n, n)."""
     return np.linalg.inv(a)
@@ -39,7 +39,7 @@ def _pinv_da(g: Any, y: Any, a: Any, rcond: Any) -> Any:
     return d + left - a @ (p @ left) + right - (right @ p) @ a
 
 
-@operation(numpy="np.linalg.pinv({a}, rcond={rcond})", da=_pinv_da)
+@operation(numpy="np.linalg.pinv({a}, rcond={rcond})", da=_pinv_da, may_raise=True)
 def pinv(a: Any, rcond: Any = None) -> Any:
     """The Moore-Penrose inverse (…, n, m) of a matrix (…, m, n).
 
@@ -58,6 +58,7 @@ def _solve_partials(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 @operation(
     numpy="np.linalg.solve({a}, {b})",
+    may_raise=True,
     da=lambda g, y, a, b: _solve_partials(g, y, a, b)[0],
     db=lambda g, y, a, b: _solve_partials(g, y, a, b)[1],
 )

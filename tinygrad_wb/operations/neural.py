@@ -63,6 +63,7 @@ def out_of_range(labels: Any, what: str, count: int) -> ValueError:
     numpy="{a}[np.arange({labels}.size), {labels}]",
     da=lambda g, y, a, labels: reshape(g, (-1, 1)) * one_hot(labels, a.shape[1], a.dtype),
     dlabels=None,
+    below=lambda shape: shape[-1],
 )
 def pick(a: Any, labels: Any) -> Any:
     """Each row's entry at its label: (n, classes) and integers (n,) to (n,)."""
@@ -81,6 +82,7 @@ def embedded(weight: Any, labels: Any) -> Any:
     helper=embedded,
     dweight=lambda g, y, weight, labels: scatter(g, labels, shape_of(weight), axis=0),
     dlabels=None,
+    below=lambda shape: shape[0],
 )
 def embedding(weight: Any, labels: Any) -> Any:
     """The rows of weight that the labels name: (rows, …) and integers (…) to (…, …).

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_wb.foreign import gives_way
 from tinygrad_wb.operation import REGISTRY
+from tinygrad_wb.pending import Pending
 from tinygrad_wb.recording import recorder, replayable
 from tinygrad_wb.value import Value, raw
 
@@ -27,7 +28,7 @@ PLAIN = SHAPES | {
     np.logical_and, np.logical_not, np.logical_or, np.nonzero, np.not_equal, np.signbit, np.array_repr, np.array_str,
 }  # fmt: skip
 
-OURS = frozenset({Value, np.ndarray, float, int})  # classes that leave a ufunc to us, as most do: see `gives_way`
+OURS = frozenset({Value, Pending, np.ndarray, float, int})  # classes that leave a ufunc to us, as most do: see `gives_way`
 
 HINTS = {"kind", "stable"}  # how to sort, which changes nothing: ours is stable anyway
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_wb.errors import ShapeError
 from tinygrad_wb.operation import operation, plain
-from tinygrad_wb.value import raw
+from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ __all__ = [
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """Shape of a Value, a number or an array."""
-    return np.shape(raw(x))
+    return x.shape if isinstance(x, Value) else np.shape(x)
 
 
 @operation(numpy="np.reshape({a}, {shape})", da=lambda g, y, a, shape: reshape(g, shape_of(a)))

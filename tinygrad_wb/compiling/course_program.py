@@ -1,0 +1,328 @@
+"""The program of a course: all that was noted on one way through a function, computed at once, gradients too.
+
+What the user holds in the end are *results*. A result may have been computed from another, as a loss is from the
+prediction that is returned beside it. Each is one operation of the record, whose inputs are the leaves and the results
+that it was computed from, so gradients pass through the prediction as they do in eager mode. One program finds all of
+them: the gradients by the leaves behind the prediction are handed out when backprop comes to it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_wb.backprop import pull_back
+from tinygrad_wb.compiling.entries import GIVEN, LEAF, MADE, OBSERVE, VALUE, Entry
+from tinygrad_wb.compiling.executable import Form, Gradients
+from tinygrad_wb.compiling.learning import Unfollowable
+from tinygrad_wb.compiling.rewrites import computed
+from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
+from tinygrad_wb.operations.ranges import made_by
+from tinygrad_wb.recording import Recorder
+from tinygrad_wb.value import Value, dtype_behind, next_tick, traced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tinygrad_wb.compiling.entries import Node
+
+__all__ = ["CourseCall", "CourseProgram", "operands"]
+
+
+class Traced:
+    """A course on Values that stand for its leaves and for what is given, in the form that `Form` reads."""
+
+    def __init__(self, path: Sequence[Entry], results: Sequence[Entry], given: Sequence[Any]) -> None:
+        self.recorder = Recorder()
+        self.arguments = [traced(x[1] if type(x) is tuple else x) for x in given]
+        self.leaves: dict[tuple[Value, Any], Value] = {}  # by leaf, and the part of the course that it is read in
+        self.observers: list[tuple[Callable[..., None], int]] = []
+        self.observed: list[Value] = []
+        twins: dict[Entry, Any] = {}
+        part = _parts(path, results)
+        with self.recorder.running(lines=False):
+            for entry in path:
+                inputs = self._inputs(entry, twins, part.get(entry))
+                if entry.op is OBSERVE:
+                    self.observers.append((entry.options["tell"], len(inputs)))
+                    self.observed += inputs
+                else:
+                    twins[entry] = computed(entry.op, inputs, entry.options)
+        self.results = [twins[entry] for entry in results]
+        self.parameters = list(self.leaves.values())
+        self.wanted: list[Value] = []
+        self._fixed = [x for x, data in zip(self.arguments, given, strict=True) if type(data) is not tuple]
+
+    def _inputs(self, entry: Entry, twins: dict[Entry, Any], part: Any) -> tuple[Any, ...]:
+        inputs, place = [], entry.first
+        for kind, source in zip(entry.kinds, entry.sources, strict=True):
+            if kind is MADE:
+                inputs.append(twins[source])
+            elif kind is LEAF:
+                if (source, part) not in self.leaves:
+                    self.leaves[source, part] = traced(source._data, source.name)
+                inputs.append(self.leaves[source, part])
+            elif kind in GIVEN:
+                inputs.append(self.arguments[place])
+                place += 1
+            else:
+                inputs.append(source)
+        return tuple(inputs)
+
+    def fixed(self) -> frozenset[Value]:
+        """The leaves that nobody wants the gradients of."""
+        return frozenset(self._fixed)
+
+
+def _parts(path: Sequence[Entry], results: Sequence[Entry]) -> dict[Entry, Any]:
+    """The part of a course that each entry belongs to: the inner result that it leads to, or None for the last part.
+
+    An inner result is one that another is computed from. Raises `Unfollowable` where what leads to it is used besides.
+    """
+    leads: dict[Entry, set[Entry]] = {entry: set() for entry in path}  # to which results, not by way of others
+    ends = set(results)
+    for entry in reversed(path):
+        own = {entry} if entry in ends else leads[entry]
+        for source in entry.sources:
+            if isinstance(source, Entry):
+                leads[source] |= own
+    inner = {entry for entry in ends if leads[entry]}
+    parts: dict[Entry, Any] = {}
+    for entry in path:
+        own = {entry} if entry in ends else leads[entry]
+        if len(own) > 1 and own & inner:
+            raise Unfollowable("it hands out numbers that it computes with in several ways")
+        parts[entry] = next(iter(own & inner), None)
+    return parts
+
+
+class CourseProgram:
+    """The program for one way through a function, with the results that are held outside."""
+
+    def __init__(self, node: Node, results: Sequence[Entry], given: Sequence[Any], gradient: bool) -> None:
+        path = node.path()
+        self.results = tuple(results)
+        self.path = path
+        run = Traced(path, results, given)
+        self.observers = run.observers
+        self.count = len(run.results) + len(run.observed)
+        self.gradient = gradient
+        self.leaves = [leaf for leaf, _ in run.leaves]
+        twins = dict(zip(run.results, range(len(run.results)), strict=True))
+        places = {x: i for i, x in enumerate(run.arguments)}
+        values = {place for entry in path for (at, place) in entry.given() if entry.kinds[at] is VALUE}
+        sources: dict[Value, tuple[str, int]] = {twin: ("leaf", i) for i, twin in enumerate(run.parameters)}
+        sources |= {twin: ("result", i) for twin, i in twins.items()}
+        sources |= {x: ("given", i) for x, i in places.items() if i in values}
+        behind = [_behind(twin, sources) for twin in run.results] if gradient else [[] for _ in run.results]
+        self.takes_values = bool(values)
+        self.inputs = [[sources[x] for x in found] for found in behind]
+        self.origins = [dtype_behind(x) if type(x._data) is float else None for x in run.results]
+        self.made_by = list(map(made_by, run.results))
+        self.main = _main(run.results, self.inputs)
+        reached = _reached(self.main, self.inputs) if self.main is not None else []
+        run.wanted = list(dict.fromkeys(x for i in reached for x in behind[i]))
+        self.form = Form(run, self.main)
+        for twin in run.parameters:  # whose arrays belong to the leaves
+            twin._data = _empty_like(twin._data)
+        order = {x: i for i, x in enumerate(run.wanted)}
+        self._wanted = [sources[x] for x in run.wanted if type(x._data) is not float]
+        self.ready = {i: [order[x] for x in behind[i]] for i in reached}
+        self.alone = len(reached) == 1  # no gradient passes through another result
+        self.inner = [[(at, i) for at, (kind, i) in enumerate(found) if kind == "result"] for found in self.inputs]
+        self._sources = [
+            tuple([self.leaves[i] for _, i in found]) if all(kind == "leaf" for kind, _ in found) else None
+            for found in self.inputs
+        ]
+        self.function = self.form.function
+        self.lock = threading.RLock()
+        self._spare: list[Gradients] = []
+        self._pullbacks: dict[int, Form] = {}
+        # The record is kept only where it may be needed: for gradients of other results than the main one.
+        self._run: Any = (run, behind) if gradient and len(run.results) > (self.main is not None) else None
+
+    def sources(self, result: int, call: CourseCall, made: Sequence[Any]) -> tuple[Value, ...]:
+        """The inputs of a result: leaves, other results that were ``made``, and Values that were given."""
+        known = self._sources[result]
+        if known is not None:
+            return known
+        where = {"leaf": self.leaves, "result": made}
+        return tuple([call.given[i][0] if kind == "given" else where[kind][i] for kind, i in self.inputs[result]])
+
+    def spare(self) -> Gradients:
+        """Arrays for gradients that nobody holds any more, or new ones."""
+        for gradients in self._spare:
+            if gradients.free():
+                return gradients
+        arrays = self.form.arrays()
+        for i, (kind, j) in enumerate(self._wanted):
+            if kind == "leaf":
+                arrays[i] = self.leaves[j]._data  # as which the gradients lie in memory
+        fresh = Gradients(arrays).seal()
+        self._spare = [*self._spare[-1:], fresh]
+        return fresh
+
+    def forget_spare(self) -> None:
+        """The parameters have other places now; gradients are to have the same order."""
+        self._spare = []
+
+    def pullback(self, result: int) -> Form:
+        """The program for the gradients of another result than the main one, given the gradient of that result."""
+        if result not in self._pullbacks:
+            run, behind = self._run
+            like = run.results[result]._data
+            run.wanted = behind[result]
+            seed = traced(1.0 if type(like) is float else np.ones_like(like), "seed")
+            self._pullbacks[result] = Form(run, result, seed)
+        return self._pullbacks[result]
+
+
+def _empty_like(data: Any) -> Any:
+    """Something of the same shape and dtype, without the memory."""
+    return data if type(data) is float else np.broadcast_to(np.zeros((), data.dtype), data.shape)
+
+
+def _main(results: Sequence[Value], inputs: Sequence[Sequence[Any]]) -> int | None:
+    """The result whose gradients the program finds: the last that is one number and has gradients."""
+    inner = {i for found in inputs for kind, i in found if kind == "result"}
+    scalars = [i for i, x in enumerate(results) if type(x._data) is float and inputs[i] and i not in inner]
+    return scalars[-1] if scalars else None
+
+
+def _reached(main: int, inputs: Sequence[Sequence[tuple[str, int]]]) -> list[int]:
+    """The results that gradient comes to from ``main``, itself first."""
+    found = [main]
+    for i in found:  # grows as it goes
+        found += [j for kind, j in inputs[i] if kind == "result" and j not in found]
+    return found
+
+
+def _behind(result: Value, sources: dict[Value, Any]) -> list[Value]:
+    """The ``sources`` that gradient comes to from ``result``, without passing through others of them."""
+    found: dict[Value, None] = {}
+    ahead, met = [result], {result}
+    while ahead:
+        node = ahead.pop()
+        op: Any = node.op
+        partials = op.partials * len(node.inputs) if op is not None and op.variadic else op.partials if op else ()
+        for x, partial in zip(node.inputs, partials, strict=False):
+            if type(x) is not Value or partial is None:
+                continue
+            if x in sources:
+                found[x] = None
+            elif x not in met:
+                met.add(x)
+                ahead.append(x)
+    return sorted(found, key=lambda x: sources[x])
+
+
+class CourseCall:
+    """One call that was followed: what was given, and the gradients that were found."""
+
+    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program", "values")
+
+    def __init__(self, program: CourseProgram, given: Sequence[Any]) -> None:
+        self.program = program
+        self.given = given
+        self.arguments = [x[1] if type(x) is tuple else x for x in given] if program.takes_values else given
+        self.filled: Gradients | None = None
+        self.numbers: Sequence[Any] = ()
+        self.found: Sequence[Any] | None = None  # gradients by all that is wanted, once they are asked for
+        self.handed: dict[int, Any] = {}  # what inner results were given of them
+
+    def computed(self, data: Sequence[Any]) -> Sequence[Any]:
+        """The results, and what is observed, from the leaves' ``data``."""
+        program = self.program
+        token = enter(OF_STEPS[state()])
+        try:
+            if program.main is None:
+                return program.function(*data, *self.arguments)  # type: ignore[no-any-return]
+            gradients = program.spare()
+            found: Sequence[Any] = program.function(*data, *self.arguments, *gradients.views)
+        finally:
+            leave(token)
+        gradients.owner, self.filled = self, gradients
+        self.numbers = found[program.count :]
+        self.found, self.handed = None, {}
+        return found
+
+    def replayed(self, _: Any) -> Sequence[Any]:
+        """The results once more."""
+        return self.computed([leaf._data for leaf in self.program.leaves])
+
+    def gradients(self, result: int, g: Any) -> Sequence[Any]:
+        """∂Loss/∂x for every input x of a result, where g = ∂Loss/∂result, in arrays that the caller may keep."""
+        with self.program.lock:  # another thread may be in the same program
+            if result == self.program.main:
+                if self.filled is None or self.filled.owner is not self or self.found is not None:
+                    self.replayed(())  # a later call has taken its arrays, or they were handed out before
+                self.found = self.program.form.in_order(self.filled.views, self.numbers)  # type: ignore[union-attr]
+                found = self._handed_out(result)
+                if g == 1.0:
+                    return found
+                self.handed, self.found = {}, None
+                return [d * g for d in found]
+            inner = self.handed.pop(result, None)
+            if inner is not None and inner is g and self.filled is not None and self.filled.owner is self:
+                return self._handed_out(result)
+            return self._pulled_back(result, g)
+
+    def _handed_out(self, result: int) -> list[Any]:
+        """The gradients by the inputs of a result that are found already."""
+        program = self.program
+        found: Any = self.found
+        given = found if program.alone else [found[i] for i in program.ready[result]]
+        for position, i in program.inner[result]:
+            self.handed[i] = given[position]
+        if not self.handed and self.filled is not None:
+            self.filled.owner = self.found = None  # nothing is kept, so that the arrays are free once they are dropped
+        return given
+
+    @at_the_users_line
+    def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:
+        form = self.program.pullback(result)
+        arrays = Gradients(form.arrays()).views
+        data = [leaf._data for leaf in self.program.leaves]
+        numbers = form.function(*data, *self.arguments, g, *arrays)
+        return form.in_order(arrays, numbers)
+
+    def made_by(self, result: int) -> str:
+        """What `ranges.made_by` found of a result."""
+        return self.program.made_by[result]
+
+    def recorded(self, result: int, g: Any, inputs: Sequence[Value]) -> Sequence[Any]:
+        """The gradients as Values that can be differentiated again: the operations, recorded as usual."""
+        program = self.program
+        values: dict[Entry, Any] = {
+            program.results[i]: x
+            for (kind, i), x in zip(program.inputs[result], inputs, strict=True)
+            if kind == "result"
+        }
+        start = next_tick()
+        wanted = program.results[result]
+        for entry in program.path:
+            if entry not in values and entry.op is not OBSERVE and entry.depth <= wanted.depth:
+                values[entry] = computed(entry.op, operands(entry, values, self.given), entry.options)
+
+        def of_this_part(_: Value, nodes: Sequence[Value], __: Any) -> list[Value]:
+            return [node for node in nodes if node.tick > start]
+
+        gradients = pull_back(values[wanted], g, True, of_this_part)
+        return [gradients.get(x, 0.0) for x in inputs]
+
+
+def operands(entry: Entry, values: Mapping[Entry, Any], given: Sequence[Any]) -> tuple[Any, ...]:
+    """What an entry computes with: ``values`` are the results of earlier ones."""
+    found, place = [], entry.first
+    for kind, source in zip(entry.kinds, entry.sources, strict=True):
+        if kind is MADE:
+            found.append(values[source])
+        elif kind in GIVEN:
+            x = given[place]
+            found.append(x[0] if kind is VALUE else x)
+            place += 1
+        else:
+            found.append(source)
+    return tuple(found)

@@ -1,0 +1,286 @@
+"""A course: what a function does, operation by operation, as a tree whose branches are the ways that it has gone.
+
+Each `Entry` is one operation, each `Ending` a place where the function has returned. An entry says of each input what
+it must be: the result of an earlier entry, a certain leaf, a certain number. What may be another in each call, such as
+the array of a batch, is *given*: it is kept, at a place of its own, for the program that computes the course.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from tinygrad_wb.foreign import GivesWay
+from tinygrad_wb.pending import pending
+from tinygrad_wb.value import Value, constant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tinygrad_wb.compiling.course_program import Ending
+    from tinygrad_wb.compiling.follow import Follower
+
+__all__ = [
+    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "detach", "fits", "merged", "same",
+]  # fmt: skip
+
+# What an input is: fixed,
+MADE = "made"  # the result of an earlier entry
+LEAF = "leaf"  # this leaf, a parameter
+NUMBER = "number"  # this number
+# or given, in each call anew:
+FLOAT = "float"
+ARRAY = "array"  # with this shape and dtype
+VALUE = "value"  # a Value of this shape and dtype, made inside or computed outside
+GIVEN = frozenset({FLOAT, ARRAY, VALUE})
+
+
+class Like(NamedTuple):
+    """What is known of an array that is given: whole numbers in it lie from 0 to ``below``."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    below: int | None = None
+
+
+class Node:
+    """A place in the tree: after an entry, or at the beginning."""
+
+    __slots__ = ("children", "depth", "ending", "next", "parent", "places")
+
+    def __init__(self, parent: Any = None, places: int = 0) -> None:
+        self.parent: Any = parent
+        self.depth: int = parent.depth + 1 if parent is not None else 0
+        self.places = places  # taken by what is given up to here
+        self.children: list[Entry] = []
+        self.ending: Ending | None = None
+        self.next: Any = Nothing(self)  # the child that was met last
+
+    def add(self, child: Entry) -> None:
+        self.children.insert(0, child)
+        self.next = child
+
+    def remove(self, child: Entry) -> None:
+        self.children.remove(child)
+        self.next = self.children[0] if self.children else Nothing(self)
+        detach(child.all())
+
+    def all(self) -> list[Any]:
+        """This place, and all that follow, whichever way."""
+        found = [self]
+        for node in found:  # grows as it goes
+            found += node.children
+        return found
+
+    def path(self) -> list[Entry]:
+        """The entries from the beginning to here."""
+        found = []
+        node: Any = self
+        while node.parent is not None:
+            found.append(node)
+            node = node.parent
+        return found[::-1]
+
+
+class Nothing:
+    """Stands where no entry follows, so that no operation matches."""
+
+    __slots__ = ("parent",)
+    op = a = b = c = known = None
+
+    def __init__(self, parent: Any) -> None:
+        self.parent = parent
+
+
+class Entry(Node):
+    """One operation of a course, and the Value that stands for its result while the operation is only noted."""
+
+    __slots__ = (
+        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "shape", "size",
+        "sources", "value",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        parent: Node,
+        op: Any,
+        kinds: Sequence[str],
+        sources: Sequence[Any],
+        options: Any,
+        like: Any,
+        noter: Follower,
+    ) -> None:
+        self.first = parent.places
+        super().__init__(parent, parent.places + sum(kind in GIVEN for kind in kinds))
+        self.op = op
+        self.kinds = tuple(kinds)
+        self.sources = tuple(sources)  # an Entry, a leaf, a number, or what is known of what is given
+        self.options: Mapping[str, Any] = options
+        self.shape, self.dtype, self.size = np.shape(like), getattr(like, "dtype", np.dtype(np.float64)), np.size(like)
+        self.noter = noter
+        self.consumers: list[Entry] = []
+        self.listed: list[tuple[list[Any], int]] = []  # where its pending Value stands in lists
+        for source in self.sources:
+            if isinstance(source, Entry):
+                source.consumers.append(self)
+        self.value = pending(self)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look up the pending Values of the inputs."""
+        self.known = tuple([source.value if isinstance(source, Entry) else source for source in self.sources])
+        self.a, self.b, self.c = (*self.known, None, None, None)[:3]
+
+    def renew(self) -> None:
+        """Take another pending Value: the one that there was belongs to the user now."""
+        self.value = pending(self)
+        for consumer in self.consumers:
+            consumer.refresh()
+        for values, i in self.listed:
+            values[i] = self.value
+
+    def given(self) -> Iterator[tuple[int, int]]:
+        """Position and place of each input that is given."""
+        place = self.first
+        for position, kind in enumerate(self.kinds):
+            if kind in GIVEN:
+                yield position, place
+                place += 1
+
+
+def detach(entries: Sequence[Entry]) -> None:
+    """Let what ``entries`` compute with forget them."""
+    for entry in entries:
+        for source in entry.sources:
+            if isinstance(source, Entry):
+                source.consumers.remove(entry)
+
+
+class Observe:
+    """In the place of an operation: a layer is told what it observes, such as the mean of a batch."""
+
+    name = "observe"
+
+
+OBSERVE = Observe()
+
+
+# -- whether an operation is the one that is known ------------------------------------------------------------------------
+
+
+def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given: list[Any]) -> bool:
+    """Whether an operation on ``inputs`` is that of ``entry``. If so, what is given stands in ``given``.
+
+    Arrays are copied, as the caller may write to them before the program runs.
+    """
+    if len(inputs) != len(entry.known) or not same(options, entry.options):
+        return False
+    place = entry.first
+    for x, known, kind in zip(inputs, entry.known, entry.kinds):
+        if kind is MADE or kind is LEAF:
+            if x is not known:
+                return False
+            continue
+        if type(x) is not ndarray and kind is not VALUE and type(x) is not float:
+            try:
+                x = x if isinstance(x, Value) else constant(x)
+            except (TypeError, ValueError, GivesWay):
+                return False  # the engine says what is wrong
+        if kind is NUMBER:
+            if type(x) is not float or not same_number(x, known):
+                return False
+            continue
+        if kind is FLOAT:
+            if type(x) is not float:
+                return False
+            given[place] = x
+        elif kind is ARRAY:
+            if type(x) is not ndarray or x.shape != known.shape or x.dtype != known.dtype:
+                return False
+            if known.below is not None and not all_below(x, known.below):
+                return False
+            given[place] = x.copy()
+        else:
+            if type(x) is not Value or x.shape != known.shape or not is_like(x._data, known):
+                return False
+            given[place] = x, x._data if type(x._data) is float else x._data.copy()
+        place += 1
+    return True
+
+
+def is_like(data: Any, known: Like) -> bool:
+    """Whether it is a number where one is known, an array of the same dtype where that is known."""
+    return (type(data) is float) == (known.dtype is float) and (type(data) is float or data.dtype == known.dtype)
+
+
+def all_below(whole: Any, bound: int) -> bool:
+    """Whether all whole numbers of an array lie from 0 to below ``bound``."""
+    if not whole.size:
+        return True
+    if whole.dtype == np.int64:  # a negative number is a very large one without its sign
+        return bool(np.maximum.reduce(whole.view(np.uint64), None) < bound)
+    return bool(np.minimum.reduce(whole, None) >= 0 and np.maximum.reduce(whole, None) < bound)
+
+
+def same_number(a: float, b: float) -> bool:
+    """Whether two numbers are the same to the bit; 0.0 and -0.0 are two."""
+    return (a == b and (a != 0.0 or math.copysign(1.0, a) == math.copysign(1.0, b))) or (a != a and b != b)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two options are the same: arrays by what they hold, and all else by type and value."""
+    if a is b:
+        return True
+    kind = type(a)
+    if kind is not type(b):
+        return False
+    if kind is float:
+        return same_number(a, b)
+    if kind is tuple or kind is list:
+        return len(a) == len(b) and all(map(same, a, b))
+    if kind is dict:
+        return a.keys() == b.keys() and all(map(same, a.values(), map(b.__getitem__, a)))
+    if kind is slice:
+        return same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
+    if kind is ndarray:
+        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if isinstance(a, Value) or kind is object:
+        return False
+    return bool(a == b)
+
+
+# -- two ways that differ in numbers alone ----------------------------------------------------------------------------------
+
+
+def merged(old: Entry, kinds: list[str], sources: list[Any], options: Mapping[str, Any], op: Any) -> bool:
+    """Whether an operation is that of ``old`` but for numbers and leaves. Those that differ become given ones.
+
+    ``kinds`` and ``sources`` of the operation are changed in place.
+    """
+    if op is not old.op or len(kinds) != len(old.kinds) or not same(options, old.options):
+        return False
+    new = []
+    for kind, source, old_kind, old_source in zip(kinds, sources, old.kinds, old.sources, strict=True):
+        numbers = kind in (NUMBER, FLOAT) and old_kind in (NUMBER, FLOAT)
+        values = kind in (LEAF, VALUE) and old_kind in (LEAF, VALUE) and like(source) == like(old_source)
+        if kind is MADE and old_kind is MADE and source.depth == old_source.depth:
+            new.append((kind, source))
+        elif numbers:
+            fixed = kind is old_kind is NUMBER and same_number(source, old_source)
+            new.append((NUMBER, source) if fixed else (FLOAT, Like((), float)))
+        elif values:
+            new.append((kind, source) if kind is old_kind is LEAF and source is old_source else (VALUE, like(source)))
+        elif kind is old_kind is ARRAY and source == old_source:
+            new.append((kind, source))
+        else:
+            return False
+    kinds[:], sources[:] = [kind for kind, _ in new], [source for _, source in new]
+    return True
+
+
+def like(x: Any) -> Like:
+    """What is known of a Value that is given."""
+    return x if isinstance(x, Like) else Like(x.shape, float if type(x._data) is float else x.dtype)

@@ -1,0 +1,588 @@
+"""The followed way: the function runs in each call as it always does, its arithmetic is done by a compiled program.
+
+Each operation is compared with the next one of a known course (`entries`). While they agree it is only noted, and what
+the function gets is a pending Value. When the function returns, one program computes everything that was noted. So
+counters, logs, random numbers, branches and exceptions are those of the function itself: nothing of it is frozen.
+
+Where the call leaves the course, or asks for a number in the middle, what was noted is computed on the spot, and the
+call goes on in eager mode. What it does then is learned, for the next time.
+"""
+
+from __future__ import annotations
+
+import threading
+from _weakref import getweakrefcount
+from contextlib import contextmanager
+from operator import is_
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_wb.backprop import pull_back
+from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, operands
+from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
+from tinygrad_wb.compiling.executable import COMPILED
+from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
+from tinygrad_wb.compiling.rewrites import computed, rewritten
+from tinygrad_wb.flat import handed_out, remembering, together
+from tinygrad_wb.numpy_warnings import enter, leave, state
+from tinygrad_wb.pending import Aside, Pending
+from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, this_thread, user_line
+from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = ["Followed", "Follower"]
+
+ENDINGS = 32  # ways through a function that are kept
+WASTED = 20  # calls that came to nothing, until a while is spent in eager mode
+PAUSE = 64  # calls of that; twice as many each time
+UNSETTLED = 4  # calls in which to try to put the parameters together: until then a record may hold their arrays
+
+
+class Ending:
+    """A place where the function has returned: the results held outside then, and the program for them."""
+
+    __slots__ = ("_alone", "_path", "_usual", "_values", "met", "node", "program", "refusal", "results")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.results: dict[Entry, None] = {}
+        self.program: CourseProgram | None = None
+        self.met = 0  # times
+        self.refusal = ""  # why there is no program
+        self._path = [entry for entry in node.path() if entry.op is not OBSERVE]
+        self.list_values()
+        self.count()
+
+    def list_values(self) -> None:
+        """List the pending Values of the course up to here."""
+        self._values = [entry.value for entry in self._path]
+        for i, entry in enumerate(self._path):
+            entry.listed.append((self._values, i))
+
+    def count(self) -> None:
+        """Count how often each pending Value is held, while the user holds none."""
+        self._alone = self._usual = list(map(getrefcount, self._values))
+
+    def held_besides(self) -> list[Entry]:
+        """The entries whose Values the user holds, and which are not among the results."""
+        counts = list(map(getrefcount, self._values))
+        weak = any(map(getweakrefcount, self._values))
+        if counts == self._usual and not weak:
+            return []
+        found = [
+            entry
+            for entry, value, count, alone in zip(self._path, self._values, counts, self._alone, strict=True)
+            if (count > alone or (weak and getweakrefcount(value))) and entry not in self.results
+        ]
+        if not found and not weak:
+            self._usual = counts
+        return found
+
+
+class Finished(NamedTuple):
+    """The program of an ending that has run before the function returned, and the Values that it made."""
+
+    ending: Ending
+    results: dict[Entry, Value]
+
+
+class Parted:
+    """In the place of the next entry, where a call is not followed any further: no operation matches."""
+
+    op = a = b = c = known = parent = None
+
+
+PARTED = Parted()
+WATCHING = object()
+
+
+class Follower:
+    """The `Noter` of one function: where its call stands in the course."""
+
+    def __init__(self, at_once: bool) -> None:
+        self.at_once = at_once  # whether a program is made when a way is first gone, not when it is gone again
+        self.roots = {False: Node(), True: Node()}  # where calls begin, by whether nothing is recorded
+        self.leaves: list[Value] = []
+        self.arrays: list[Any] = []  # of the leaves
+        self.endings: list[Ending] = []
+        self.given: list[Any] = []
+        self.reason = ""  # why the last call that left the course did
+        self.active = False
+        self.following = False
+        self.finished: Finished | None = None  # what has run before the function returned
+        self.expected: Any = PARTED
+        self.learner: Learner | None = None
+        self.aside = Aside(self)
+        self._counts: list[int] = []  # how often each array is held, and each buffer that they are views of
+        self._held: list[int] = []
+        self._buffers: list[Any] = []
+        self._grown = True  # whether the course has grown since counts were taken
+        self._state: Any = None  # of NumPy's warnings, in which operations are noted at first sight
+        self._given_state: Any = None
+        self._watched: dict[Value, Any] = {}  # leaves that others may write to, with copies of their arrays
+        self._thread = 0
+        self._paused = False
+        self._unsettled = UNSETTLED
+        self.completed = False  # whether a program did all the arithmetic of the last call
+        remembering.add(self)
+
+    blocks = ()
+
+    # -- a call -------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> bool:
+        """Begin to note this thread's operations; whether that is possible."""
+        if self._grown:
+            self._take_stock()
+        if not self._leaves_as_known():
+            return False
+        self._thread = this_thread()
+        self._paused = bool(paused) and not is_recording()
+        self._given_state = state()
+        self._state = self._given_state if not self._watched else WATCHING  # which none is, so that each operation looks
+        self.finished, self.completed = None, False
+        self.active = self.following = True
+        self.expected = self.roots[self._paused].next
+        noters[self._thread] = self
+        if not isinstance(self.expected, Entry):
+            self._learn(self.roots[self._paused], {})
+        return True
+
+    def end(self) -> None:
+        """The function has returned, and its result is held."""
+        if self.learner is not None:
+            self._learned()
+        elif self.following:
+            self._finish()
+        elif self.finished is not None and self.finished.ending.held_besides():
+            self._unwind()
+
+    def close(self) -> None:
+        """The call is over, however it ended."""
+        if self.following:
+            self._part("")
+        if self.learner is not None:
+            self.learner.stop_watching()
+            self.learner = None
+        self.active = False
+        self.expected, self.finished = PARTED, None
+        del noters[self._thread]
+
+    # -- as a Noter ---------------------------------------------------------------------------------------------------
+
+    def one(self, op: Any, a: Any) -> Any:
+        e = self.expected
+        if op is e.op and a is e.a and state() is self._state:
+            self.expected = e.next
+            return e.value
+        return self._other(op, (a,), NO_OPTIONS)
+
+    def two(self, op: Any, a: Any, b: Any) -> Any:
+        e = self.expected
+        if op is e.op and a is e.a and b is e.b and state() is self._state:
+            self.expected = e.next
+            return e.value
+        return self._other(op, (a, b), NO_OPTIONS)
+
+    def three(self, op: Any, a: Any, b: Any, c: Any) -> Any:
+        e = self.expected
+        if op is e.op and a is e.a and b is e.b and c is e.c and state() is self._state:
+            self.expected = e.next
+            return e.value
+        return self._other(op, (a, b, c), NO_OPTIONS)
+
+    def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        return self._other(op, inputs, options)
+
+    def _other(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """An operation that is not, at first sight, the one that is expected."""
+        if not self.following:
+            if self.learner is None:
+                self.aside.many(op, inputs, options)
+            elif _tracked(op, inputs):
+                self.learner.asked(op, inputs)
+            return None
+        expected = self.expected
+        if state() is self._given_state and not self._written():
+            if expected.op is op and fits(expected, inputs, options, self.given):
+                self.expected = expected.next
+                return expected.value
+            noted = rewritten(op, inputs, options)
+            for entry in expected.parent.children:
+                if entry.op is noted[0] and fits(entry, noted[1], noted[2], self.given):
+                    entry.parent.next = entry
+                    self.expected = entry.next
+                    return entry.value
+        if not _tracked(op, inputs):
+            self.aside.many(op, inputs, options)
+            return None
+        self._part("", learn=True)
+        if self.learner is not None:
+            self.learner.asked(op, inputs)
+        return None
+
+    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
+        if self.following:
+            for entry in self.expected.parent.children:
+                if entry.op is OBSERVE and fits(entry, values, {"tell": tell}, self.given):
+                    entry.parent.next = entry
+                    self.expected = entry.next
+                    return True
+            self._part("", learn=True)
+        if self.learner is not None:
+            self.learner.observed(tell, values)
+        else:
+            self.aside.observe(tell, values)
+        return False
+
+    def settle(self, value: Pending | None = None) -> None:
+        """Compute what is noted: somebody asks for a number, or is about to change one."""
+        if value is not None and this_thread() != self._thread:
+            self._computed_aside(value)
+        elif self.following:
+            ending = self.expected.parent.ending
+            if value is not None and ending is not None and value._entry in ending.results:
+                if self._prepared(ending, ()) and (results := self._run(ending)) is not None:
+                    self.finished, self.completed = Finished(ending, results), True
+                    return
+            self._part(user_line(), learn=True)
+        elif self.finished is not None:
+            self._unwind()
+
+    # -- the end of a course ------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Run the program of the way that the call has gone."""
+        node = self.expected.parent
+        ending = node.ending
+        if self._written():
+            pass
+        elif ending is None:
+            node.ending = Ending(node)
+            self._grown = True
+        elif self._prepared(ending, ending.held_besides()) and self._run(ending) is not None:
+            self.completed = True
+            return
+        self._part(ending.refusal if ending is not None else "")
+
+    def _prepared(self, ending: Ending, held: Sequence[Entry]) -> bool:
+        """Whether there is a program, for all the results that are ``held``."""
+        if held:
+            ending.results |= dict.fromkeys(held)
+            ending.program = None
+        if ending.program is None and not ending.refusal:
+            ending.met += 1
+            if ending.met > 1 or self.at_once:
+                self._make_program(ending)
+        return ending.program is not None
+
+    def _make_program(self, ending: Ending) -> None:
+        node = ending.node
+        results = sorted(ending.results, key=lambda entry: entry.depth)
+        try:
+            with self._unheard():
+                ending.program = CourseProgram(node, results, self.given[: node.places], not self._paused)
+        except Unfollowable as why:
+            ending.refusal = str(why)
+        except Exception as error:  # noqa: BLE001 - a shortcoming of ours need not stop the user
+            ending.refusal = f"there is no program for it ({type(error).__name__}: {error})"
+
+    def _run(self, ending: Ending) -> dict[Entry, Value] | None:
+        """Let the program compute the results, by entry; None where it can't."""
+        program = ending.program
+        if program is None:
+            return None
+        call = CourseCall(program, self.given[: ending.node.places])
+        try:
+            found = call.computed([leaf._data for leaf in program.leaves])
+        except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
+            return None
+        self.following, self.expected = False, PARTED
+        values = {entry: entry.value for entry in program.results}
+        for entry in program.results:
+            entry.renew()
+        self._become(values, program, call, found)
+        start = len(program.results)
+        for tell, count in program.observers:
+            tell(*found[start : start + count])
+            start += count
+        return values
+
+    def _become(
+        self, values: Mapping[Entry, Value], program: CourseProgram, call: CourseCall, found: Sequence[Any]
+    ) -> None:
+        """Make ``values`` the results of a program."""
+        made = [values.get(entry) for entry in program.results]
+        for i, value in enumerate(made):
+            if value is None:
+                continue
+            if type(value) is Pending:
+                value.__class__ = Value
+                value.grad = value.name = None
+            value._data = data = found[i]
+            value.tick = next_tick()
+            if self._paused:
+                value.op, value.inputs, value.options = None, (), UNRECORDED
+            else:
+                value.op, value.inputs = COMPILED, program.sources(i, call, made)
+                value.options = {"call": call, "result": i}
+            if type(data) is float:
+                value.origin = program.origins[i]
+
+    # -- off the course -----------------------------------------------------------------------------------------------
+
+    def _part(self, reason: str, learn: bool = False) -> None:
+        """Compute what is noted, and go on in eager mode."""
+        node = self.expected.parent
+        self.following, self.expected = False, PARTED
+        self.reason = reason or self.reason
+        made = self._computed(node.path(), {})
+        if learn:
+            self._learn(node, made)
+
+    def _learn(self, node: Node, made: dict[int, tuple[Value, Entry]]) -> None:
+        self.learner = Learner(node, made)
+        self.learner.start_watching()
+
+    def _learned(self) -> None:
+        """Let the course have what the call did since it left it."""
+        learner, self.learner = self.learner, None
+        learner.stop_watching()
+        self._grown = True
+        try:
+            learned = learner.grow(self)
+        except Unfollowable as why:
+            self.reason = str(why)
+            return
+        node = learned.node
+        if not isinstance(node, Entry):
+            self.reason = "no operation on a Value in it"
+            return
+        if node.ending is None:
+            node.ending = Ending(node)
+        ending = node.ending
+        ending.results |= dict.fromkeys(learned.results)
+        ending.program = None
+        ending.met += 1
+        if self.at_once and not learner.roots:
+            self.given[learner.node.places :] = learned.given
+            self._make_program(ending)
+            if (program := ending.program) is not None:
+                call = CourseCall(program, self.given[: node.places])
+                try:
+                    found = call.computed([leaf._data for leaf in program.leaves])
+                except Exception:  # noqa: BLE001 - eager mode has done it already
+                    return
+                self._become(learned.results, program, call, found)
+                self.completed = True
+
+    def _computed(self, path: Sequence[Entry], results: Mapping[Entry, Value]) -> dict[int, tuple[Value, Entry]]:
+        """Compute the operations of ``path`` as the engine does; the Values, by identity, with their entries.
+
+        They are the pending ones, or ``results``, which a program has computed before.
+        """
+        token = enter(self._given_state)
+        values: dict[Entry, Any] = {}
+        try:
+            with self._unheard(), self._as_it_was():
+                for entry in path:
+                    inputs = operands(entry, values, self.given)
+                    if entry.op is not OBSERVE:
+                        fresh = computed(entry.op, inputs, entry.options)
+                        values[entry] = _taken_over(results.get(entry, entry.value), fresh)
+                    elif not results:  # else they were told by the program
+                        entry.options["tell"](*[x._data if type(x) is Value else x for x in inputs])
+        finally:
+            leave(token)
+            for entry in path:
+                if type(entry.value) is not Pending:
+                    entry.renew()
+        return {id(value): (value, entry) for entry, value in values.items()}
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """Operations of this thread are computed, and not noted, in the block."""
+        noter = noters.pop(self._thread, None)
+        try:
+            yield
+        finally:
+            if noter is not None:
+                noters[self._thread] = noter
+
+    def _written(self) -> bool:
+        """Whether a leaf's array was written to since the call began."""
+        return bool(self._watched) and not all(same(x._data, copy) for x, copy in self._watched.items())
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        """Leaves that are written to have the numbers that they had when operations on them were noted."""
+        now = {leaf: leaf._data for leaf in self._watched}
+        for leaf, copy in self._watched.items():
+            leaf._data = copy
+        try:
+            yield
+        finally:
+            for leaf, array in now.items():
+                leaf._data = array
+
+    def _unwind(self) -> None:
+        """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""
+        (ending, results), self.finished = self.finished, None
+        gone_back = [(value, value.grad) for value in results.values() if value.grad is not None]
+        made = self._computed(ending.node.path(), results)
+        known = set(map(id, results.values()))
+        for value, g in gone_back:  # backward() was called already, and reached what is in the middle
+            for x, d in pull_back(value, g).items():
+                if id(x) in made and id(x) not in known:
+                    x.grad = d
+
+    def _computed_aside(self, value: Pending) -> None:
+        """Compute a Value for another thread, which got hold of it."""
+        values: dict[Entry, Any] = {}
+        wanted: Entry = value._entry
+        for entry in wanted.path():
+            if entry.op is not OBSERVE:
+                values[entry] = computed(entry.op, operands(entry, values, self.given), entry.options)
+        _taken_over(value, values[wanted])
+        wanted.renew()
+
+    # -- between calls ------------------------------------------------------------------------------------------------
+
+    def _take_stock(self) -> None:
+        """Look through the course after it has grown: its leaves, its endings, how often its Values are held."""
+        nodes = [node for root in self.roots.values() for node in root.all()]
+        if sum(node.ending is not None for node in nodes) > ENDINGS:
+            self._forget()
+            return
+        entries = [node for node in nodes if isinstance(node, Entry)]
+        for entry in entries:
+            entry.listed.clear()
+        self.endings = [node.ending for node in nodes if node.ending is not None]
+        for ending in self.endings:
+            ending.list_values()
+        for ending in self.endings:
+            ending.count()
+        self.given += [None] * (max(node.places for node in nodes) - len(self.given))
+        leaves = (s for entry in entries for kind, s in zip(entry.kinds, entry.sources, strict=True) if kind is LEAF)
+        self.leaves = list(dict.fromkeys(leaves))
+        self.arrays, self._grown = [leaf._data for leaf in self.leaves], False
+
+    def _forget(self) -> None:
+        self.roots = {False: Node(), True: Node()}
+        self.leaves, self.arrays, self.endings, self._grown = [], [], [], False
+
+    def _leaves_as_known(self) -> bool:
+        """Whether the leaves have the shapes that the course knows, and nobody else can write to their arrays."""
+        if self._unsettled and any(ending.program is not None for ending in self.endings):
+            self._unsettled -= 1
+            if together(self.leaves, known=1):
+                self._unsettled = 0
+                for ending in self.endings:
+                    if ending.program is not None:
+                        ending.program.forget_spare()
+        self._watched = {}
+        now = [leaf._data for leaf in self.leaves]
+        if not all(map(is_, now, self.arrays)):
+            if not all(map(_alike, now, self.arrays)):
+                self._forget()
+                return True
+            self.arrays, self._buffers = list(now), []
+        if list(map(getrefcount, now)) == self._counts and list(map(getrefcount, self._buffers)) == self._held:
+            return True
+        del now
+        exposed = list(filter(handed_out, self.leaves))
+        if sum(leaf._data.nbytes for leaf in exposed) > LARGE:
+            self.reason = "the array of a parameter is held elsewhere (w.data), and may be written to at any time"
+            return False
+        self._watched = {leaf: leaf._data.copy() for leaf in exposed}
+        if exposed:
+            return True
+        now = list(self.arrays)
+        self._buffers = list({id(x.base): x.base for x in now if getattr(x, "base", None) is not None}.values())
+        self._counts, self._held = list(map(getrefcount, now)), list(map(getrefcount, self._buffers))
+        return True
+
+
+def _tracked(op: Any, inputs: Sequence[Any]) -> bool:
+    """Whether an operation is recorded: a Value that it has a derivative by is among its inputs."""
+    partials = op.partials * len(inputs) if op.variadic else op.partials
+    return any(isinstance(x, Value) and partial is not None for x, partial in zip(inputs, partials, strict=False))
+
+
+def _taken_over(value: Value, fresh: Value) -> Value:
+    """Make ``value`` what ``fresh`` is."""
+    if type(value) is Pending:
+        value.__class__ = Value
+        value.grad = value.name = None
+    for slot in ("_data", "op", "inputs", "options", "tick"):
+        setattr(value, slot, getattr(fresh, slot))
+    if hasattr(fresh, "origin"):
+        value.origin = fresh.origin
+    return value
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two plain data are numbers both, or arrays of one shape and dtype."""
+    if type(a) is not np.ndarray or type(b) is not np.ndarray:
+        return type(a) is type(b)
+    return a.shape == b.shape and bool(a.dtype == b.dtype)
+
+
+class Followed:
+    """A function whose Python runs in each call, and whose arithmetic a program does. See this module's text."""
+
+    def __init__(self, function: Callable[..., Any], at_once: bool = False) -> None:
+        self.function = function
+        self._follower = Follower(at_once)
+        self._lock = threading.Lock()
+        self._wasted = self._pause = 0
+        self._next_pause = PAUSE
+
+    @property
+    def reason(self) -> str:
+        """Why the last call that was not followed to its end was not."""
+        return self._follower.reason
+
+    @property
+    def following(self) -> bool:
+        """Whether a program did the arithmetic of the last call."""
+        return not self._pause and self._follower.completed
+
+    @property
+    def programs(self) -> list[str]:
+        """The sources of the programs."""
+        return [ending.program.form.source for ending in self._follower.endings if ending.program is not None]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        thread = this_thread()
+        if self._pause:
+            self._pause -= 1
+            return self.function(*args, **kwargs)
+        if thread in noters or (recorders and thread in recorders) or (placing and thread in placing):
+            return self.function(*args, **kwargs)
+        if not self._lock.acquire(blocking=False):  # another thread is in it
+            return self.function(*args, **kwargs)
+        follower = self._follower
+        try:
+            if not follower.begin():
+                return self.function(*args, **kwargs)
+            try:
+                result = self.function(*args, **kwargs)
+                follower.end()
+            finally:
+                follower.close()
+            self._take_account(follower)
+            return result
+        finally:
+            self._lock.release()
+
+    def _take_account(self, follower: Follower) -> None:
+        """Spend a while in eager mode where following comes to nothing."""
+        self._wasted = max(0, self._wasted - 1) if follower.completed else self._wasted + 1
+        if self._wasted >= WASTED:
+            self._wasted -= 3
+            self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, 1 << 14)

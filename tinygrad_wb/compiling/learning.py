@@ -1,0 +1,213 @@
+"""Learning a course: a call of the function in eager mode, its operations written down one by one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from itertools import pairwise
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from numpy import ndarray
+
+from tinygrad_wb.compiling.entries import (
+    ARRAY,
+    GIVEN,
+    LEAF,
+    MADE,
+    NUMBER,
+    OBSERVE,
+    VALUE,
+    Entry,
+    Like,
+    Node,
+    detach,
+    like,
+    merged,
+)
+from tinygrad_wb.compiling.rewrites import rewritten
+from tinygrad_wb.nn.module import Module
+from tinygrad_wb.nn.slots import Slot
+from tinygrad_wb.recording import placing, this_thread, watchers
+from tinygrad_wb.value import NO_OPTIONS, Value, constant, next_tick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from tinygrad_wb.compiling.follow import Follower
+
+__all__ = ["LARGE", "Learner", "Unfollowable"]
+
+LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
+
+
+class Event:
+    """One operation of an eager call: what it was given, and the Value that it made."""
+
+    __slots__ = ("inputs", "op", "options", "recorded", "value")
+
+    def __init__(self, op: Any, inputs: tuple[Any, ...], options: Any, value: Any, recorded: Any = ()) -> None:
+        self.op, self.inputs, self.options, self.value, self.recorded = op, inputs, options, value, recorded
+
+
+class Learned(NamedTuple):
+    """Where a call has ended, what was given since it was learned, and the Values that are held outside."""
+
+    node: Node
+    given: list[Any]
+    results: dict[Entry, Value]
+
+
+class Learner:
+    """A `Watcher` that writes down what is computed in a call.
+
+    It goes on from ``node``, up to which the course is known; ``made`` has the entries of the Values from before.
+    """
+
+    def __init__(self, node: Node, made: dict[int, tuple[Value, Entry]]) -> None:
+        self.node = node
+        self.made = made
+        self.events: list[Event] = []
+        self.start = next_tick()
+        self.roots: list[Value] = []  # where a backward() began
+        self._asked: tuple[Any, ...] = ()
+        self._thread = 0
+
+    def start_watching(self) -> None:
+        self._thread = this_thread()
+        watchers[self._thread] = self
+        placing[self._thread] = 1  # a watched thread remembers places
+
+    def stop_watching(self) -> None:
+        if watchers.get(self._thread) is self:
+            del watchers[self._thread], placing[self._thread]
+
+    def asked(self, op: Any, inputs: tuple[Any, ...]) -> None:
+        """An operation is asked for. The next that is computed is this one."""
+        self._asked = op, inputs
+
+    def observed(self, tell: Callable[..., None], values: tuple[Any, ...]) -> None:
+        """A layer is told what it observes."""
+        self.events.append(Event(OBSERVE, values, {"tell": tell}, None))
+
+    # -- as a Watcher -------------------------------------------------------------------------------------------------
+
+    def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        asked, self._asked = self._asked, ()
+        if asked and asked[0] is op:
+            inputs = tuple([x.copy() if type(x) is ndarray and x.nbytes <= LARGE else x for x in asked[1]])
+            kept = {name: option for name, option in options.items() if name != "shared"}
+            self.events.append(Event(op, inputs, kept or NO_OPTIONS, value, value.inputs))
+
+    def history_read(self, made: list[Any]) -> None:
+        self.roots += made[:1]
+
+    @contextmanager
+    def going_back(self, path: Iterable[Any]) -> Iterator[Iterable[Any]]:
+        yield path
+
+    def went_back(self, made: list[Any], seed: Any, gradients: Callable[[Any], Any]) -> None:
+        """Its gradients are the engine's."""
+
+    def about_to_step(self, optimizer: Any) -> None:
+        """It assigns leaves, as their ticks show."""
+
+    # -- what was learned ---------------------------------------------------------------------------------------------
+
+    def held(self) -> list[Value]:
+        """The Values made in this call that are held outside of its graph: returned, or kept elsewhere."""
+        self._asked = ()
+        tuples = {id(x): x for event in self.events for x in (event.inputs, event.recorded)}
+        counted = Counter(id(x) for inputs in tuples.values() for x in inputs if isinstance(x, Value))
+        values = [event.value for event in self.events if event.value is not None]
+        counts = list(map(getrefcount, values))
+        # Three more hold each: the event, the list of values, and the argument.
+        return [x for x, count in zip(values, counts, strict=True) if count > 3 + counted[id(x)]]
+
+    def grow(self, follower: Follower) -> Learned:
+        """Let the course have what was learned.
+
+        Where it went as before but for numbers, or for leaves, these are given from now on. Raises `Unfollowable`.
+        """
+        held = {id(x) for x in (*self.held(), *self.roots)}
+        made = {key: entry for key, (_, entry) in self.made.items()}
+        results = {entry: value for key, (value, entry) in self.made.items() if key in held}
+        given: list[Any] = []
+        entries: list[Entry] = []
+        node, old = self.node, self.node.next
+        assigned: set[int] = set()
+        begun = False  # as before
+        try:
+            for event in self.events:
+                op, inputs, options = rewritten(event.op, event.inputs, event.options)
+                if op is OBSERVE:
+                    assigned.update(_kept_by(options["tell"]))
+                elif not op.deferrable:
+                    raise Unfollowable(f"{op.name} is computed where it stands")
+                kinds, sources = self._described(op, inputs, options, made, assigned)
+                old = old if isinstance(old, Entry) and merged(old, kinds, sources, options, op) else None
+                begun = begun or (not entries and old is not None)
+                node = Entry(node, op, kinds, sources, options, event.value, follower)
+                old = old and old.next
+                entries.append(node)
+                given += [_given(kind, x) for kind, x in zip(kinds, inputs, strict=True) if kind in GIVEN]
+                if event.value is not None:
+                    made[id(event.value)] = node
+                    if id(event.value) in held:
+                        results[node] = event.value
+        except Unfollowable:
+            detach(entries)
+            raise
+        if begun:
+            self.node.remove(self.node.next)
+        for parent, entry in pairwise([self.node, *entries]):
+            parent.add(entry)
+        return Learned(node, given, results)
+
+    def _described(
+        self, op: Any, inputs: Any, options: Any, made: dict[int, Entry], assigned: set[int]
+    ) -> tuple[list[str], list[Any]]:
+        """What each input is, and where it comes from."""
+        kinds, sources = [], []
+        for position, x in enumerate(inputs):
+            if isinstance(x, Value):
+                if id(x) in made:
+                    kinds.append(MADE)
+                    sources.append(made[id(x)])
+                elif id(x) in assigned:
+                    raise Unfollowable("it computes with running means that it has just changed")
+                elif not x.inputs and x.tick < self.start:
+                    kinds.append(LEAF)
+                    sources.append(x)
+                else:
+                    kinds.append(VALUE)
+                    sources.append(like(x))
+            elif type(x := constant(x)) is float:
+                kinds.append(NUMBER)
+                sources.append(x)
+            else:
+                if x.nbytes > LARGE or not x.dtype.isnative:
+                    raise Unfollowable(f"it computes with an array of {x.nbytes / 2**20:.1f} MB")
+                kinds.append(ARRAY)
+                whole = x.dtype.kind in "iu" and op.partials[position if not op.variadic else 0] is None
+                bound = op.below(inputs[0].shape, **options) if whole and op.below is not None else None
+                sources.append(Like(x.shape, x.dtype, bound))
+        return kinds, sources
+
+
+class Unfollowable(Exception):  # noqa: N818 - it says what there is, and nothing failed
+    """Why a call can't be followed."""
+
+
+def _given(kind: str, x: Any) -> Any:
+    """What is kept of an input that is given."""
+    if kind is VALUE:
+        return x, x._data if type(x._data) is float else x._data.copy()
+    return constant(x)
+
+
+def _kept_by(tell: Any) -> Iterator[int]:
+    """The Values that a layer assigns when it is told what it observes, by identity."""
+    layer = getattr(tell, "__self__", None)
+    if isinstance(layer, Module):
+        yield from (id(Slot.of(layer, name).owner) for name in layer.kept)
