@@ -452,7 +452,7 @@ def copies_and_pickles_of_results(s):
 
     def call(i):
         loss, h = both(batch(i))
-        s.note(copy.deepcopy(loss), copy.copy(h), pickle.loads(pickle.dumps((loss, h))), repr(loss), f"{loss:.3f}")
+        s.note(copy.deepcopy(loss), copy.copy(h), pickle.loads(pickle.dumps((loss, h))), f"{loss:.3f}")
         w.grad = None
         loss.backward()
         s.note(pickle.loads(pickle.dumps(h)).grad, w.grad)
