@@ -46,11 +46,11 @@ class _Trace:
         given = args[argnum]
         tracked = is_recording()
         with tracing():
-            self.x = positive(given) if type(given) is Value else _leaf(f, given, argnum)
+            self.x = positive(given) if isinstance(given, Value) else _leaf(f, given, argnum)
             changed = list(args)
             changed[argnum] = self.x
             self.result = checked(f, f(*changed, **kwargs))
-        others = type(given) is Value or _has_older_leaves(self.result, self.x)
+        others = isinstance(given, Value) or _has_older_leaves(self.result, self.x)
         self.record = tracked and others
 
     def slope(self, seed: Any) -> Any:
@@ -67,7 +67,7 @@ class _Trace:
         """A Value where the derivative is one, also when this answer happens to be constant."""
         if not self.record:
             return raw(answer)
-        return answer if type(answer) is Value else Value(answer)
+        return answer if isinstance(answer, Value) else Value(answer)
 
 
 def _leaf(f: Callable[..., Any], given: Any, argnum: int) -> Value:
@@ -84,10 +84,10 @@ def _leaf(f: Callable[..., Any], given: Any, argnum: int) -> Value:
 
 def _has_older_leaves(result: Any, x: Value) -> bool:
     """Whether Values that were there before x, and so before f ran, are behind the result."""
-    if type(result) is not Value:
+    if not isinstance(result, Value):
         return False
     behind = [result, *(i for node in history(result) for i in node.inputs)]
-    return any(type(v) is Value and not v.inputs and v.tick < x.tick for v in behind)
+    return any(isinstance(v, Value) and not v.inputs and v.tick < x.tick for v in behind)
 
 
 def _function(f: Any) -> Callable[..., Any]:
@@ -100,7 +100,7 @@ def _function(f: Any) -> Callable[..., Any]:
 
 def checked(f: Callable[..., Any], result: Any) -> Any:
     """What f returned, if it can have a derivative: a Value, or a plain number or array (whose derivative is 0)."""
-    if type(result) is Value:
+    if isinstance(result, Value):
         if not result.inputs:
             refuse_lost_history(result, f"the derivative of {_called(f)}")
         return result
@@ -214,7 +214,7 @@ def hvp(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
                 f"hvp: the direction has shape {shape_of(v)}, argument {argnum} {shape_of(inputs[argnum])}; "
                 "they must be the same"
             )
-        v = v if type(v) is Value else constant(v)
+        v = v if isinstance(v, Value) else constant(v)
         return grad(lambda *xs: sum(gradient(*xs, **kwargs) * v), argnum)(*inputs)
 
     return product

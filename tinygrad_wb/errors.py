@@ -81,7 +81,7 @@ def _shape(x: Any) -> tuple[int, ...]:
 
 
 def _called(name: str, x: Any) -> str:
-    label = f"{name}={x.name!r:.80}" if type(x) is Value and x.name else name
+    label = f"{name}={x.name!r:.80}" if isinstance(x, Value) and x.name else name
     shape = _shape(x)
     return f"{label}: {'number' if shape == () else f'shape {shape}'}"
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType, FrameType
 
-__all__ = ["COMPUTED", "SHOWN", "STORED", "goal_of"]
+__all__ = ["COMPUTED", "PASSING", "SHOWN", "STORED", "goal_of"]
 
 # The goals, the least harmful first.
 SHOWN = 0  # to a screen, a log or a condition
@@ -31,6 +31,7 @@ COMPUTED = 2  # into arithmetic that ends in a call of backward(), or in a resul
 # Statements and expressions in which a number ends: `print(number)` and `log.append(number)`, texts, conditions.
 SILENT = (ast.Expr, ast.FormattedValue, ast.JoinedStr, ast.Compare, ast.Assert, ast.If, ast.While, ast.Raise)
 SHOWING = {"print", ".format", "str", "repr", "format", "bool", "isinstance", "type"}  # they compute nothing
+PASSING: set[CodeType] = set()  # code of the package that hands on what the user's function returns
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
@@ -52,6 +53,8 @@ def goal_of(frame: FrameType) -> tuple[int, Callable[[], Any] | None]:
         if path.goal > SHOWN or not path.returned or caller is None:
             return path.goal, None
         plain = path.plain
+        while caller.f_code in PASSING and caller.f_back is not None:  # a compiled function: its caller called
+            caller = caller.f_back
         if inside[caller.f_code.co_filename]:
             return STORED if plain else COMPUTED, None  # the package called the function, as fit does
         frame = caller

@@ -46,6 +46,8 @@ for _name in Value.__slots__:
         setattr(Pending, _name, _settled_first(getattr(Value, _name)))
 
 
+Pending.__name__ = Pending.__qualname__ = "Value"  # which it is, to users
+
 def pending(entry: Any) -> Pending:
     """A new Value that stands for the result of ``entry``."""
     v: Pending = object.__new__(Pending)
@@ -63,7 +65,6 @@ class Aside:
 
     def __init__(self, noter: Noter | None = None) -> None:
         self._noter = noter
-        self.aside = self
 
     def one(self, op: Any, a: Any) -> None:
         self._compute(a)
@@ -77,6 +78,9 @@ class Aside:
     def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         self._compute(*inputs)
 
+    def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return module.forward(*args, **kwargs)
+
     def _compute(self, *inputs: Any) -> None:
         for x in inputs:
             if isinstance(x, Pending):
@@ -85,6 +89,9 @@ class Aside:
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         self._compute(*values)
         return False
+
+    def stand_aside(self) -> Aside:
+        return self
 
     def settle(self) -> None:
         if self._noter is not None:

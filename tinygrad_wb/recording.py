@@ -60,7 +60,7 @@ def recording(on: bool) -> Iterator[None]:
     was_paused = not is_recording()
     noter = noters.get(thread) if noters and on is was_paused else None
     if noter is not None:
-        noters[thread] = noter.aside
+        noters[thread] = noter.stand_aside()
     (paused.discard if on else paused.add)(thread)
     try:
         yield
@@ -273,7 +273,6 @@ class Noter(Protocol):
     """Who notes the operations of a thread, instead of computing them; `compiling.follow` has one."""
 
     active: bool  # whether the call whose operations it notes still runs
-    aside: Noter  # takes its place in a block that records otherwise: nothing is noted there
 
     def one(self, op: Any, a: Any) -> Any:
         """A pending Value that stands for the result; None if the operation is to be computed."""
@@ -282,8 +281,14 @@ class Noter(Protocol):
     def three(self, op: Any, a: Any, b: Any, c: Any) -> Any: ...
     def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any: ...
 
+    def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What ``module.forward`` returns."""
+
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         """Whether it calls ``tell`` later, with the data of ``values``."""
+
+    def stand_aside(self) -> Noter:
+        """Who takes its place in a block that records otherwise: nothing is noted there."""
 
     def settle(self) -> None:
         """Compute all that is noted. What follows is computed at once."""

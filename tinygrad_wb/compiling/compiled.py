@@ -16,6 +16,7 @@ from tinygrad_wb.compiling.executable import Recorded, Replay, Returned
 from tinygrad_wb.compiling.surroundings import Surroundings, moved, put_back, states
 from tinygrad_wb.compiling.tracing import Run, Terms, tell
 from tinygrad_wb.compiling.tree import kind_of, others, pattern
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.decorated import Decorated
 from tinygrad_wb.memory import without_collection
 from tinygrad_wb.notices import GradientWarning
@@ -117,6 +118,8 @@ class Compiled(Decorated):
                     with without_collection():
                         return self._recorded(variant, args, kwargs, holes)
         return self.function(*args, **kwargs)
+
+    PASSING.add(__call__.__code__)
 
     # -- recording -----------------------------------------------------------------------------------------------------
 

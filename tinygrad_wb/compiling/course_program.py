@@ -221,14 +221,15 @@ def _behind(result: Value, sources: dict[Value, Any]) -> list[Value]:
 class CourseCall:
     """One call that was followed: what was given, and the gradients that were found."""
 
-    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program", "values")
+    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program")
+
+    numbers: Sequence[Any]  # gradients by numbers, which have no array
 
     def __init__(self, program: CourseProgram, given: Sequence[Any]) -> None:
         self.program = program
         self.given = given
         self.arguments = [x[1] if type(x) is tuple else x for x in given] if program.takes_values else given
         self.filled: Gradients | None = None
-        self.numbers: Sequence[Any] = ()
         self.found: Sequence[Any] | None = None  # gradients by all that is wanted, once they are asked for
         self.handed: dict[int, Any] = {}  # what inner results were given of them
 
@@ -254,26 +255,35 @@ class CourseCall:
 
     def gradients(self, result: int, g: Any) -> Sequence[Any]:
         """∂Loss/∂x for every input x of a result, where g = ∂Loss/∂result, in arrays that the caller may keep."""
-        with self.program.lock:  # another thread may be in the same program
-            if result == self.program.main:
-                if self.filled is None or self.filled.owner is not self or self.found is not None:
-                    self.replayed(())  # a later call has taken its arrays, or they were handed out before
-                self.found = self.program.form.in_order(self.filled.views, self.numbers)  # type: ignore[union-attr]
+        program = self.program
+        with program.lock:  # another thread may be in the same program
+            if result != program.main:
+                return self._of_inner(result, g)
+            filled = self.filled
+            if filled is None or filled.owner is not self or self.found is not None:
+                self.replayed(())  # a later call has taken its arrays, or they were handed out before
+                filled = self.filled
+            found = program.form.in_order(filled.views, self.numbers)  # type: ignore[union-attr]
+            if program.alone:
+                filled.owner = None  # type: ignore[union-attr]
+            elif g == 1.0:
+                self.found = found
                 found = self._handed_out(result)
-                if g == 1.0:
-                    return found
-                self.handed, self.found = {}, None
-                return [d * g for d in found]
-            inner = self.handed.pop(result, None)
-            if inner is not None and inner is g and self.filled is not None and self.filled.owner is self:
-                return self._handed_out(result)
-            return self._pulled_back(result, g)
+            else:
+                found = [found[i] for i in program.ready[result]]
+            return found if g == 1.0 else [d * g for d in found]
+
+    def _of_inner(self, result: int, g: Any) -> Sequence[Any]:
+        """The same for a result that others are computed from: found already, if ``g`` is what they gave it."""
+        given = self.handed.pop(result, None)
+        if given is not None and given is g and self.filled is not None and self.filled.owner is self:
+            return self._handed_out(result)
+        return self._pulled_back(result, g)
 
     def _handed_out(self, result: int) -> list[Any]:
         """The gradients by the inputs of a result that are found already."""
-        program = self.program
-        found: Any = self.found
-        given = found if program.alone else [found[i] for i in program.ready[result]]
+        program, found = self.program, self.found
+        given = [found[i] for i in program.ready[result]]  # type: ignore[index]
         for position, i in program.inner[result]:
             self.handed[i] = given[position]
         if not self.handed and self.filled is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.compiling.course_program import Ending
     from tinygrad_wb.compiling.follow import Follower
+    from tinygrad_wb.compiling.regions import Region
 
 __all__ = [
     "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "detach", "fits", "merged", "same",
@@ -89,7 +90,7 @@ class Nothing:
     """Stands where no entry follows, so that no operation matches."""
 
     __slots__ = ("parent",)
-    op = a = b = c = known = None
+    op = a = b = c = known = regions = None
 
     def __init__(self, parent: Any) -> None:
         self.parent = parent
@@ -99,7 +100,7 @@ class Entry(Node):
     """One operation of a course, and the Value that stands for its result while the operation is only noted."""
 
     __slots__ = (
-        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "shape", "size",
+        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "regions", "shape", "size",
         "sources", "value",
     )  # fmt: skip
 
@@ -122,6 +123,7 @@ class Entry(Node):
         self.shape, self.dtype, self.size = np.shape(like), getattr(like, "dtype", np.dtype(np.float64)), np.size(like)
         self.noter = noter
         self.consumers: list[Entry] = []
+        self.regions: dict[int, Region] | None = None  # that begin here, by the identity of the module
         self.listed: list[tuple[list[Any], int]] = []  # where its pending Value stands in lists
         for source in self.sources:
             if isinstance(source, Entry):

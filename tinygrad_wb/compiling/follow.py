@@ -25,14 +25,17 @@ from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
 from tinygrad_wb.compiling.rewrites import computed, rewritten
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.numpy_warnings import enter, leave, state
 from tinygrad_wb.pending import Aside, Pending
-from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, this_thread, user_line
+from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tinygrad_wb.nn.module import Module
 
 __all__ = ["Followed", "Follower"]
 
@@ -93,7 +96,7 @@ class Finished(NamedTuple):
 class Parted:
     """In the place of the next entry, where a call is not followed any further: no operation matches."""
 
-    op = a = b = c = known = parent = None
+    op = a = b = c = known = parent = regions = None
 
 
 PARTED = Parted()
@@ -143,13 +146,15 @@ class Follower:
         self._thread = this_thread()
         self._paused = bool(paused) and not is_recording()
         self._given_state = state()
-        self._state = self._given_state if not self._watched else WATCHING  # which none is, so that each operation looks
+        self._state = (
+            self._given_state if not self._watched else WATCHING
+        )  # which none is, so that each operation looks
         self.finished, self.completed = None, False
         self.active = self.following = True
         self.expected = self.roots[self._paused].next
         noters[self._thread] = self
         if not isinstance(self.expected, Entry):
-            self._learn(self.roots[self._paused], {})
+            self._part("", learn=True)
         return True
 
     def end(self) -> None:
@@ -220,10 +225,21 @@ class Follower:
         if not _tracked(op, inputs):
             self.aside.many(op, inputs, options)
             return None
-        self._part("", learn=True)
+        self._part("it does not do what it did before", learn=True)
         if self.learner is not None:
             self.learner.asked(op, inputs)
         return None
+
+    def call(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        regions = self.expected.regions
+        if regions is not None and not kwargs and state() is self._state:
+            region = regions.get(id(module))
+            if region is not None and region.entered(args, self.given):
+                self.expected = region.last.next
+                return region.result.value
+        if self.learner is not None:
+            return self.learner.called(module, args, kwargs)
+        return module.forward(*args, **kwargs)
 
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         if self.following:
@@ -239,6 +255,11 @@ class Follower:
             self.aside.observe(tell, values)
         return False
 
+    def stand_aside(self) -> Aside:
+        if self.following and any(entry.op is OBSERVE for entry in self.expected.parent.path()):
+            self._part("what a layer has observed may be read", learn=True)
+        return self.aside
+
     def settle(self, value: Pending | None = None) -> None:
         """Compute what is noted: somebody asks for a number, or is about to change one."""
         if value is not None and this_thread() != self._thread:
@@ -249,7 +270,7 @@ class Follower:
                 if self._prepared(ending, ()) and (results := self._run(ending)) is not None:
                     self.finished, self.completed = Finished(ending, results), True
                     return
-            self._part(user_line(), learn=True)
+            self._part("it asks for a number in the middle", learn=True)
         elif self.finished is not None:
             self._unwind()
 
@@ -339,7 +360,8 @@ class Follower:
         """Compute what is noted, and go on in eager mode."""
         node = self.expected.parent
         self.following, self.expected = False, PARTED
-        self.reason = reason or self.reason
+        if reason:
+            self.reason = f"{reason}, at {user_line()}"
         made = self._computed(node.path(), {})
         if learn:
             self._learn(node, made)
@@ -368,7 +390,7 @@ class Follower:
         ending.results |= dict.fromkeys(learned.results)
         ending.program = None
         ending.met += 1
-        if self.at_once and not learner.roots:
+        if self.at_once and not learner.settled:
             self.given[learner.node.places :] = learned.given
             self._make_program(ending)
             if (program := ending.program) is not None:
@@ -377,8 +399,9 @@ class Follower:
                     found = call.computed([leaf._data for leaf in program.leaves])
                 except Exception:  # noqa: BLE001 - eager mode has done it already
                     return
-                self._become(learned.results, program, call, found)
-                self.completed = True
+                if all(_close(learned.results[entry]._data, x) for entry, x in zip(program.results, found) if entry in learned.results):
+                    self._become(learned.results, program, call, found)
+                    self.completed = True
 
     def _computed(self, path: Sequence[Entry], results: Mapping[Entry, Value]) -> dict[int, tuple[Value, Entry]]:
         """Compute the operations of ``path`` as the engine does; the Values, by identity, with their entries.
@@ -388,7 +411,7 @@ class Follower:
         token = enter(self._given_state)
         values: dict[Entry, Any] = {}
         try:
-            with self._unheard(), self._as_it_was():
+            with self._unheard(), recording(not self._paused), self._as_it_was():
                 for entry in path:
                     inputs = operands(entry, values, self.given)
                     if entry.op is not OBSERVE:
@@ -525,6 +548,11 @@ def _taken_over(value: Value, fresh: Value) -> Value:
     return value
 
 
+def _close(a: Any, b: Any) -> bool:
+    """Whether a program found what eager mode found, but for rounding."""
+    return bool(np.allclose(a, b, 1e-3 if np.asarray(a).dtype.itemsize < 8 else 1e-7, np.max(np.abs(a), initial=0.0) * 1e-3, True))
+
+
 def _alike(a: Any, b: Any) -> bool:
     """Whether two plain data are numbers both, or arrays of one shape and dtype."""
     if type(a) is not np.ndarray or type(b) is not np.ndarray:
@@ -579,6 +607,8 @@ class Followed:
             return result
         finally:
             self._lock.release()
+
+    PASSING.add(__call__.__code__)
 
     def _take_account(self, follower: Follower) -> None:
         """Spend a while in eager mode where following comes to nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _weakref import getweakrefcount
 from collections import Counter
 from contextlib import contextmanager
 from itertools import pairwise
@@ -25,6 +26,7 @@ from tinygrad_wb.compiling.entries import (
     like,
     merged,
 )
+from tinygrad_wb.compiling.regions import region_of
 from tinygrad_wb.compiling.rewrites import rewritten
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.slots import Slot
@@ -32,7 +34,7 @@ from tinygrad_wb.recording import placing, this_thread, watchers
 from tinygrad_wb.value import NO_OPTIONS, Value, constant, next_tick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tinygrad_wb.compiling.follow import Follower
 
@@ -44,10 +46,22 @@ LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on
 class Event:
     """One operation of an eager call: what it was given, and the Value that it made."""
 
-    __slots__ = ("inputs", "op", "options", "recorded", "value")
+    __slots__ = ("asked", "inputs", "op", "options", "recorded", "value")
 
     def __init__(self, op: Any, inputs: tuple[Any, ...], options: Any, value: Any, recorded: Any = ()) -> None:
-        self.op, self.inputs, self.options, self.value, self.recorded = op, inputs, options, value, recorded
+        self.op, self.options, self.value, self.recorded = op, options, value, recorded
+        self.asked = tuple(map(id, inputs))
+        self.inputs = tuple([x.copy() if type(x) is ndarray and x.nbytes <= LARGE else x for x in inputs])
+
+
+class ModuleCall(NamedTuple):
+    """A call of a module in an eager call: its arguments and its result, by identity, and which events it made."""
+
+    module: Module
+    begin: int
+    end: int
+    arguments: list[tuple[int, Any, bool]]  # with the leaf that one is, and whether it is an array
+    result: int
 
 
 class Learned(NamedTuple):
@@ -69,6 +83,7 @@ class Learner:
         self.made = made
         self.events: list[Event] = []
         self.start = next_tick()
+        self.calls: list[ModuleCall] = []
         self.roots: list[Value] = []  # where a backward() began
         self._asked: tuple[Any, ...] = ()
         self._thread = 0
@@ -86,6 +101,15 @@ class Learner:
         """An operation is asked for. The next that is computed is this one."""
         self._asked = op, inputs
 
+    def called(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a module."""
+        begin = len(self.events)
+        arguments = [(id(x), x if isinstance(x, Value) and not x.inputs else None, type(x) is ndarray) for x in args]
+        result = module.forward(*args, **kwargs)
+        if isinstance(result, Value) and not kwargs and len(self.events) > begin:
+            self.calls.append(ModuleCall(module, begin, len(self.events), arguments, id(result)))
+        return result
+
     def observed(self, tell: Callable[..., None], values: tuple[Any, ...]) -> None:
         """A layer is told what it observes."""
         self.events.append(Event(OBSERVE, values, {"tell": tell}, None))
@@ -95,9 +119,8 @@ class Learner:
     def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         asked, self._asked = self._asked, ()
         if asked and asked[0] is op:
-            inputs = tuple([x.copy() if type(x) is ndarray and x.nbytes <= LARGE else x for x in asked[1]])
             kept = {name: option for name, option in options.items() if name != "shared"}
-            self.events.append(Event(op, inputs, kept or NO_OPTIONS, value, value.inputs))
+            self.events.append(Event(op, asked[1], kept or NO_OPTIONS, value, value.inputs))
 
     def history_read(self, made: list[Any]) -> None:
         self.roots += made[:1]
@@ -122,7 +145,14 @@ class Learner:
         values = [event.value for event in self.events if event.value is not None]
         counts = list(map(getrefcount, values))
         # Three more hold each: the event, the list of values, and the argument.
-        return [x for x, count in zip(values, counts, strict=True) if count > 3 + counted[id(x)]]
+        return [
+            x for x, count in zip(values, counts, strict=True) if count > 3 + counted[id(x)] or getweakrefcount(x)
+        ]
+
+    @property
+    def settled(self) -> bool:
+        """Whether backward() was called already, or somebody waits to hear of a gradient."""
+        return bool(self.roots) or any(hasattr(event.value, "listeners") for event in self.events)
 
     def grow(self, follower: Follower) -> Learned:
         """Let the course have what was learned.
@@ -162,7 +192,28 @@ class Learner:
             self.node.remove(self.node.next)
         for parent, entry in pairwise([self.node, *entries]):
             parent.add(entry)
+        self._mark_regions(entries, made)
         return Learned(node, given, results)
+
+    def _mark_regions(self, entries: Sequence[Entry], made: Mapping[int, Entry]) -> None:
+        """Let the calls of the package's modules be noted as a whole."""
+        for call in self.calls:
+            known: list[Any] = [None if is_array else made.get(key, leaf) for key, leaf, is_array in call.arguments]
+            keys = [key for key, _, is_array in call.arguments]
+            if call.result not in made or any(
+                x is None and not is_array for x, (_, _, is_array) in zip(known, call.arguments, strict=True)
+            ):
+                continue
+            taken = {
+                place: keys.index(event.asked[position])
+                for event, entry in zip(self.events[call.begin : call.end], entries[call.begin : call.end], strict=True)
+                for position, place in entry.given()
+                if position < len(event.asked) and event.op is entry.op and event.asked[position] in keys
+            }
+            inside = entries[call.begin : call.end]
+            region = region_of(call.module, known, inside, taken, made[call.result])
+            if region is not None:
+                inside[0].regions = (inside[0].regions or {}) | {id(call.module): region}
 
     def _described(
         self, op: Any, inputs: Any, options: Any, made: dict[int, Entry], assigned: set[int]

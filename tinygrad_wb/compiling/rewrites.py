@@ -32,7 +32,11 @@ ROWS = Rows()
 
 def rewritten(op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """The operation as it is compared and noted. ``v[rows, columns]`` takes the rows and columns as an input."""
-    if op is GETITEM and isinstance(inputs[0], Value) and (found := _flat(options["index"], inputs[0].shape)) is not None:
+    if (
+        op is GETITEM
+        and isinstance(inputs[0], Value)
+        and (found := _flat(options["index"], inputs[0].shape)) is not None
+    ):
         return ROWS, (inputs[0], found[0]), {"axes": found[1]}
     return op, inputs, options
 

@@ -92,7 +92,7 @@ def stands_alone(value: Value) -> bool:
     ahead, met, leaves = [value], {value}, False
     while ahead:
         for x in ahead.pop().inputs:
-            if type(x) is not Value or x in met:
+            if not isinstance(x, Value) or x in met:
                 continue
             met.add(x)
             if x.inputs:

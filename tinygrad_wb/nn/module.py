@@ -77,8 +77,8 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self._called:
             _begin(self)
-        if noters and this_thread() in noters:  # no operation warns, and nothing is recorded, yet
-            return self.forward(*args, **kwargs)
+        if noters and (noter := noters.get(this_thread())) is not None:
+            return noter.call(self, args, kwargs)
         start = next_tick()
         given = state()
         wanted = OF_UFUNC[given]

@@ -160,7 +160,7 @@ def _new_axes(index: Any) -> tuple[int, ...]:
 
 def _getitem(v: Any, index: Any) -> Any:
     """``v[index]`` of a Value."""
-    if type(v._data) is float and (shape := _new_axes(index)):
+    if not v.shape and (shape := _new_axes(index)):
         return reshape(v, shape)  # a program has no array that it could index
     if type(index) is Value and recorders and recorder():
         if type(index._data) is not float and index.dtype == np.bool_:

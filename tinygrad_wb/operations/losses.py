@@ -69,7 +69,7 @@ def mean_squared_error(prediction: Any, target: Any) -> Any:
     """mean((prediction - target)²); both of one shape."""
     size = _same_shape("mean_squared_error", "prediction", prediction, "target", target)
     error = _difference(prediction, target)
-    if type(error) is Value:
+    if isinstance(error, Value):
         return total(error * error) / size
     return error * error if type(error) is float else float(np.vdot(error, error)) / size
 
@@ -133,7 +133,7 @@ def _of_targets(check: Callable[[Any], None]) -> Callable[[Callable[..., Any]], 
         @functools.wraps(function)
         def loss(scores: Any, targets: Any) -> Any:
             result = function(scores, targets)  # which looks at the shapes
-            if type(targets) is not Value:
+            if not isinstance(targets, Value):
                 check(np.asarray(targets))
             elif targets.options is TRACED or targets.options is UNRECORDED:
                 check(targets._data)  # in a program, or under no_grad, they are as good as plain numbers
@@ -231,8 +231,8 @@ def _class_numbers(call: str, scores: Any, labels: Any) -> Any:
 def _picked(call: str, scores: Any, labels: Any) -> tuple[Any, Any]:
     """Each row's score at its label, and the labels, both flat."""
     classes = np.shape(scores)[-1] if np.ndim(scores) else 1
-    if type(scores) is Value:
-        if type(labels) is Value and type(labels._data) is float:
+    if isinstance(scores, Value):
+        if isinstance(labels, Value) and type(labels._data) is float:
             replayable("a label that is a single number", "give labels as an array of whole numbers")
         labels = whole(labels)
         if labels.ndim != 1:
@@ -247,7 +247,7 @@ def _picked(call: str, scores: Any, labels: Any) -> tuple[Any, Any]:
 
 def _hot(scores: Any, labels: Any) -> Any:
     """The truth as probabilities."""
-    hot = one_hot if type(scores) is Value else one_hot_rows
+    hot = one_hot if isinstance(scores, Value) else one_hot_rows
     return hot(whole(labels), scores.shape[-1], scores.dtype)
 
 

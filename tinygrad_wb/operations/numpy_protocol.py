@@ -28,7 +28,9 @@ PLAIN = SHAPES | {
     np.logical_and, np.logical_not, np.logical_or, np.nonzero, np.not_equal, np.signbit, np.array_repr, np.array_str,
 }  # fmt: skip
 
-OURS = frozenset({Value, Pending, np.ndarray, float, int})  # classes that leave a ufunc to us, as most do: see `gives_way`
+OURS = frozenset(
+    {Value, Pending, np.ndarray, float, int}
+)  # classes that leave a ufunc to us, as most do: see `gives_way`
 
 HINTS = {"kind", "stable"}  # how to sort, which changes nothing: ours is stable anyway
 

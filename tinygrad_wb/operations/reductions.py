@@ -221,4 +221,4 @@ def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def total(x: Any) -> Any:
     """The sum of all, by the shortest way."""
-    return sum(x) if type(x) is Value else float(_add_up(x, None))
+    return sum(x) if isinstance(x, Value) else float(_add_up(x, None))

@@ -71,11 +71,11 @@ def all_pairs(loss: Any, predictions: Iterable[Any]) -> str:
     numbers each, in shapes such as (n, 1) and (n,), which broadcast to (n, n). Axes that were put there, as in
     ``y[None, :]``, say that all pairs are meant.
     """
-    behind = {p for p in predictions if type(p) is Value}
-    if type(loss) is not Value or not behind:
+    behind = {p for p in predictions if isinstance(p, Value)}
+    if not isinstance(loss, Value) or not behind:
         return ""
     for node in _made_since(loss, min(p.tick for p in behind)):
-        from_prediction = [type(x) is Value and x in behind for x in node.inputs]
+        from_prediction = [isinstance(x, Value) and x in behind for x in node.inputs]
         if any(from_prediction):
             behind.add(node)
         if len(from_prediction) == 2 and from_prediction[0] is not from_prediction[1]:
@@ -103,7 +103,7 @@ def _made_since(result: Value, tick: int) -> list[Value]:
     ahead, met = [result], {result}
     while ahead:
         for x in ahead.pop().inputs:
-            if type(x) is Value and x.tick > tick and x not in met:
+            if isinstance(x, Value) and x.tick > tick and x not in met:
                 met.add(x)
                 ahead.append(x)
     return sorted((x for x in met if x.inputs), key=attrgetter("tick"))

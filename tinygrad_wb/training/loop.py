@@ -152,7 +152,7 @@ def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_predi
         nonlocal seen
         prediction = model(x)
         error = loss(prediction, y)
-        if type(error) is not Value:
+        if not isinstance(error, Value):
             raise TypeError(f"the loss must return a Value computed from the prediction, got {error!r:.80}")
         if not seen:  # the first batch shows it, as far as it is recorded
             seen = True
