@@ -91,9 +91,9 @@ def _parts(path: Sequence[Entry], results: Sequence[Entry]) -> dict[Entry, Any]:
     inner = {entry for entry in ends if leads[entry]}
     parts: dict[Entry, Any] = {}
     for entry in path:
-        own = {entry} if entry in ends else leads[entry]
-        if len(own) > 1 and own & inner:
+        if len(leads[entry]) > 1 and leads[entry] & inner:
             raise Unfollowable("it hands out numbers that it computes with in several ways")
+        own = {entry} if entry in ends else leads[entry]
         parts[entry] = next(iter(own & inner), None)
     return parts
 
