@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import argument, argument_name, changed_constant, changed_data, handed_out, next_step, reads
+from tinygrad_wb.changed import changed_constant, changed_data, handed_out, large
+from tinygrad_wb.constants import passing_on
 from tinygrad_wb.errors import ShapeError, StaleGraphError
 from tinygrad_wb.notices import warn_user
 from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state, warned
@@ -72,7 +73,7 @@ def history(result: Value) -> list[Value]:
         watch.history_read(made)
     if handed_out and (changed := changed_data(made)) is not None:
         raise _changed(*changed)
-    if reads and (constant := changed_constant(made)) is not None:
+    if large and (constant := changed_constant(made)) is not None:
         raise _refilled(*constant)
     return made
 
@@ -95,14 +96,13 @@ def _changed(x: Value, node: Value) -> StaleGraphError:
     )
 
 
-def _refilled(node: Value, which: Any) -> StaleGraphError:
+def _refilled(node: Value, which: Any, x: Any) -> StaleGraphError:
     op: Any = node.op
-    x = argument(node, which)
-    what = f"an array of shape {x.shape}" if hasattr(x, "shape") else f"a {type(x).__name__}"
+    what = f"option {which}" if type(which) is str else f"input {op.inputs[0 if op.variadic else which]}"
     return StaleGraphError(
-        f"backward() through {op.name}: its {'option' if type(which) is str else 'input'} "
-        f"{argument_name(op, which)}, {what}, was written to after the operation had read it, so the gradient would be "
-        "wrong. Give each batch an array of its own, or refill the buffer after backward()"
+        f"backward() through {op.name}: its {what}, an array of shape {x.shape}, was written to after the operation "
+        "had read it, so the gradient would be wrong. Give each batch an array of its own, or refill the buffer after "
+        "backward()"
     )
 
 
@@ -177,7 +177,6 @@ def pull_back(
         with watch.going_back(path) as watched:
             _hand_on(watched, gradients, record)
         watch.went_back(nodes, seed, gradients.get)
-    next_step()
     return gradients
 
 
@@ -185,9 +184,17 @@ def _hand_on(path: Iterable[Value], gradients: dict[Value, Any], record: bool) -
     for node in path:
         if node not in gradients:  # a comparison, in a recorded program: no gradient goes through it
             continue
-        for x, d in contributions(node, gradients[node], record):
+        for x, d in (_recorded if record else contributions)(node, gradients[node]):
             fitted = match(d, x._data)
             gradients[x] = gradients[x] + fitted if x in gradients else fitted
+
+
+def _recorded(node: Value, g: Any) -> list[tuple[Value, Any]]:
+    """`contributions` as Values. What records them does not copy arrays that ``node`` has copies of already."""
+    if not hasattr(node, "given"):
+        return contributions(node, g, True)
+    with passing_on(node):
+        return contributions(node, g, True)
 
 
 # -- shapes are mended here, once, so that no partial has to ---------------------------------------------------
@@ -292,7 +299,6 @@ def backward(self: Value, seed: Any = None, record: bool = False) -> None:
         finally:
             leave(token)
     settle()
-    next_step()
     if watchers and (watch := watcher()) is not None:
         watch.went_back(nodes, seed, _grad)
 

@@ -5,11 +5,9 @@ graph may have read that Value, and the next walk of such a graph compares it. D
 optimizers and hand-written updates read their weights, no graph waits, and nothing is done. The data of a result may be
 written to where no partial reads it.
 
-A plain array belongs to the caller from the start. Its beginning is noted when an operation reads it, and compared when
-the graph is walked: that finds a buffer that was filled anew. It costs up to a tenth of a small step, so it is done in
-the first steps, in the one after a leaf was made, and else in one of sixteen: a loop that refills its buffer too early
-does so in each step.
-(Inside ``with wb.detect_anomaly():`` all arrays are compared, whole, in each step.)
+Of a small plain array the record holds a copy (`constants.py`), so the caller may write to it. The beginning of a large
+one is noted when an operation reads it, and compared when the graph is walked: that finds a buffer that was filled
+anew. (Inside ``with wb.detect_anomaly():`` large arrays are compared whole.)
 """
 
 from __future__ import annotations
@@ -17,20 +15,18 @@ from __future__ import annotations
 import functools
 import weakref
 import zlib
-from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from tinygrad_wb.constants import large_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tinygrad_wb.value import Value
 
-__all__ = [
-    "argument", "argument_name", "attention", "changed_constant", "changed_data", "hand_out", "handed_out",
-    "look_closely", "next_step", "note_reads", "reads",
-]  # fmt: skip
+__all__ = ["changed_constant", "changed_data", "hand_out", "handed_out", "large", "note_large"]
 
 SAMPLE = 4096  # bytes of an array that are compared
 WALKS = 8  # after so many walks of other graphs, a note is dropped
@@ -94,62 +90,40 @@ def changed_data(made: Iterable[Value]) -> tuple[Value, Value] | None:
 
 # -- plain arrays -----------------------------------------------------------------------------------------------------
 
-# The latest readings since a backward(): the Value that was computed, which of its inputs (by position) or options (by
-# name: an index), and how that begins.
-reads: deque[tuple[weakref.ref[Value], Any, Any]] = deque(maxlen=256)
+
+class Large(weakref.ref["Value"]):
+    """How the large arrays begin that a Value was computed from; under a key, as long as the Value is alive."""
+
+    __slots__ = ("beginnings", "key")
+    beginnings: list[tuple[Any, Any, bytes]]  # the position or name, the array, its first bytes
+    key: int
 
 
-FIRST, EVERY = 20, 16
-attention = [FIRST]  # arrays are compared while it is positive; it falls by 1 in each step
+large: dict[int, Large] = {}  # by the Value's identity
 
 
-def look_closely() -> None:
-    """Compare arrays in the next step."""
-    attention[0] = max(attention[0], 1)
+def note_large(node: Value) -> None:
+    """Note how the large arrays begin that ``node`` was computed from."""
+    noted = Large(node, lambda gone: large.pop(gone.key, None))
+    noted.key, noted.beginnings = id(node), [(which, x, _beginning(x)) for which, x in large_arrays(node)]
+    large[noted.key] = noted
 
 
-def next_step() -> None:
-    """Forget the noted arrays after a walk of a graph."""
-    if reads:
-        reads.clear()
-    attention[0] = attention[0] - 1 if attention[0] > 2 - EVERY else 1
+def changed_constant(made: Iterable[Value]) -> tuple[Value, Any, Any] | None:
+    """One of ``made`` whose partials would read a large array that was written to; which argument, and the array."""
+    for node in made:
+        noted = large.get(id(node))
+        for which, x, beginning in () if noted is None else noted.beginnings:
+            if _beginning(x) != beginning and _is_read(node, which):
+                return node, which, x
+    return None
 
 
-def note_reads(node: Value) -> None:
-    """Note how the arrays begin that ``node`` was computed from."""
-    for position, x in enumerate(node.inputs):
-        if type(x) is np.ndarray:
-            reads.append((weakref.ref(node), position, _beginning(x)))
-    index = node.options.get("index")
-    if isinstance(index, (np.ndarray, list, tuple)):
-        reads.append((weakref.ref(node), "index", _beginning(index)))
-
-
-def changed_constant(made: Iterable[Value]) -> tuple[Value, Any] | None:
-    """One of ``made`` whose partials would read an array that was written to; and which, by position or name."""
-    changed = []
-    for ref, which, beginning in tuple(reads):  # another thread may add to it
-        node = ref()
-        if node is not None and _beginning(argument(node, which)) != beginning:
-            changed.append((node, which))
-    behind = set(made) if changed else ()
-    return next(((node, which) for node, which in changed if node in behind and _is_read(node, which)), None)
-
-
-def argument(node: Value, which: Any) -> Any:
-    """An input of ``node``, by its position, or an option, by its name."""
-    return node.options[which] if type(which) is str else node.inputs[which]
-
-
-def _beginning(x: Any) -> Any:
-    """The first bytes of an array: its first row, or a part of that. Of a list or tuple, those of each array in it."""
-    if isinstance(x, (list, tuple)):
-        return [_beginning(part) for part in x[: SAMPLE // 8]]
-    if not hasattr(x, "nbytes"):
-        return x
+def _beginning(x: Any) -> bytes:
+    """The first bytes of an array: its first row, or a part of that."""
     while x.nbytes > SAMPLE:
         x = x[0] if x.ndim > 1 else x[: SAMPLE // x.itemsize]
-    return x.tobytes()
+    return bytes(x.tobytes())
 
 
 RESULT = "y"
@@ -193,11 +167,6 @@ class _ShapeOnly:
 
     __array__ = __bool__ = __eq__ = __ne__ = _refuse  # what Python has an answer to, for any object
     __hash__ = None  # type: ignore[assignment]
-
-
-def argument_name(op: Any, which: Any) -> str:
-    """What an operation calls the argument that holds an input (of this position), or an option (of this name)."""
-    return which if type(which) is str else op.inputs[0 if op.variadic else which]
 
 
 def _checksum(data: Any) -> int:

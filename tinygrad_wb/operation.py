@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.changed import note_large
+from tinygrad_wb.constants import FIXED, copy_of, kept
 from tinygrad_wb.errors import explained
 from tinygrad_wb.foreign import GivesWay, as_array
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, as_numpy, state, warned
 from tinygrad_wb.pending import BYSTANDER
 from tinygrad_wb.recording import noters, recorder, recorders, this_thread
-from tinygrad_wb.value import Value, constant, promoted, record
+from tinygrad_wb.value import NO_OPTIONS, Value, constant, promoted, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -272,9 +274,19 @@ def binary(op: Operation, read: Callable[[Any], Any] = as_array) -> Callable[...
             return NotImplemented
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b)) from None
-        if type(a) is Value or type(b) is Value:
-            return record(op, (a, b), data)
-        return data
+        if type(a) is Value:
+            if type(b) is Value or type(b) is float:
+                return record(op, (a, b), data)
+            if (copy := copy_of(b)) is not None:
+                return record(op, (a, copy), data, NO_OPTIONS, ((a, b), NO_OPTIONS))
+        elif type(b) is Value:
+            if type(a) is float:
+                return record(op, (a, b), data)
+            if (copy := copy_of(a)) is not None:
+                return record(op, (copy, b), data, NO_OPTIONS, ((a, b), NO_OPTIONS))
+        else:
+            return data
+        return _beside(op, (a, b), data)
 
     return call
 
@@ -293,10 +305,23 @@ def _ternary(op: Operation) -> Callable[..., Any]:
         except (ValueError, TypeError) as error:
             raise explained(error, op, (a, b, c)) from None
         if type(a) is Value or type(b) is Value or type(c) is Value:
+            if type(a) is np.ndarray or type(b) is np.ndarray or type(c) is np.ndarray:
+                if type(b) is Value and type(c) is Value and (copy := copy_of(a)) is not None:  # a batch, and a layer
+                    return record(op, (copy, b, c), data, NO_OPTIONS, ((a, b, c), NO_OPTIONS))
+                return _beside(op, (a, b, c), data)
             return record(op, (a, b, c), data)
         return data
 
     return call
+
+
+def _beside(op: Operation, inputs: tuple[Any, ...], data: Any) -> Value:
+    """Record what was computed from Values and plain arrays."""
+    found, _, given, large = kept(inputs, {})
+    value = record(op, tuple(found), data, NO_OPTIONS, given)
+    if large:
+        note_large(value)
+    return value
 
 
 def _general(op: Operation) -> Callable[..., Any]:
@@ -306,7 +331,7 @@ def _general(op: Operation) -> Callable[..., Any]:
 
     def call(*args: Any, **given: Any) -> Any:
         if len(args) == count:
-            return apply(op, args, {**op.defaults, **given})
+            return apply(op, args, {**op.defaults, **given} if given else op.defaults.copy())
         if count < len(args) <= most and not given:
             return apply(op, args[:count], {**op.defaults, **dict(zip(names, args[count:], strict=False))})
         options = _bound(op, args, given)
@@ -341,9 +366,10 @@ def apply(op: Operation, args: tuple[Any, ...], options: Mapping[str, Any]) -> A
     """Run an operation of any form, and record it if a Value is among its inputs."""
     if noters and (noted := noters.get(this_thread(), BYSTANDER).many(op, args, options)) is not None:
         return noted
-    inputs, operands, tracked, numbers = list(args), [], False, False
+    inputs, operands, tracked, numbers, plain, inside = list(args), [], False, False, 0, False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
+    as_given, large = None, False
     try:
         for i, x in enumerate(args):
             if type(x) is Value:
@@ -357,18 +383,31 @@ def apply(op: Operation, args: tuple[Any, ...], options: Mapping[str, Any]) -> A
             else:
                 inputs[i] = constant(x)
                 operands.append(inputs[i])
+            if type(inputs[i]) is np.ndarray:
+                plain, at = plain + 1, i
         for name, option in options.items():
-            if type(option) is Value:
-                raise TypeError(
-                    f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
-                )
-        inside = op.states[given := state()] is given
-        data = _computed(op, operands, options) if inside else warned(op.states, _computed, op, operands, options)
+            if type(option) not in FIXED:
+                if type(option) is Value:
+                    raise TypeError(
+                        f"there is no derivative by {name}, so it can't be a Value; give a plain number or array"
+                    )
+                inside = inside or type(option) is not tuple or not FIXED.issuperset(map(type, option))
+        if tracked and (plain or inside):  # copied before it computes, as what `shared` finds may be views of arrays
+            if plain == 1 and not inside and (copy := copy_of(inputs[at])) is not None:
+                as_given = tuple(inputs), NO_OPTIONS
+                inputs[at] = operands[at] = copy
+            else:
+                inputs, options, as_given, large = kept(inputs, options)
+                operands = [x._data if type(x) is Value else x for x in inputs]
+        usual = op.states[given := state()] is given
+        data = _computed(op, operands, options) if usual else warned(op.states, _computed, op, operands, options)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, args, options) from None
     if not tracked:
         return data
-    value = record(op, tuple(inputs), data, options)
+    value = record(op, tuple(inputs), data, options, as_given)
+    if large:
+        note_large(value)
     return _narrowed(value, op, tuple(inputs), options) if numbers and type(data) is np.ndarray else value
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_wb.constants import given_inputs
 from tinygrad_wb.following import SHOWN, STORED, goal_of
 from tinygrad_wb.notices import warn_user
 from tinygrad_wb.recording import inside
@@ -81,7 +82,7 @@ def _sources(value: Value, most: int) -> Iterator[Value]:
 
 def warn_of_taken(loss: Value, nodes: Sequence[Value]) -> None:
     """Warn if a number that was taken out of what is behind ``loss`` can have gone into it by another way."""
-    read = {id(x): x for node in nodes for x in node.inputs}
+    read = {id(x): x for node in nodes for x in given_inputs(node)}
     for place, entry in list(taken.items()):
         if entry.tick > loss.tick:
             continue

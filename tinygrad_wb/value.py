@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.changed import attention, hand_out, handed_out, look_closely, note_reads
+from tinygrad_wb.changed import hand_out, handed_out
+from tinygrad_wb.constants import given_inputs
 from tinygrad_wb.foreign import as_array
 from tinygrad_wb.memory import bytes_of
 from tinygrad_wb.recording import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import CodeType
 
+    from tinygrad_wb.constants import Arguments
     from tinygrad_wb.on_gradient import Listener
     from tinygrad_wb.operation import Operation
     from tinygrad_wb.program import Program
@@ -77,6 +79,7 @@ class Value:
         "_entry",
         "_place",
         "calls",
+        "given",
         "grad",
         "inputs",
         "listeners",
@@ -93,6 +96,7 @@ class Value:
     op: Operation | None  # None for a leaf
     inputs: tuple[Any, ...]  # Values, and constants as plain floats and arrays
     options: Mapping[str, Any]  # what else the operation was told: axis, shape, index …
+    given: Arguments  # inputs and options with the caller's own arrays; set only where the record has copies of them
     calls: tuple[Any, ...]  # of Modules that returned it (nn/calls.py); set only if there are any
     listeners: list[Listener]  # to its gradient; set only if there are any
     origin: np.dtype[Any] | None  # dtype of the data that a number was computed from; looked up on first use
@@ -114,7 +118,6 @@ class Value:
         self.options = NO_OPTIONS
         self.origin = dtype_behind(data) if type(data) is Value and type(self._data) is float else None
         self.tick = next_tick()
-        look_closely()
 
     def __init_subclass__(cls) -> None:
         if cls.__module__ == PENDING:
@@ -521,8 +524,17 @@ def _unknown(x: Any) -> bool:
 blank = functools.partial(object.__new__, Value)  # quicker than to look both up each time
 
 
-def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[str, Any] = NO_OPTIONS) -> Value:
-    """A new Value that remembers its operation (unless this thread is inside ``no_grad``)."""
+def record(
+    op: Operation,
+    inputs: tuple[Any, ...],
+    data: Any,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    given: Arguments | None = None,
+) -> Value:
+    """A new Value that remembers its operation (unless this thread is inside ``no_grad``).
+
+    ``given`` are the inputs and options as the caller gave them, where arrays are among them.
+    """
     value = blank()
     value._data = data
     value.grad = None
@@ -550,12 +562,12 @@ def record(op: Operation, inputs: tuple[Any, ...], data: Any, options: Mapping[s
         value.op = op
         value.inputs = inputs
         value.options = options
-        if attention[0] > 0:
-            note_reads(value)
+        if given is not None:
+            value.given = given
         if placing and (thread := this_thread()) in placing:
             value._place = this_place(value.tick)
             if watchers and (watch := watchers.get(thread)) is not None:
-                watch.computed(value, op, inputs, options)
+                watch.computed(value, op, given_inputs(value), options)
     return value
 
 

@@ -27,7 +27,7 @@ from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
 from tinygrad_wb.compiling.rewrites import computed, rewritten
 from tinygrad_wb.following import PASSING
 from tinygrad_wb.flat import handed_out, remembering, together
-from tinygrad_wb.numpy_warnings import enter, leave, state
+from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, state
 from tinygrad_wb.pending import Aside, Pending
 from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
@@ -212,7 +212,7 @@ class Follower:
                 self.learner.asked(op, inputs)
             return None
         expected = self.expected
-        if state() is self._given_state and not self._written():
+        if self._warns_as_given() and not self._written():
             if expected.op is op and fits(expected, inputs, options, self.given):
                 self.expected = expected.next
                 return expected.value
@@ -436,6 +436,11 @@ class Follower:
             if noter is not None:
                 noters[self._thread] = noter
 
+    def _warns_as_given(self) -> bool:
+        """Whether NumPy warns as it did when the call began, but for what the package itself sets."""
+        now, given = state(), self._given_state
+        return now is given or now is OF_STEPS[given] or now is OF_UFUNC[given]
+
     def _written(self) -> bool:
         """Whether a leaf's array was written to since the call began."""
         return bool(self._watched) and not all(same(x._data, copy) for x, copy in self._watched.items())
@@ -543,8 +548,9 @@ def _taken_over(value: Value, fresh: Value) -> Value:
         value.grad = value.name = None
     for slot in ("_data", "op", "inputs", "options", "tick"):
         setattr(value, slot, getattr(fresh, slot))
-    if hasattr(fresh, "origin"):
-        value.origin = fresh.origin
+    for slot in ("origin", "given"):
+        if hasattr(fresh, slot):
+            setattr(value, slot, getattr(fresh, slot))
     return value
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_wb.backprop import contribution, contributions, match, shared_anew
+from tinygrad_wb.constants import Constants, given_inputs
 from tinygrad_wb.debug.derived import Derived
 from tinygrad_wb.debug.in_place import Copies
 from tinygrad_wb.debug.report import (
@@ -264,7 +265,7 @@ class Watch:
     def _bad_result(self, made: list[Value]) -> AnomalyError:
         """Of a loss that is NaN or inf already: the first operation in its history that is."""
         first = next(node for node in reversed(made) if not finite(node._data))
-        seen = Seen(first.op, first.inputs, first.options, first._data)  # type: ignore[arg-type]
+        seen = Seen(first.op, given_inputs(first), first.options, first._data)  # type: ignore[arg-type]
         return self._told(seen, "forward", Called({}), *origin(self.derived.root(first), made), leaves_behind([first]))
 
     def _find(self, made: list[Value], seed: Any, gradients: Callable[[Any], Any]) -> None:
@@ -301,11 +302,11 @@ class Watch:
 
     def _backward_error(self, node: Value, x: Value, g: Any, d: Any, made: list[Value]) -> AnomalyError:
         op: Any = node.op
-        called = Called(variables_in(user_frame()))
+        root, order = self.derived.root(node), self.derived.order(node)
+        called = Called(Constants((*made, root)).named(variables_in(user_frame())))
         named = called.gradient(node)
         inner = None if op.arity == ALL_AT_ONCE else self._first_bad_in_partial(node, x, Value(g, named))
         words, hint = overflow(d) if inner is None else self._rule(inner)
-        root, order = self.derived.root(node), self.derived.order(node)
         hint = STEEP.get(root.op.name, hint)  # type: ignore[union-attr]
         index, count = where_bad(d)
         names = names_of(op, node.inputs)
@@ -335,7 +336,7 @@ class Watch:
         return anomaly(
             title,
             rows,
-            Failed(op, node.inputs, node.options),
+            Failed(op, given_inputs(node), node.options),
             leaves_behind([x]),
             words,
             hint,
@@ -368,7 +369,7 @@ class Watch:
         return anomaly(
             title,
             rows,
-            Failed(op, x.inputs or (x,), x.options),
+            Failed(op, given_inputs(x) or (x,), x.options),
             leaves_behind([x]),
             rule,
             hint,

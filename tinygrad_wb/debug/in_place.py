@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_wb.constants import large_arrays
 from tinygrad_wb.debug.report import Called, at_index, labelled, names_of, origin, user_frame, where_rows
 from tinygrad_wb.debug.rules import number, where
 from tinygrad_wb.errors import StaleGraphError
@@ -48,12 +49,10 @@ class Copies:
         if value.op is not None:
             known = self._kept
             for i, x in enumerate(value.inputs):
-                array = x._data if type(x) is Value else x
-                if type(array) is np.ndarray and not (type(x) is Value and x.inputs and id(x) in known):
-                    parts.append((i, x, array, array.tobytes()))
-            for name, option in value.options.items():
-                if name != "shared" and isinstance(option, (np.ndarray, list, tuple)):
-                    parts.append((name, option, option, _contents(option)))
+                if type(x) is Value and type(x._data) is np.ndarray and not (x.inputs and id(x) in known):
+                    parts.append((i, x, x._data, x._data.tobytes()))
+            # Of small arrays the record itself holds copies.
+            parts += [(which, array, array, array.tobytes()) for which, array in large_arrays(value)]
             if type(value._data) is np.ndarray:
                 parts.append((RESULT, None, value._data, value._data.tobytes()))
             if not parts:  # of numbers alone, which nobody can change
@@ -70,18 +69,11 @@ class Copies:
         for node in reversed(made):
             kept = self._kept.get(id(node))
             for part in () if kept is None else kept.parts:
-                if _contents(part[2]) != part[3]:
+                if part[2].tobytes() != part[3]:
                     raise _changed(node, part, made)
 
 
 RESULT = "result"
-
-
-def _contents(x: Any) -> Any:
-    """All that an array, or a list or tuple with arrays in it, holds now."""
-    if type(x) is np.ndarray:
-        return x.tobytes()
-    return tuple(map(_contents, x)) if isinstance(x, (list, tuple)) else x
 
 
 def _bits(array: Any) -> Any:
@@ -101,12 +93,10 @@ def _changed(node: Value, part: Part, made: list[Value]) -> StaleGraphError:
             if type(which) is str
             else labelled(f"its input {names_of(op, node.inputs)[which]}", called(holder))
         )
-    at = ""
-    if type(array) is np.ndarray:
-        before = np.frombuffer(copy, array.dtype).reshape(array.shape)
-        index, count = where((_bits(array) != _bits(before)).any(axis=-1))
-        at = f" ({count:,} of {array.size:,} numbers, first {at_index(index).strip()}: "
-        at += f"it was {number(before[index])}, it is {number(array[index])})"
+    before = np.frombuffer(copy, array.dtype).reshape(array.shape)
+    index, count = where((_bits(array) != _bits(before)).any(axis=-1))
+    at = f" ({count:,} of {array.size:,} numbers, first {at_index(index).strip()}: "
+    at += f"it was {number(before[index])}, it is {number(array[index])})"
     told = "".join(f"\n  {label}  {text}" for label, text in where_rows(*origin(node, made)))
     return StaleGraphError(
         f"backward() through {op.name}: {what} was changed in place after the operation had read it{at}, so the "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.constants import Constants
 from tinygrad_wb.draw.outline import Layer, LeftOut
 from tinygrad_wb.draw.wording import constant_text, cropped, option_text, printable
 from tinygrad_wb.errors import Failed
@@ -37,7 +38,8 @@ class Called:
         self.given: set[int] = set()
         self._taken: set[str] = set()
         self._counts: Counter[str] = Counter()
-        self._variables = variables
+        self._constants = Constants(value for item in items for value in _made_of(item.thing))
+        self._variables = variables = self._constants.named(variables)
         places = assigned(item.thing for item in items if type(item.thing) is Value and item.thing.inputs)
         nameless: list[Item] = []
         for item in items:  # the user's names first, so that nothing else takes one
@@ -75,11 +77,17 @@ class Called:
             return constant_text(x)
         if type(x) is LeftOut:
             return x
+        x = self._constants.first(x)
         name = self._names.get(id(x))
         if name is not None:
             return name
         known = name_of(x, self._variables)  # of what is not drawn
         return known or (_written(x) if type(x) is not Value else "…")
+
+
+def _made_of(thing: Any) -> Sequence[Value]:
+    """The operations in what is drawn as one thing."""
+    return thing.made if type(thing) is Layer else [thing] if type(thing) is Value else ()
 
 
 def name_of(x: Any, variables: Mapping[int, str]) -> str:

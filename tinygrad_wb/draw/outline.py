@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_wb.constants import Constants
 from tinygrad_wb.errors import Failed
 from tinygrad_wb.nn.calls import Call, calls_around
 from tinygrad_wb.value import Value
@@ -129,6 +130,7 @@ class _Leaves:
     def __init__(self, item_of: dict[Value, Item], around: dict[Value, tuple[Call, ...]]) -> None:
         self.item_of = item_of
         self.around = around
+        self.constants = Constants(item_of)
         self.by_identity: dict[int, Item] = {}
         self.readers: dict[int, list[tuple[Call, ...]]] = {}
         self.owner: dict[int, set[Item]] = {}  # the items that read a leaf or an array
@@ -137,7 +139,7 @@ class _Leaves:
         self.inside: dict[int, bool] = {}  # what `_is_inside` found of a leaf or an array
         self._new: list[Item] = []
         for value, item in item_of.items():
-            for x in value.inputs:
+            for x in map(self.constants.first, value.inputs):
                 if type(x) is np.ndarray or (type(x) is Value and not x.inputs):
                     self.owner.setdefault(id(x), set()).add(item)
 
@@ -158,7 +160,7 @@ class _Leaves:
         sources: dict[Item, None] = {}
         inner: list[Any] = []
         for value in layer.made:
-            for x in value.inputs:
+            for x in map(self.constants.first, value.inputs):
                 if type(x) is Value and x.inputs:
                     if self.item_of[x] is not item:
                         sources[self.item_of[x]] = None
@@ -178,7 +180,7 @@ class _Leaves:
             for argument in call.arguments:
                 if isinstance(argument, (list, tuple, dict)):
                     found.update(map(id, argument.values() if isinstance(argument, dict) else argument))
-        return id(x) in self.given[call.start]
+        return id(self.constants.given(x)) in self.given[call.start]
 
     def _is_inside(self, x: Any) -> bool:
         """Whether ``x`` is a part of every item that reads it: a layer's parameter, or what only one layer reads."""
@@ -205,6 +207,7 @@ class _Leaves:
             found = Item(x, calls)
             self._new.append(found)
             return found
+        x = self.constants.first(x)
         if id(x) not in self.by_identity:
             self.by_identity[id(x)] = Item(x)
             self._new.append(self.by_identity[id(x)])

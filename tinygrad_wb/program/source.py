@@ -91,6 +91,7 @@ class Source:
 
     def __post_init__(self) -> None:
         steps = [step for unit in self.trace.units for step in unit.steps]
+        self.variables = self.trace.copies.named(self.variables)
         self.names = Names({FUNCTION, *pasted(needed_functions(self.trace, steps))})
         self.called: dict[Value, str] = {}
         self.gradient_names: dict[Value, str] = {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import contributions, match
+from tinygrad_wb.constants import Constants
 from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import Value, next_tick, traced
 
@@ -96,6 +97,7 @@ class Trace:
         self._last: dict[Value, Any] = {}  # how far `stand_in` has come from each
         self._known: set[Value] = set()
         nodes = _history(self.result)
+        self.copies = Constants(nodes)
         with self.recorder.running(lines=False):
             for node in reversed(nodes):
                 self._forward(node)
@@ -108,6 +110,7 @@ class Trace:
     def stand_in(self, x: Any) -> Any:
         """What computes ``x`` in this trace; an array is a leaf here."""
         if type(x) is np.ndarray:
+            x = self.copies.first(x)
             if id(x) not in self.constants:
                 self.constants[id(x)] = traced(x)
             return self.constants[id(x)]
