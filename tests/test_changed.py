@@ -183,7 +183,9 @@ def test_a_buffer_that_was_filled_anew_is_told(case, all_large):
     right, other = loss(x), loss(x)
     x[...] = ~x if x.dtype == bool else x + 1
     for result in (right, other, right):  # each time, and for each graph
-        with pytest.raises(wb.StaleGraphError, match=r"was written to after the operation had read it.*array of its own"):
+        with pytest.raises(
+            wb.StaleGraphError, match=r"was written to after the operation had read it.*array of its own"
+        ):
             result.backward()
     again = loss(x)
     again.backward()

@@ -45,7 +45,7 @@ EXPRESSIONS = {
 
 STATEMENTS = [
     "m = M", "m = M", "v = V", "v = V", "s = S", "s = S",
-    "log.append(C)", "log.append(float(len(log)))", "log.append(V.data.copy())", "log.append(M.shape)", "log.append(f'{S:.4f}')",
+    "log.append(C)", "log.append(float(len(log)))", "log.append(V.data.copy())", "log.append(M.shape)", "log.append(format(S, '.4f'))",
     "state['n'] += 1", "state['k'] = state['k'] * 0.9 + 0.05 * C", "state['n'] = (state['n'] + 1) % 3",
     "store[...] = store * 0.9 + 0.1 * C", "store[y[0]] = C", "x[0] += 1.0", "x *= 0.5", "store[:] = x[0]", "a = A; m = m * a; a += 1.0",
     "kept.append(V)", "del kept[:-2]", "log.append(kept[0].data.sum() if kept else None)", "weights[:] = np.roll(weights, 1)",
@@ -55,12 +55,20 @@ STATEMENTS = [
 
 BLOCKS = [
     "if state['n'] % 3 == 0:", "if k > 0:", "if S > 0.07:", "if S.item() > 0.07:", "if rng.random() < 0.4:", "if V.argmax() % 2:", "if kept:",
-    "for j in range(state['n'] % 3):", "for j in range(2):", "if y[0] == 0:", "if (x > 1.0).any():", "with wb.no_grad():", "while len(log) % 2:",
+    "for j in range(state['n'] % 3):", "for j in range(2):", "if y[0] == 0:", "if (x > 1.0).any():", "with wb.no_grad():", "for j in range(len(log) % 2):",
 ]  # fmt: skip
 
 RAISES = ["if state['n'] % 4 == 2:\n    raise KeyError(state['n'])", "if S > 0.4:\n    raise ValueError('too large')"]
 CAUGHT = ["raise KeyError('caught')", "m @ np.ones((2, 2))", "float(m)", "np.asarray(m)", "store.missing"]
-RESULTS = ["S", "wb.mean(m) + wb.mean(v) + s", "(S, V)", "(S, m, C)", "{'loss': S, 'm': m, 'v': [V]}", "(s + wb.sum(v), m, None, 'text')", "s, log[-1:]"]
+RESULTS = [
+    "S",
+    "wb.mean(m) + wb.mean(v) + s",
+    "(S, V)",
+    "(S, m, C)",
+    "{'loss': S, 'm': m, 'v': [V]}",
+    "(s + wb.sum(v), m, None, 'text')",
+    "s, log[-1:]",
+]
 
 
 @st.composite
@@ -83,29 +91,32 @@ def sources(draw):
                 out.append(f"({inside})" if any(c in inside for c in " +-*/") else inside)
         return "".join(out)
 
-    def body(depth, most):
+    def body(depth, least, most):
         lines = []
-        for _ in range(draw(st.integers(1, most))):
+        for _ in range(draw(st.integers(least, most))):
             kind = draw(st.integers(0, 11)) if depth < 2 else 0
             if kind < 8:
                 lines.append(filled(draw(st.sampled_from(STATEMENTS))))
             elif kind < 10:
                 head = filled(draw(st.sampled_from(BLOCKS)))
-                inside = body(depth + 1, 2)
-                if head.startswith("while"):
-                    inside.append("log.append('round')")
+                inside = body(depth + 1, 1, 3)
                 lines += [head, *(f"    {line}" for line in inside)]
             elif kind == 10:
-                inside = [*body(depth + 1, 2), draw(st.sampled_from(CAUGHT))]
-                lines += ["try:", *(f"    {line}" for line in inside), "except Exception as error:", "    log.append(type(error).__name__)"]
-                lines += [f"    {line}" for line in body(depth + 1, 1)]
+                inside = [*body(depth + 1, 1, 3), draw(st.sampled_from(CAUGHT))]
+                lines += [
+                    "try:",
+                    *(f"    {line}" for line in inside),
+                    "except Exception as error:",
+                    "    log.append(type(error).__name__)",
+                ]
+                lines += [f"    {line}" for line in body(depth + 1, 1, 1)]
             else:
                 lines += filled(draw(st.sampled_from(RAISES))).split("\n")
         return lines
 
     lines = ["x = x.copy()"] if draw(st.booleans()) else []
     lines += ["m = x * w", "v = m @ w", "s = wb.mean(v)"]
-    lines += body(0, 7)
+    lines += body(0, 2, 9)
     lines.append(f"return {filled(draw(st.sampled_from(RESULTS)))}")
     return "def loss(x, y, k):\n" + textwrap.indent("\n".join(lines), "    ")
 
@@ -141,7 +152,9 @@ def row_of(source, numbers):
             finally:
                 for v in leaves:
                     v.grad = None
-                s.note(x, room["log"], room["state"], room["store"], [v.data for v in room["kept"]], room["rng"].random())
+                s.note(
+                    x, room["log"], room["state"], room["store"], [v.data for v in room["kept"]], room["rng"].random()
+                )
                 s.note(norm.running_mean, [v.data for v in leaves])
 
         return call

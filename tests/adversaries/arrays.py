@@ -339,7 +339,7 @@ def default_argument_that_is_written(s):
     w = leaf(3)
 
     @s.compiled
-    def loss(x, c=np.ones(3)):
+    def loss(x, c=np.ones(3)):  # noqa: B008
         c *= 1.1
         return wb.mean((x * c) @ w)
 

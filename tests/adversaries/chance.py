@@ -47,7 +47,9 @@ def dropout_by_hand(s):
 
 @row(way="followed")
 def dropout_layers(s):
-    model = wb.Sequential(wb.Dense(3, 6, "tanh", seed=0), wb.Dropout(0.5, seed=1), wb.Dense(6, 2, seed=2), wb.Dropout(0.2, seed=3))
+    model = wb.Sequential(
+        wb.Dense(3, 6, "tanh", seed=0), wb.Dropout(0.5, seed=1), wb.Dense(6, 2, seed=2), wb.Dropout(0.2, seed=3)
+    )
 
     @s.compiled
     def loss(x):
@@ -136,7 +138,12 @@ def draws_that_nothing_can_repeat(s):
     @s.compiled
     def loss(x):
         unseeded = np.random.default_rng().random()
-        drawn = secrets.randbelow(10**9), uuid.uuid4().int, int.from_bytes(os.urandom(8)), random.SystemRandom().random()
+        drawn = (
+            secrets.randbelow(10**9),
+            uuid.uuid4().int,
+            int.from_bytes(os.urandom(8)),
+            random.SystemRandom().random(),
+        )
         factors.append((unseeded, *drawn))
         return wb.mean(x @ w) * unseeded, unseeded
 

@@ -143,7 +143,11 @@ def whole_numbers_in_arrays(s):
     def loss(n):
         return wb.sum(w * n * n), wb.sum(w * (n * n)), wb.sum(w * (n // 2)), n * n, n / 2
 
-    return s.descends(loss, w, given=lambda i: (np.array([3, -5, 7]) * 10**i // (1 + i),), )
+    return s.descends(
+        loss,
+        w,
+        given=lambda i: (np.array([3, -5, 7]) * 10**i // (1 + i),),
+    )
 
 
 @row

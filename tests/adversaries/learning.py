@@ -523,8 +523,7 @@ def average_of_weights_outside(s):
     def call(i):
         step(i)
         for mean, p in zip(shadow, model.parameters(), strict=True):
-            mean *= 0.9
-            mean += 0.1 * p.data
+            mean[...] = 0.9 * mean + 0.1 * p.data
         kept = [p.data.copy() for p in model.parameters()]
         for mean, p in zip(shadow, model.parameters(), strict=True):
             p.data = mean
@@ -542,7 +541,11 @@ def regularization_of_all_parameters(s):
     @s.compiled
     def loss(x):
         penalty = sum(wb.sum(p * p) for p in model.parameters())
-        return wb.mean(model(x) ** 2) + 0.01 * penalty + 0.001 * sum(wb.sum(wb.absolute(p)) for _, p in model.named_parameters())
+        return (
+            wb.mean(model(x) ** 2)
+            + 0.01 * penalty
+            + 0.001 * sum(wb.sum(wb.absolute(p)) for _, p in model.named_parameters())
+        )
 
     return s.descends(loss, *model.parameters())
 
@@ -556,7 +559,9 @@ def distillation(s):
         with wb.no_grad():
             soft = wb.softmax(teacher(x) / temperature, axis=1)
         logits = student(x)
-        return wb.cross_entropy(logits, y) - wb.mean(wb.sum(wb.log_softmax(logits / temperature, axis=1) * soft.data, axis=1))
+        return wb.cross_entropy(logits, y) - wb.mean(
+            wb.sum(wb.log_softmax(logits / temperature, axis=1) * soft.data, axis=1)
+        )
 
     return s.descends(loss, *student.parameters(), given=lambda i: (batch(i), labels(i), 4.0 - 0.3 * i))
 

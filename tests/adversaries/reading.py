@@ -313,7 +313,9 @@ def comparisons_and_identity(s):
     def loss(x):
         h = x @ w
         again = +h
-        s.note(h is again, h is h, (h > 0.0) if isinstance(h > 0.0, np.ndarray) else "value", bool(wb.sum(h) == wb.sum(h)))
+        s.note(
+            h is again, h is h, (h > 0.0) if isinstance(h > 0.0, np.ndarray) else "value", bool(wb.sum(h) == wb.sum(h))
+        )
         return wb.mean(h * again) if h is not again else wb.mean(h)
 
     return s.descends(loss, w)
@@ -326,7 +328,9 @@ def isinstance_of_intermediates(s):
     @s.compiled
     def loss(x):
         h = x @ w
-        s.note(isinstance(h, wb.Value), isinstance(x, np.ndarray), callable(h), hasattr(h, "backward"), hasattr(h, "numpy"))
+        s.note(
+            isinstance(h, wb.Value), isinstance(x, np.ndarray), callable(h), hasattr(h, "backward"), hasattr(h, "numpy")
+        )
         return wb.mean(h * h)
 
     return s.descends(loss, w)

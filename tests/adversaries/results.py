@@ -148,7 +148,13 @@ def dictionary(s):
     @s.compiled
     def loss(x, y):
         logits = x @ w
-        return {"loss": wb.cross_entropy(logits, y), "logits": logits, "probs": wb.softmax(logits, axis=1), "n": len(y), "name": "step"}
+        return {
+            "loss": wb.cross_entropy(logits, y),
+            "logits": logits,
+            "probs": wb.softmax(logits, axis=1),
+            "n": len(y),
+            "name": "step",
+        }
 
     return s.descends(loss, w, given=x_and_y)
 

@@ -1,5 +1,6 @@
 """Graphs of single numbers, as in micrograd: lists of Values, sums of products, hinge losses."""
 
+import itertools
 import math
 
 import numpy as np
@@ -28,8 +29,7 @@ class Net:
     def __init__(self, *sizes, seed=0):
         rng = np.random.default_rng(seed)
         self.layers = [
-            [Neuron(n, rng, k < len(sizes) - 2) for _ in range(m)]
-            for k, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))
+            [Neuron(n, rng, k < len(sizes) - 2) for _ in range(m)] for k, (n, m) in enumerate(itertools.pairwise(sizes))
         ]
 
     def __call__(self, x):

@@ -86,7 +86,9 @@ def plain(thing):
         return kind.__name__, re.sub(r"0x[0-9a-f]{6,}", "0x…", thing) if kind is str else thing
     if isinstance(thing, BaseException):
         told = re.sub(r"0x[0-9a-f]{6,}", "0x…", str(thing).split("\n")[0])
-        return kind.__name__, re.sub(r"through \w+: its input", "through …: its input", told)  # one operation, if compiled
+        return kind.__name__, re.sub(
+            r"through \w+: its input", "through …: its input", told
+        )  # one operation, if compiled
     if isinstance(thing, dict):
         return kind.__name__, *((plain(k), plain(v)) for k, v in thing.items())
     if isinstance(thing, (tuple, list)) or type(thing).__name__ == "deque":

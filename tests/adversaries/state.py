@@ -33,7 +33,7 @@ def counter_that_cycles(s):
 
 @row(fits=True, way="followed")
 def global_counter_that_cycles(s):
-    global POSITION  # noqa: PLW0603
+    global POSITION
     POSITION, w = 0, leaf(3)
 
     @s.compiled

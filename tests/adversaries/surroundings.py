@@ -3,7 +3,7 @@
 import builtins
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 import functools
 import gc
@@ -129,7 +129,7 @@ def missing_global_that_is_caught(s):
     @s.compiled
     def loss(x):
         try:
-            k = LATER  # noqa: F821
+            k = LATER
         except NameError:
             k = 1.0
         return wb.mean((x @ w) ** 2) * k
@@ -198,7 +198,7 @@ def dynamic_name_of_a_class_attribute(s):
         k = 1.0
         __slots__ = ()
 
-    name = "".join(["k"])
+    name = "K".lower()
 
     @s.compiled
     def loss(x):
@@ -247,7 +247,7 @@ MODULE = settings
 
 @row(fits=True)
 def global_that_is_bound_to_another_module(s):
-    global MODULE  # noqa: PLW0603
+    global MODULE
     w, MODULE, settings.rate = leaf(3), settings, 1.0
 
     @s.compiled
@@ -277,8 +277,8 @@ def text_of_an_object(s):
 
     @s.compiled
     def loss(x):
-        s.note(repr(o), f"{o.k}", "{0.k}".format(o))  # noqa: UP032
-        return wb.mean((x @ w) ** 2) * len(repr(o)) * float("{0.k}".format(o))  # noqa: UP032
+        s.note(repr(o), f"{o.k}", "{0.k}".format(o))  # noqa: UP030, UP032
+        return wb.mean((x @ w) ** 2) * len(repr(o)) * float("{0.k}".format(o))  # noqa: UP030, UP032
 
     return s.descends(loss, w, change=lambda i: setattr(o, "k", 10 ** (i % 3)))
 
@@ -481,7 +481,7 @@ def time_that_a_call_takes(s):
         start = time.perf_counter()
         error = wb.mean((x @ w) ** 2)
         durations.append(time.perf_counter() - start)
-        s.note(len(durations), durations[-1] >= 0.0, datetime.datetime.now(datetime.UTC).year > 2000)
+        s.note(len(durations), durations[-1] >= 0.0, dt.datetime.now(dt.UTC).year > 2000)
         return error
 
     return s.descends(loss, w)
@@ -674,7 +674,9 @@ def evaluated_text(s):
     def loss(x):
         return eval(text[0], {"wb": wb, "x": x, "w": w})
 
-    return s.descends(loss, w, change=lambda i: text.__setitem__(0, f"wb.mean(wb.tanh(x @ w)) * {i}") if i > 4 else None)
+    return s.descends(
+        loss, w, change=lambda i: text.__setitem__(0, f"wb.mean(wb.tanh(x @ w)) * {i}") if i > 4 else None
+    )
 
 
 @row(fits=True)
