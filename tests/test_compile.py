@@ -39,9 +39,9 @@ from test_operations import ROWS, each_case, tracked, weights
 from test_random_graphs import BINARY, REDUCTIONS, UNARY, plain, programs, run
 
 import tinygrad_wb as wb
-from tinygrad_wb.compiling import codegen as fast
-from tinygrad_wb.compiling import tiling as blocks
-from tinygrad_wb.compiling.compiled import PATTERNS
+from tinygrad_wb.compiling import tiling
+from tinygrad_wb.compiling.replayed import PATTERNS
+from tinygrad_wb.compiling.emit import numpy as emitted
 from tinygrad_wb.operation import REGISTRY, operation
 
 CALLS = 4  # two that record, two that replay
@@ -1745,7 +1745,7 @@ MOVES = [
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([(2, 3, 4, 4), (2, 1, 5, 3), (1, 3, 4, 2), (3, 2, 3), (4, 5), (8, 8), (9, 2, 9)]),
-    st.sampled_from([1, blocks.BLOCK]),
+    st.sampled_from([1, tiling.TILE]),
 )
 def test_random_graphs_of_turned_arrays(seed, shape, block):
     def f(x):
@@ -1758,7 +1758,7 @@ def test_random_graphs_of_turned_arrays(seed, shape, block):
                     found.append(y)
         return wb.sum(wb.tanh(found[-1])) + sum(wb.sum(wb.sin(y)) for y in found[1::2])
 
-    with mock.patch.object(blocks, "BLOCK", block):  # 1: all that has eight rows is done in blocks
+    with mock.patch.object(tiling, "TILE", block):  # 1: all that has eight rows is done in blocks
         check(f, [(wb.Value(normal(*shape, seed=i)),) for i in range(CALLS + 1)], rtol=1e-8)
 
 
@@ -1774,7 +1774,7 @@ MET_TWICE = {  # arrays that a stretch of steps in blocks reads in two ways, so 
 
 @pytest.mark.parametrize("name", MET_TWICE)
 def test_blocks_of_an_array_that_is_read_in_two_ways(name, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 16)
+    monkeypatch.setattr(tiling, "TILE", 16)
     w = wb.Value(normal(12, 12, seed=9))
     calls = [(wb.Value(normal(12, 12, seed=i)),) for i in range(CALLS + 1)]
     compiled = check(lambda v: wb.sum(MET_TWICE[name](v @ w * 0.3, v)), calls, [w], rtol=1e-9)
@@ -1878,7 +1878,7 @@ def test_the_largest_of_a_window_where_some_are_nan_or_equal():
 
 @pytest.mark.parametrize("part", [50, 300])
 def test_a_long_program_is_split_into_several_functions(part, monkeypatch):
-    monkeypatch.setattr(fast, "PART", part)
+    monkeypatch.setattr(emitted, "PART", part)
     ws = [wb.Value(0.1 * i) for i in range(20)]
 
     def f(x, y):
@@ -2243,6 +2243,24 @@ def test_work_in_blocks(shape):
     assert forward.replaying
     assert "for i in range(0, " in forward.fast_source
     assert "for i in range(0, " in loss.fast_source
+
+
+# Work in tiles on transposed arrays: from one number to the next it is eight numbers' way, where NumPy itself is wrong.
+ACROSS = {
+    "negative": lambda x: (n := -wb.exp(x).T, wb.sum(wb.cos(n)) + wb.sum(wb.sum(n, axis=1) ** 2) * 1e-6)[1],
+    "negative in place": lambda x: (n := -wb.sin(x).T, wb.sum(wb.cos(n)) + wb.sum(n @ wb.cos(n).T) * 1e-6)[1],
+    "isfinite": lambda x: (
+        h := wb.log(wb.maximum(x, 0.0)).T,
+        m := np.isfinite(h),
+        wb.sum(wb.where(m, wb.cos(h), 0.0)) + wb.sum(wb.sum(m * 1.0, axis=1) * wb.sum(wb.where(m, h, 1.0), axis=1)),
+    )[2],
+}
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_tiles_of_transposed_arrays(name):
+    compiled = check(ACROSS[name], [(wb.Value(normal(70_000, 8, seed=i)),) for i in range(CALLS)])
+    assert "for i in range(0, 8, 1)" in compiled.fast_source
 
 
 def test_a_chain_needs_little_memory():

@@ -821,7 +821,7 @@ def test_scopes_and_variables(debug):
     left = "Locals, as forward left them"
     assert [one["name"] for one in scopes] == ["This step", "Gradients so far", "Values", left]
     assert {"self", "x", "h", "side"} == set(client.variables(1, left))
-    assert client.evaluate("x is h.inputs[0].inputs[0]", 1) == "True", "names mean what they mean there"
+    assert client.evaluate("x is h.inputs[0].given[0][0]", 1) == "True", "names mean what they mean there"
     frame = next(one["id"] for one in client.stack() if one["name"] == "train")
     assert {"epoch", "net", "x", "loss"} <= set(client.variables(frame))
     values = {row["name"]: row for row in children(client, scopes[2]["variablesReference"])}

@@ -42,7 +42,9 @@ def test_the_command_tells_what_is_here():
     assert rows["NumPy"] == np.__version__
     assert rows["tinygrad_wb"] == wb.__version__
     assert rows["Python"].endswith(".".join(map(str, sys.version_info[:3])))
-    assert {"Processor", "BLAS", "Kernels", "Speed", "Threads"} | {part.name for part in doctor.PARTS} <= set(rows)
+    assert {"Processor", "BLAS", "Kernels", "Speed", "Threads", "np.negative", "np.isfinite"} | {
+        part.name for part in doctor.PARTS
+    } <= set(rows)
     assert re.match(r"[\d.]+ GFLOP/s", rows["Speed"])
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -316,6 +318,49 @@ def test_a_setting_that_keeps_cores_idle_is_named(settings, blas, blamed):
 def test_no_setting_is_blamed_that_does_not_limit(blas, settings, fine):
     found = doctor.threads(blas, 4, settings)
     assert (found.fine, found.remedy) == (fine, None)
+
+
+# -- faults of NumPy's own --------------------------------------------------------------------------------------------
+
+
+def wrong_negative(x, out):
+    out[...] = x[0]
+
+
+def wrong_isfinite(x, out):
+    out[:8] = True
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("negative", lambda x, out: np.multiply(x, -1, out=out), wrong_negative),
+        ("isfinite", lambda x, out: np.equal(x - x, 0, out=out), wrong_isfinite),
+    ],
+)
+def test_a_fault_of_numpys_is_named_with_what_to_write(name, right, wrong, monkeypatch):
+    rows = {}
+    for function in (right, wrong):
+        monkeypatch.setattr(doctor.np, name, function)
+        rows[function is wrong] = next(row for row in doctor.faults() if row.name == f"np.{name}")
+    assert (rows[False].fine, rows[False].remedy) == (True, None)
+    assert rows[True].fine is False
+    assert "not contiguous" in rows[True].says
+    assert np.__version__ in rows[True].remedy.why
+    assert "tinygrad_wb avoids it" in rows[True].remedy.why
+
+
+def test_what_to_write_in_place_of_a_faulty_function_is_right():
+    for fault in doctor.FAULTS:
+        x, y = np.arange(64.0)[::8], np.zeros(64, bool if fault.name == "np.isfinite" else float)[::8]
+        exec(fault.instead, {"np": np, "x": x, "y": y})
+        assert y.tolist() == ([True] * 8 if fault.name == "np.isfinite" else (0 - x).tolist())
+
+
+def test_this_numpy_is_as_the_doctor_says():
+    said = {row.name: row.fine for row in doctor.faults()}
+    x = np.arange(48.0).reshape(6, 8)[:, 0]
+    assert (np.negative(x, out=x).tolist() == [0.0, -8.0, -16.0, -24.0, -32.0, -40.0]) == said["np.negative"]
 
 
 # -- optional parts ---------------------------------------------------------------------------------------------------

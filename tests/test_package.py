@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = {
     "atomic": 1, "changed": 1, "constants": 1, "decorated": 1, "errors": 1, "following": 1, "foreign": 1, "memory": 1,
-    "notices": 1, "numpy_warnings": 1, "operation": 1, "operations": 1, "pending": 1, "recording": 1, "taken": 1, "value": 1,
+    "notices": 1, "numpy_warnings": 1, "operation": 1, "operations": 1, "pending": 1, "random_state": 1, "recording": 1,
+    "taken": 1, "value": 1,
     "backprop": 2, "check_gradients": 2, "derivatives": 2, "differences": 2, "on_gradient": 2,
     "nn": 3, "flat": 3, "optimizers": 3, "schedules": 3, "training": 3, "datasets": 3,
     "program": 4, "compiling": 4, "saving": 4,

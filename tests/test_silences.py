@@ -65,7 +65,7 @@ def data_changed_there():
 
 
 def a_buffer_refilled():
-    batch, w = np.ones((4, 2)), wb.Value([[1.0], [1.0]])
+    batch, w = np.ones((70_000, 2)), wb.Value([[1.0], [1.0]])
     loss = wb.sum(batch @ w)
     batch[:] = 5.0
     loss.backward()
@@ -273,7 +273,7 @@ ROWS = [
     ("A number taken out of a Value", "warns", "taken out of 'w' by float", a_number_taken, "warns", a_number_taken_there),
     ("A number written into an array", "warns", "taken out of 'b' by float", a_number_written, "silent", a_number_written_there),
     ("A parameter's data changed before backward()", "raises", "written to after", data_changed, "silent", data_changed_there),
-    ("A batch refilled before backward()", "raises", "array of its own", a_buffer_refilled, "silent", a_buffer_refilled_there),
+    ("A large batch refilled before backward()", "raises", "array of its own", a_buffer_refilled, "silent", a_buffer_refilled_there),
     ("A graph that grows from step to step", "warns", "grows with every backward", a_growing_graph, "raises", a_growing_graph_there),
     ("backward() under no_grad", "raises", "computed under no_grad", nothing_recorded, "raises", nothing_recorded_there),
     ("backward() of a copy", "raises", "is a copy", a_copied_loss, "raises", a_copied_loss_there),

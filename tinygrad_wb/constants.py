@@ -117,7 +117,7 @@ def copies(node: Value) -> Iterator[tuple[Any, Any]]:
 
 def large_arrays(node: Value) -> list[tuple[Any, Any]]:
     """The arrays that ``node`` read and has no copies of, each after the input's position or the option's name."""
-    arguments = [*enumerate(node.inputs), *node.options.items()]
+    arguments = [*enumerate(node.inputs), *((name, x) for name, x in node.options.items() if name != "shared")]
     return [(which, x) for which, argument in arguments for x in _arrays_in(argument) if x.nbytes > COPIED]
 
 

@@ -28,7 +28,7 @@ import numpy as np
 
 __all__ = ["Blas", "Finding", "Remedy", "Speed", "blas", "examine", "kernels_below", "measure", "report", "show"]
 
-MACHINE, PRODUCTS, OPTIONAL = "This machine", "Matrix products", "Optional parts"
+MACHINE, PRODUCTS, NUMPY, OPTIONAL = "This machine", "Matrix products", "NumPy", "Optional parts"
 CORETYPE = "OPENBLAS_CORETYPE"
 WORTHWHILE = 1.1  # times as fast: less could be the noise of the measurement
 
@@ -303,6 +303,66 @@ def threads(found: Blas, cores: int | None, environment: Mapping[str, str]) -> F
     return Finding(PRODUCTS, "Threads", says, False, remedy)
 
 
+# -- faults of NumPy's own ---------------------------------------------------------------------------------------------
+
+
+def negative_is_right() -> bool:
+    """Whether `np.negative` reads every number of an array with gaps, where its result has gaps, too."""
+    for dtype in (np.float32, np.float64):
+        y = np.arange(64, dtype=dtype)[:: np.dtype(dtype).itemsize]  # the only gaps that NumPy 2.1 to 2.4 are wrong at
+        wanted = 0 - y
+        np.negative(y, out=y)
+        if not np.array_equal(y, wanted):
+            return False
+    return True
+
+
+def isfinite_is_right() -> bool:
+    """Whether `np.isfinite` writes every result into an array with gaps."""
+    y = np.zeros(128, bool)[::2]
+    np.isfinite(np.ones(64), out=y)
+    return bool(y.all())
+
+
+class Fault(NamedTuple):
+    """A function of NumPy's that may be wrong: how to see whether it is right, when it is wrong, and what to write."""
+
+    name: str
+    is_right: Callable[[], bool]
+    when: str
+    instead: str
+
+
+FAULTS = (
+    Fault(
+        "np.negative",
+        negative_is_right,
+        "if x and y are not contiguous, np.negative(x, out=y) reads other numbers than those of x",
+        "np.multiply(x, -1, out=y)",
+    ),
+    Fault(
+        "np.isfinite",
+        isfinite_is_right,
+        "if y is not contiguous, np.isfinite(x, out=y), isnan and isinf leave most of y wrong",
+        "y[...] = np.isfinite(x)",
+    ),
+)
+
+
+def faults(known: Iterable[Fault] = FAULTS) -> list[Finding]:
+    """Which known faults this NumPy has; with what to write in their place."""
+    found = []
+    for fault in known:
+        right = fault.is_right()
+        why = (
+            f"NumPy {np.__version__} has a fault: {fault.when}. "
+            "tinygrad_wb avoids it. Your own code with NumPy may meet it. Write:"
+        )
+        says = "right, also where arrays are not contiguous" if right else "wrong where arrays are not contiguous"
+        found.append(Finding(NUMPY, fault.name, says, right, None if right else Remedy(why, fault.instead)))
+    return found
+
+
 # -- optional parts ---------------------------------------------------------------------------------------------------
 
 
@@ -367,6 +427,7 @@ def examine() -> list[Finding]:
         Finding(PRODUCTS, "BLAS", found.name, None if found.name == "unknown" else True),
         *kernels(measure(), flags, os.environ.get(CORETYPE)),
         threads(found, cores, os.environ),
+        *faults(),
         *parts(),
     ]
 

@@ -7,13 +7,16 @@ ask of a Value, its number first of all, makes the noted operations compute; fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinygrad_wb.recording import Noter
 from tinygrad_wb.value import Value
 
-__all__ = ["BYSTANDER", "Aside", "Pending", "pending"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tinygrad_wb.recording import Noter
+
+__all__ = ["BYSTANDER", "DATA", "Aside", "Pending", "pending"]
 
 
 class Pending(Value):
@@ -41,17 +44,38 @@ def _settled_first(slot: Any) -> property:
     return property(get, put)
 
 
+DATA: Any = Value._data  # type: ignore[misc]  # the slot, which `Pending._data` hides
+
+
+def _set_data(v: Value, new: Any) -> None:
+    v._entry.noter.settle(v)
+    DATA.__set__(v, new)
+
+
+NAME: Any = Value.name  # type: ignore[misc]
+
+
+def _set_name(v: Value, name: str | None) -> None:
+    v._entry.noter.named(v)
+    NAME.__set__(v, name)
+
+
+Pending._data = property(lambda v: v._entry.noter.data_of(v), _set_data)
+Pending.name = property(NAME.__get__, _set_name)
+Pending.grad = property(lambda _: None, _settled_first(Value.grad).fset)  # backward() settles what it comes to
 for _name in Value.__slots__:
-    if _name not in ("__weakref__", "_entry"):
+    if _name not in ("__weakref__", "_data", "_entry", "grad", "name"):
         setattr(Pending, _name, _settled_first(getattr(Value, _name)))
 
 
 Pending.__name__ = Pending.__qualname__ = "Value"  # which it is, to users
 
+
 def pending(entry: Any) -> Pending:
     """A new Value that stands for the result of ``entry``."""
     v: Pending = object.__new__(Pending)
     v._entry = entry
+    NAME.__set__(v, None)
     return v
 
 
@@ -66,16 +90,16 @@ class Aside:
     def __init__(self, noter: Noter | None = None) -> None:
         self._noter = noter
 
-    def one(self, op: Any, a: Any) -> None:
+    def one(self, op: Any, a: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a)
 
-    def two(self, op: Any, a: Any, b: Any) -> None:
+    def two(self, op: Any, a: Any, b: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a, b)
 
-    def three(self, op: Any, a: Any, b: Any, c: Any) -> None:
+    def three(self, op: Any, a: Any, b: Any, c: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a, b, c)
 
-    def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(*inputs)
 
     def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -84,11 +108,17 @@ class Aside:
     def _compute(self, *inputs: Any) -> None:
         for x in inputs:
             if isinstance(x, Pending):
-                x._data  # noqa: B018 - which computes it
+                x._entry.noter.settle(x)
 
-    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
+    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:  # noqa: ARG002 - the signature of `Noter`
         self._compute(*values)
         return False
+
+    def data_of(self, value: Pending) -> Any:
+        return value._entry.noter.data_of(value)
+
+    def hand_out(self, value: Value) -> bool:
+        return self._noter is not None and self._noter.hand_out(value)
 
     def stand_aside(self) -> Aside:
         return self

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 __all__ = [
-    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "drawn", "frames_kept", "inside", "is_recording",
-    "kept_frames", "no_grad", "noters", "observed", "outside", "paused", "placing", "recorder", "recorders", "recording",
-    "replayable", "settle_noted", "source_lines", "this_place", "this_thread", "tracing", "tracing_threads", "user_line", "watcher", "watchers",
+    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "called_again", "drawn",
+    "frames_kept", "inside", "is_recording", "kept_frames", "no_grad", "noters", "observed", "outside", "paused",
+    "placing", "recorder", "recorders", "recording", "replayable", "settle_noted", "source_lines", "this_place",
+    "this_thread", "tracing", "tracing_threads", "user_line", "watcher", "watchers",
 ]  # fmt: skip
 
 this_thread = threading.get_ident
@@ -287,6 +288,12 @@ class Noter(Protocol):
     def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
         """Whether it calls ``tell`` later, with the data of ``values``."""
 
+    def data_of(self, value: Any) -> Any:
+        """The number or array of a pending Value."""
+
+    def hand_out(self, value: Any) -> bool:
+        """A user, who may write to it, is about to be given the array of ``value``; whether that is still pending."""
+
     def stand_aside(self) -> Noter:
         """Who takes its place in a block that records otherwise: nothing is noted there."""
 
@@ -356,7 +363,10 @@ def replayable(what: str, instead: str) -> None:
 
 def drawn(draw: Callable[[], Any], traced: Callable[[Any], Any]) -> Any:
     """Fresh random numbers. In a program they stand as an input, which every replay draws anew."""
-    numbers = draw()
+    again = calls_again.get(this_thread()) if calls_again else None
+    numbers = draw() if again is None else next(again.numbers, None)
+    if numbers is None:
+        numbers = draw()
     current = recorder()
     if current is None:
         return numbers
@@ -371,6 +381,29 @@ def observed(tell: Callable[..., None], *values: Any) -> None:
     if current is None:
         if noters and (noter := noters.get(this_thread())) is not None and noter.observe(tell, values):
             return
+        if calls_again and (again := calls_again.get(this_thread())) is not None and again.quiet:
+            return
         tell(*[getattr(x, "_data", x) for x in values])
     else:
         current.observed.append((tell, values))
+
+
+class Again(NamedTuple):
+    """A call whose random numbers are drawn already; if it is quiet, nobody is told what is observed in it."""
+
+    numbers: Iterator[Any]
+    quiet: bool
+
+
+calls_again: dict[int, Again] = {}
+
+
+@contextlib.contextmanager
+def called_again(numbers: Iterable[Any], quiet: bool) -> Iterator[None]:
+    """In the block, this thread does once more what a program has done, on the random ``numbers`` of that."""
+    thread = this_thread()
+    calls_again[thread] = Again(iter(numbers), quiet)
+    try:
+        yield
+    finally:
+        del calls_again[thread]

@@ -105,7 +105,7 @@ class Value:
     tick: int  # when the data was made or last assigned
 
     def __init__(self, data: Any, name: str | None = None) -> None:
-        if type(data) is Value:
+        if isinstance(data, Value):
             replayable("a copy of v by wb.Value(v)", "compute with v itself")
             _keep_history("wb.Value(v)", "compute with v itself, or write wb.Value(v.data)")
         self._data = own(data)
@@ -116,7 +116,7 @@ class Value:
         self.op = None
         self.inputs = ()
         self.options = NO_OPTIONS
-        self.origin = dtype_behind(data) if type(data) is Value and type(self._data) is float else None
+        self.origin = dtype_behind(data) if isinstance(data, Value) and type(self._data) is float else None
         self.tick = next_tick()
 
     def __init_subclass__(cls) -> None:
@@ -131,8 +131,8 @@ class Value:
         """The plain number (``float``) or array. Assigning to a leaf copies, and makes older graphs stale."""
         if recorders:
             replayable("v.data", "compute with v itself")
-        if noters:
-            settle_noted()
+        if noters and (noter := noters.get(this_thread())) is not None and noter.hand_out(self):
+            return self._data
         data = self._data
         # The caller may write to it, behind a graph that has read it; and what made a result may read that right away.
         if type(data) is np.ndarray and not settled_since(NEVER if self.inputs else self.tick):
@@ -201,7 +201,7 @@ class Value:
         replayable("float(v)", "compute with v itself, by wb's or NumPy's functions")
         _keep_history("float(v), and so math.exp(v) and the like,", "use wb.exp(v) or np.exp(v), or v.item()")
         number = self.item()
-        if is_recording():
+        if type(self) is Value and is_recording():  # a pending one did the same in a call before
             note_taken(self, number, next_tick())
         return number
 

@@ -8,6 +8,7 @@ the array of a batch, is *given*: it is kept, at a place of its own, for the pro
 from __future__ import annotations
 
 import math
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,12 +21,13 @@ from tinygrad_wb.value import Value, constant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tinygrad_wb.compiling.course_program import Ending
+    from tinygrad_wb.compiling.course_program import Ending, Peek
     from tinygrad_wb.compiling.follow import Follower
     from tinygrad_wb.compiling.regions import Region
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "detach", "fits", "merged", "same",
+    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below", "detach",
+    "fits", "like", "merged", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
@@ -100,8 +102,8 @@ class Entry(Node):
     """One operation of a course, and the Value that stands for its result while the operation is only noted."""
 
     __slots__ = (
-        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "regions", "shape", "size",
-        "sources", "value",
+        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "peek",
+        "regions", "shape", "size", "sources", "value",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +124,7 @@ class Entry(Node):
         self.options: Mapping[str, Any] = options
         self.shape, self.dtype, self.size = np.shape(like), getattr(like, "dtype", np.dtype(np.float64)), np.size(like)
         self.noter = noter
+        self.peek: Peek | None = None  # the program that finds its number in the middle of a call
         self.consumers: list[Entry] = []
         self.regions: dict[int, Region] | None = None  # that begin here, by the identity of the module
         self.listed: list[tuple[list[Any], int]] = []  # where its pending Value stands in lists
@@ -170,7 +173,7 @@ class Observe:
 OBSERVE = Observe()
 
 
-# -- whether an operation is the one that is known ------------------------------------------------------------------------
+# -- whether an operation is the one that is known -------------------------------------------------------------------
 
 
 def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given: list[Any]) -> bool:
@@ -178,17 +181,20 @@ def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given:
 
     Arrays are copied, as the caller may write to them before the program runs.
     """
-    if len(inputs) != len(entry.known) or not same(options, entry.options):
+    if len(inputs) != len(entry.known):
         return False
+    if options and not all(map(is_, options.values(), entry.options.values())) and not same(options, entry.options):
+        return False  # the names are those of the operation
     place = entry.first
-    for x, known, kind in zip(inputs, entry.known, entry.kinds):
+    for given_x, known, kind in zip(inputs, entry.known, entry.kinds):
+        x = given_x
         if kind is MADE or kind is LEAF:
             if x is not known:
                 return False
             continue
-        if type(x) is not ndarray and kind is not VALUE and type(x) is not float:
+        if type(x) is not ndarray and kind is not VALUE and type(x) is not float and not isinstance(x, Value):
             try:
-                x = x if isinstance(x, Value) else constant(x)
+                x = constant(x)
             except (TypeError, ValueError, GivesWay):
                 return False  # the engine says what is wrong
         if kind is NUMBER:
@@ -254,7 +260,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-# -- two ways that differ in numbers alone ----------------------------------------------------------------------------------
+# -- two ways that differ in numbers alone ------------------------------------------------------------------------------
 
 
 def merged(old: Entry, kinds: list[str], sources: list[Any], options: Mapping[str, Any], op: Any) -> bool:

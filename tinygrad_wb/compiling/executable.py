@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
-from tinygrad_wb.compiling.codegen import FastForm
-from tinygrad_wb.compiling.plan import Plan
-from tinygrad_wb.compiling.tracing import Run, plain, tell
+from tinygrad_wb.compiling.emit.numpy import emit
+from tinygrad_wb.compiling.plan import make_plan
+from tinygrad_wb.compiling.tracing import plain, tell
 from tinygrad_wb.compiling.tree import filled_in, pattern
 from tinygrad_wb.flat import address, side_by_side, together
 from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
@@ -23,38 +23,55 @@ from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import UNRECORDED, Value, dtype_behind, record, traced
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-__all__ = ["Form", "Recorded", "Replay", "Returned"]
+__all__ = ["COMPILED", "Call", "Form", "Gradients", "Recorded", "Replay", "Returned", "leaves_behind"]
+
+
+def leaves_behind(result: Any, leaves: Collection[Value]) -> list[Value]:
+    """Those of ``leaves`` that gradient comes to from ``result``, in their order."""
+    if type(result) is not Value:
+        return []
+    ahead, met = [result], {result}
+    while ahead:
+        node = ahead.pop()
+        op: Any = node.op
+        partials = () if op is None else op.partials * len(node.inputs) if op.variadic else op.partials
+        for x, partial in zip(node.inputs, partials, strict=False):
+            if type(x) is Value and partial is not None and x not in met:
+                met.add(x)
+                ahead.append(x)
+    return [x for x in leaves if x in met]
 
 
 class Form:
     """The fast form of a run: its results and, of the result number ``main``, the gradients by what is ``wanted``.
 
     With a ``seed`` that is a Value it gives the gradients alone, and takes that result's gradient as its last argument.
+    ``wanted`` are the leaves behind that result; by default, what the run says.
     """
 
-    def __init__(self, run: Run, main: int | None, seed: Any = 1.0) -> None:
+    def __init__(self, run: Any, main: int | None, seed: Any = 1.0, wanted: list[Value] | None = None) -> None:
         values = [x for x in (*run.results, *run.observed) if type(x) is Value]
-        self.wanted = run.wanted if main is not None else []
+        self.wanted = [] if main is None else run.wanted if wanted is None else wanted
         result = values[0] if main is None else run.results[main]
         trace = Trace(result, None if main is None else seed, run.fixed(), run.recorder, tuple(values))
         results = [*run.results, *run.observed] if type(seed) is float else []
         decisions = run.recorder.decisions
         gradients = [trace.gradients.get(x, 0.0) for x in self.wanted]
-        plan = Plan(trace, [*results, *gradients, *(condition for condition, _ in decisions)])
+        plan = make_plan(trace, [*results, *gradients, *(condition for condition, _ in decisions)])
         n, m = len(results), len(results) + len(gradients)
         found = list(zip(self.wanted, plan.found[n:m], strict=True))
         self.in_arrays = [type(x._data) is np.ndarray for x in self.wanted]
         leaves = [*run.parameters, *run.arguments, *(leaf for leaf, _ in run.recorder.draws)]
-        fast = FastForm(
+        made = emit(
             plan,
             [(x.name or "number", x) for x in ([*leaves, seed] if type(seed) is Value else leaves)],
             [*plan.found[:n], *(d for x, d in found if type(x._data) is float)],
             [(f"d_{x.name or 'number'}", d) for x, d in found if type(x._data) is not float],
             [(condition, outcome) for condition, (_, outcome) in zip(plan.found[m:], decisions, strict=True)],
         )
-        self.source, self.function = fast.source, fast.function  # nothing else is kept: no record, no array of the run
+        self.source, self.function = made.source, made.function  # nothing else is kept: no record, no array of the run
 
     def arrays(self) -> list[Any]:
         return [x._data for x in self.wanted if type(x._data) is not float]
@@ -95,37 +112,51 @@ class Gradients:
 class Replay:
     """A run that can be done again with other numbers."""
 
-    def __init__(self, run: Run, gradient: bool) -> None:
+    def __init__(self, run: Any, gradient: bool) -> None:
         self.parameters = run.parameters
         # Calls in which to try to put the parameters together: until then a record may hold their arrays.
         self.unsettled = 4
-        self.returned = Returned(run, gradient)
+        behind = [leaves_behind(x, run.wanted) if gradient else [] for x in run.results]
+        self.returned = Returned(run, behind, gradient)
         self.draws = [draw for _, draw in run.recorder.draws]
         self.observers = run.observers
         self.seen = len(run.results)  # by the caller; what is observed follows
         self.count = self.seen + len(run.observed)
-        losses = [i for i, x in enumerate(run.results) if type(x) is Value and x.inputs and type(x._data) is float]
-        self.main = losses[0] if gradient and losses and run.wanted else None
-        self.form = Form(run, self.main)
+        losses = [i for i, x in enumerate(run.results) if behind[i] and x.inputs and type(x._data) is float]
+        self.main = losses[0] if losses else None
+        self.form = Form(run, self.main, wanted=behind[self.main] if losses else [])
         self.function = self.form.function
         self.lock = threading.RLock()
         self._gradients: list[Gradients] = []
         # The record is kept only where it may be needed: for the gradients of other results than the loss.
-        others = any(type(x) is Value for i, x in enumerate(run.results) if i != self.main)
-        self._run: Any = run if others and run.wanted else None
+        others = any(found for i, found in enumerate(behind) if i != self.main)
+        self._record: Any = (run, behind) if others else None
         self._pullbacks: dict[int, Form] = {}
 
-    def __call__(self, holes: list[Any], given: list[Any]) -> list[Any] | None:
-        """The results for the parameters' data; None if a decision came out otherwise than in the run."""
+    def __call__(self, holes: list[Any], given: list[Any], drawn: Sequence[Any] | None = None) -> list[Any] | None:
+        """The results for the parameters' data; None if a decision came out otherwise than in the run.
+
+        The random numbers are those that are ``drawn`` already, or new ones.
+        """
+        made = self.called(holes, given, self.drawn() if drawn is None else drawn)
+        return None if made is None else self.handed_back(*made, holes)
+
+    def drawn(self) -> list[Any]:
+        """New random numbers for a call."""
+        return [draw() for draw in self.draws]
+
+    def called(self, holes: list[Any], given: list[Any], drawn: Sequence[Any]) -> tuple[Call, Sequence[Any]] | None:
+        """A call, and the plain results of it with what is observed; None if a decision came out otherwise."""
         arguments = [x if type(x) is np.ndarray and x.shape else plain(x) for x in holes]
-        if self.draws:
-            arguments += [draw() for draw in self.draws]
-        call = Call(self, arguments)
+        call = Call(self, [*arguments, *drawn] if drawn else arguments)
         with self.lock:
-            found = call.replayed(given)
-        if found is None:
-            return None
-        tell(self.observers, found[self.seen :])
+            found = call.computed(given)
+        return None if found is None else (call, found)
+
+    def handed_back(self, call: Call, found: Sequence[Any], holes: list[Any]) -> list[Any]:
+        """The results of a call as Values, after everybody was told what is observed in it."""
+        if self.observers:
+            tell(self.observers, found[self.seen :])
         return self.returned.values(call, found[: self.seen], holes)
 
     def settle(self) -> None:
@@ -147,45 +178,51 @@ class Replay:
     def pullback(self, result: int) -> Form:
         """The program for the gradients of another result than the loss, given the gradient of that result."""
         if result not in self._pullbacks:
-            like = self._run.results[result]._data
+            run, behind = self._record
+            like = run.results[result]._data
             seed = traced(1.0 if type(like) is float else np.ones_like(like), "seed")
-            self._pullbacks[result] = Form(self._run, result, seed)
+            self._pullbacks[result] = Form(run, result, seed, behind[result])
         return self._pullbacks[result]
 
 
 class Returned:
-    """What a function returns, without the numbers: which of it are Values, and by what those have gradients."""
+    """What a function returns, without the numbers: which of it are Values, and by what those have gradients.
 
-    def __init__(self, run: Run, gradient: bool = True) -> None:
+    ``behind`` has the leaves that gradient comes to from each result: the inputs of its record.
+    """
+
+    def __init__(self, run: Any, behind: Sequence[Sequence[Value]], gradient: bool = True) -> None:
         self._gradient = gradient
-        self._parameters = tuple(run.parameters) if gradient else ()
-        self._positions = run.values if gradient else []
         self._results = [None if type(x) is Value else x for x in run.results]
-        self._computed = [type(x) is Value for x in run.results]
+        position = {run.arguments[i]: i for i in run.values}
+        # Of each result that is computed: its place, the parameters behind it, the positions of the Values given for it.
+        self._computed = [
+            (i, tuple(x for x in behind[i] if x not in position), [position[x] for x in behind[i] if x in position])
+            for i, x in enumerate(run.results)
+            if type(x) is Value
+        ]
         origins = [dtype_behind(x) if type(x) is Value else None for x in run.results]
         self._origins = [(i, origin) for i, origin in enumerate(origins) if origin is not None]
         self._function, self._asked, self._count = run.function, run.asked, len(run.arguments)
         self._draws = bool(run.recorder.draws)
         self.made_by = list(map(made_by, run.results))  # which no replay's record shows
 
+    def inputs(self, result: int, holes: Sequence[Any]) -> tuple[Value, ...]:
+        """The inputs of a result's record: parameters, and Values among the arguments."""
+        parameters, positions = next((p, q) for i, p, q in self._computed if i == result)
+        return (*parameters, *[holes[p] for p in positions])
+
     def values(self, call: Any, found: Sequence[Any], holes: Sequence[Any]) -> list[Any]:
         """A call's results: what was a Value in the run is one again, and remembers the call."""
-        inputs = self._parameters
-        if self._positions:
-            inputs += tuple([holes[i] for i in self._positions])
-        if not inputs:
-            results = [traced(x) if computed else x for x, computed in zip(found, self._computed)]
-            if not self._gradient:
-                for x in results:
-                    if type(x) is Value:
-                        x.options = UNRECORDED
-        elif len(self._computed) == 1:
-            results = [record(COMPILED, inputs, found[0], {"call": call, "result": 0})]
-        else:
-            results = [
-                record(COMPILED, inputs, found[i], {"call": call, "result": i}) if computed else self._results[i]
-                for i, computed in enumerate(self._computed)
-            ]
+        results = self._results.copy()
+        for i, parameters, positions in self._computed:
+            inputs = (*parameters, *[holes[p] for p in positions]) if positions else parameters
+            if inputs:
+                results[i] = record(COMPILED, inputs, found[i], {"call": call, "result": i})
+            else:
+                results[i] = traced(found[i])
+                if not self._gradient:
+                    results[i].options = UNRECORDED
         for i, origin in self._origins:
             results[i].origin = origin
         return results
@@ -197,7 +234,8 @@ class Returned:
                 "a compiled function that draws random numbers has first derivatives only: take its .function"
             )
         holes = list(arguments[: self._count])
-        for position, x in zip(self._positions, inputs[len(self._parameters) :]):
+        parameters, positions = next((p, q) for i, p, q in self._computed if i == result)
+        for position, x in zip(positions, inputs[len(parameters) :], strict=True):
             holes[position] = x
         args, kwargs = filled_in(self._asked, holes)
         found: list[Any] = []
@@ -218,8 +256,8 @@ class Call:
         self.filled: Gradients | None = None
         self.numbers: Sequence[Any] = ()
 
-    def replayed(self, given: list[Any]) -> Sequence[Any] | None:
-        """The plain results."""
+    def computed(self, given: list[Any]) -> Sequence[Any] | None:
+        """The plain results for the parameters' data; None if a decision came out otherwise."""
         replay = self.replay
         token = enter(OF_STEPS[state()])
         try:
@@ -233,6 +271,13 @@ class Call:
             gradients.owner, self.filled, self.numbers = self, gradients, found[replay.count :]
         return found
 
+    def replayed(self, _: Any) -> Sequence[Any]:
+        """The results once more."""
+        found = self.computed([p._data for p in self.replay.parameters])
+        if found is None:
+            raise RuntimeError("a decision in the compiled function came out otherwise than before: call it again")
+        return found
+
     def gradients(self, result: int, g: Any) -> Sequence[Any]:
         """∂Loss/∂x for every input x, where g = ∂Loss/∂result, in arrays that the caller may keep."""
         with self.replay.lock:  # another thread may be in the same program
@@ -243,13 +288,10 @@ class Call:
         if result != replay.main:
             return self._pulled_back(result, g)
         if self.filled is None or self.filled.owner is not self:
-            self.replayed(
-                [p._data for p in replay.parameters]
-            )  # a later call has taken its arrays, or someone was given them before
-        if self.filled is None:
-            raise RuntimeError("a decision in the compiled function came out otherwise than before: call it again")
-        self.filled.owner = None
-        found = replay.form.in_order(self.filled.views, self.numbers)
+            self.replayed(())  # a later call has taken its arrays, or someone was given them before
+        filled: Any = self.filled
+        filled.owner = None
+        found = replay.form.in_order(filled.views, self.numbers)
         return found if g == 1.0 else [d * g for d in found]
 
     @at_the_users_line
@@ -270,27 +312,30 @@ class Call:
 
 
 class Recorded:
-    """A call that was recorded, not replayed: its gradients are found in its record."""
+    """A call that was traced, and that its program can't compute: its gradients are found in the record."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Any) -> None:
         self.run = run
+        self.behind = [leaves_behind(x, run.wanted) for x in run.results]
 
-    def gradients(self, result: int, g: Any, record: bool = False) -> Sequence[Any]:
-        found = pull_back(self.run.results[result], g, record)
-        return [_own(found.get(x), x) for x in self.run.wanted]
+    def results(self, holes: list[Any]) -> list[Any]:
+        """The results as Values."""
+        return Returned(self.run, self.behind).values(self, [getattr(x, "_data", x) for x in self.run.results], holes)
+
+    def gradients(self, result: int, g: Any) -> Sequence[Any]:
+        found = pull_back(self.run.results[result], g)
+        return [found[x].copy() if type(found[x]) is np.ndarray else found[x] for x in self.behind[result]]
 
     def made_by(self, result: int) -> str:
         return made_by(self.run.results[result])
 
     def recorded(self, result: int, g: Any, inputs: Sequence[Value]) -> Sequence[Any]:
         arguments = [x._data for x in self.run.arguments]
-        return Returned(self.run).recorded(arguments, result, g, inputs)
+        return Returned(self.run, self.behind).recorded(arguments, result, g, inputs)
 
-
-def _own(d: Any, x: Value) -> Any:
-    if d is None:
-        return 0.0 if x.shape == () else np.zeros(x.shape, x.dtype)
-    return d.copy() if type(d) is np.ndarray else d
+    def replayed(self, _: Any) -> Sequence[Any]:
+        """The results once more."""
+        return [getattr(x, "_data", x) for x in self.run.results]
 
 
 def _gradient_by(g: Any, y: Any, *inputs: Any, position: int, call: Any, result: int) -> Any:
@@ -302,7 +347,7 @@ def _gradient_by(g: Any, y: Any, *inputs: Any, position: int, call: Any, result:
 @operation(variadic=True, dinputs=_gradient_by)
 def compiled(inputs: Any, call: Any, result: int) -> Any:
     """A function that was compiled: one operation, whose inputs are the parameters that it reads."""
-    return call.replayed([x._data if type(x) is Value else x for x in inputs])[result]
+    return call.replayed(inputs)[result]
 
 
 COMPILED = REGISTRY["compiled"]

@@ -20,16 +20,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
-from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, operands
+from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, Peek, operands
 from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
 from tinygrad_wb.compiling.rewrites import computed, rewritten
-from tinygrad_wb.following import PASSING
+from tinygrad_wb.compiling.tracing import tell as tell_all
 from tinygrad_wb.flat import handed_out, remembering, together
+from tinygrad_wb.following import PASSING
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, state
-from tinygrad_wb.pending import Aside, Pending
-from tinygrad_wb.recording import is_recording, noters, paused, placing, recorders, recording, this_thread, user_line
+from tinygrad_wb.pending import DATA, Aside, Pending
+from tinygrad_wb.recording import noters, paused, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ class Parted:
 
 
 PARTED = Parted()
-WATCHING = object()
+WATCHING = object()  # in the place of a state of NumPy's warnings, so that no operation matches at first sight
+PEEKS = 4  # numbers in the middle that a program finds in one call; each begins at the beginning
+WATCHED = 1 << 16  # bytes of an array up to which it is compared with a copy at each operation
 
 
 class Follower:
@@ -109,8 +112,9 @@ class Follower:
     def __init__(self, at_once: bool) -> None:
         self.at_once = at_once  # whether a program is made when a way is first gone, not when it is gone again
         self.roots = {False: Node(), True: Node()}  # where calls begin, by whether nothing is recorded
-        self.leaves: list[Value] = []
-        self.arrays: list[Any] = []  # of the leaves
+        self.leaves: list[Value] = []  # that have arrays
+        self.arrays: list[Any] = []
+        self._numbers: list[Value] = []  # leaves that are numbers
         self.endings: list[Ending] = []
         self.given: list[Any] = []
         self.reason = ""  # why the last call that left the course did
@@ -126,7 +130,10 @@ class Follower:
         self._grown = True  # whether the course has grown since counts were taken
         self._state: Any = None  # of NumPy's warnings, in which operations are noted at first sight
         self._given_state: Any = None
-        self._watched: dict[Value, Any] = {}  # leaves that others may write to, with copies of their arrays
+        # Values whose arrays others may write to: the array, and a copy of what was in it.
+        self._watched: dict[Value, tuple[Any, Any]] = {}
+        self._named: list[Entry] = []  # in this call
+        self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
         self._thread = 0
         self._paused = False
         self._unsettled = UNSETTLED
@@ -144,16 +151,16 @@ class Follower:
         if not self._leaves_as_known():
             return False
         self._thread = this_thread()
-        self._paused = bool(paused) and not is_recording()
-        self._given_state = state()
-        self._state = (
-            self._given_state if not self._watched else WATCHING
-        )  # which none is, so that each operation looks
+        self._paused = bool(paused) and self._thread in paused
+        self._given_state = given = state()
+        self._state = WATCHING if self._watched else given
         self.finished, self.completed = None, False
+        if self._peeks:
+            self._peeks = {}
         self.active = self.following = True
-        self.expected = self.roots[self._paused].next
+        self.expected = expected = self.roots[self._paused].next
         noters[self._thread] = self
-        if not isinstance(self.expected, Entry):
+        if expected.op is None:
             self._part("", learn=True)
         return True
 
@@ -173,6 +180,10 @@ class Follower:
         if self.learner is not None:
             self.learner.stop_watching()
             self.learner = None
+        for entry in self._named:
+            if entry.value.name is not None:
+                entry.renew()
+        self._named = []
         self.active = False
         self.expected, self.finished = PARTED, None
         del noters[self._thread]
@@ -255,10 +266,66 @@ class Follower:
             self.aside.observe(tell, values)
         return False
 
+    def data_of(self, value: Pending) -> Any:
+        if self._thread == this_thread() and self.following and not self._written():
+            entry = value._entry
+            ending = self.expected.parent.ending
+            if entry in self._peeks:
+                return self._peeks[entry]
+            if (ending is None or entry not in ending.results) and len(self._peeks) < PEEKS:
+                data = self._peeked(entry)
+                if data is not None:
+                    self._peeks[entry] = data
+                    return data
+        self.settle(value)
+        return DATA.__get__(value)
+
+    def hand_out(self, value: Value) -> bool:
+        if not self.following:
+            return False
+        if isinstance(value, Pending):
+            data = self.data_of(value)
+            if type(value) is Value:
+                return False
+            self._watch(value, data)
+            return True
+        self._tell_observers()
+        if self.following and any(leaf is value for leaf in self.leaves):
+            if value._data.nbytes <= WATCHED:
+                self._watch(value, value._data)
+            else:
+                self.settle()
+        return False
+
+    def _watch(self, value: Value, data: Any) -> None:
+        """Look from now on whether others write to an array."""
+        if type(data) is not float and value not in self._watched:
+            self._watched[value] = data, data.copy()
+            self._state = WATCHING
+
+    def _peeked(self, entry: Entry) -> Any:
+        """The number of an entry in the middle of a course that goes on; None where no program finds it."""
+        given = self.given[: entry.places]
+        try:
+            if entry.peek is None:
+                with self._unheard():
+                    entry.peek = Peek(entry, given)
+            return entry.peek.computed(given)
+        except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
+            return None
+
+    def named(self, value: Pending) -> None:
+        """A pending Value gets a name, which is its own in this call alone."""
+        self._named.append(value._entry)
+
     def stand_aside(self) -> Aside:
+        self._tell_observers()
+        return self.aside
+
+    def _tell_observers(self) -> None:
+        """Let layers keep what they have observed, before it may be read."""
         if self.following and any(entry.op is OBSERVE for entry in self.expected.parent.path()):
             self._part("what a layer has observed may be read", learn=True)
-        return self.aside
 
     def settle(self, value: Pending | None = None) -> None:
         """Compute what is noted: somebody asks for a number, or is about to change one."""
@@ -266,10 +333,10 @@ class Follower:
             self._computed_aside(value)
         elif self.following:
             ending = self.expected.parent.ending
-            if value is not None and ending is not None and value._entry in ending.results:
-                if self._prepared(ending, ()) and (results := self._run(ending)) is not None:
-                    self.finished, self.completed = Finished(ending, results), True
-                    return
+            wanted = value is not None and ending is not None and value._entry in ending.results
+            if wanted and self._prepared(ending, ()) and (results := self._run(ending)) is not None:
+                self.finished, self.completed = Finished(ending, results), True
+                return
             self._part("it asks for a number in the middle", learn=True)
         elif self.finished is not None:
             self._unwind()
@@ -327,10 +394,8 @@ class Follower:
         for entry in program.results:
             entry.renew()
         self._become(values, program, call, found)
-        start = len(program.results)
-        for tell, count in program.observers:
-            tell(*found[start : start + count])
-            start += count
+        if program.observers:
+            tell_all(program.observers, found[len(program.results) :])
         return values
 
     def _become(
@@ -343,9 +408,9 @@ class Follower:
                 continue
             if type(value) is Pending:
                 value.__class__ = Value
-                value.grad = value.name = None
+                value.grad = None
+                value.tick = next_tick()
             value._data = data = found[i]
-            value.tick = next_tick()
             if self._paused:
                 value.op, value.inputs, value.options = None, (), UNRECORDED
             else:
@@ -392,16 +457,24 @@ class Follower:
         ending.met += 1
         if self.at_once and not learner.settled:
             self.given[learner.node.places :] = learned.given
-            self._make_program(ending)
-            if (program := ending.program) is not None:
-                call = CourseCall(program, self.given[: node.places])
-                try:
-                    found = call.computed([leaf._data for leaf in program.leaves])
-                except Exception:  # noqa: BLE001 - eager mode has done it already
-                    return
-                if all(_close(learned.results[entry]._data, x) for entry, x in zip(program.results, found) if entry in learned.results):
-                    self._become(learned.results, program, call, found)
-                    self.completed = True
+            self._redo(ending, learned.results)
+
+    def _redo(self, ending: Ending, results: Mapping[Entry, Value]) -> None:
+        """Let the program compute once more what eager mode has, so that each call has the program's rounding."""
+        self._make_program(ending)
+        if (program := ending.program) is None:
+            return
+        call = CourseCall(program, self.given[: ending.node.places])
+        try:
+            found = call.computed([leaf._data for leaf in program.leaves])
+        except Exception:  # noqa: BLE001 - eager mode has done it already
+            return
+        pairs = [
+            (results[entry]._data, x) for entry, x in zip(program.results, found, strict=False) if entry in results
+        ]
+        if all(_close(a, b) for a, b in pairs):
+            self._become(results, program, call, found)
+            self.completed = True
 
     def _computed(self, path: Sequence[Entry], results: Mapping[Entry, Value]) -> dict[int, tuple[Value, Entry]]:
         """Compute the operations of ``path`` as the engine does; the Values, by identity, with their entries.
@@ -443,19 +516,20 @@ class Follower:
 
     def _written(self) -> bool:
         """Whether a leaf's array was written to since the call began."""
-        return bool(self._watched) and not all(same(x._data, copy) for x, copy in self._watched.items())
+        return bool(self._watched) and not all(same(now, then) for now, then in self._watched.values())
 
     @contextmanager
     def _as_it_was(self) -> Iterator[None]:
         """Leaves that are written to have the numbers that they had when operations on them were noted."""
-        now = {leaf: leaf._data for leaf in self._watched}
-        for leaf, copy in self._watched.items():
-            leaf._data = copy
+        watched, self._watched = self._watched, {}
+        for value, (_, then) in watched.items():
+            if type(value) is Value:
+                value._data = then
         try:
             yield
         finally:
-            for leaf, array in now.items():
-                leaf._data = array
+            for value, (now, _) in watched.items():
+                value._data = now
 
     def _unwind(self) -> None:
         """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""
@@ -495,25 +569,36 @@ class Follower:
         for ending in self.endings:
             ending.count()
         self.given += [None] * (max(node.places for node in nodes) - len(self.given))
-        leaves = (s for entry in entries for kind, s in zip(entry.kinds, entry.sources, strict=True) if kind is LEAF)
-        self.leaves = list(dict.fromkeys(leaves))
+        sources = (pair for entry in entries for pair in zip(entry.kinds, entry.sources, strict=True))
+        leaves = dict.fromkeys(source for kind, source in sources if kind is LEAF)
+        self.leaves = [leaf for leaf in leaves if type(leaf._data) is not float]
+        self._numbers = [leaf for leaf in leaves if type(leaf._data) is float]
         self.arrays, self._grown = [leaf._data for leaf in self.leaves], False
 
     def _forget(self) -> None:
         self.roots = {False: Node(), True: Node()}
-        self.leaves, self.arrays, self.endings, self._grown = [], [], [], False
+        self.leaves, self._numbers, self.arrays, self.endings, self._grown = [], [], [], [], False
 
-    def _leaves_as_known(self) -> bool:
-        """Whether the leaves have the shapes that the course knows, and nobody else can write to their arrays."""
-        if self._unsettled and any(ending.program is not None for ending in self.endings):
+    def _settle_down(self) -> None:
+        """Let the leaves of a program stand side by side, and gradients in the same order."""
+        programs = [ending.program for ending in self.endings if ending.program is not None]
+        if programs:
             self._unsettled -= 1
             if together(self.leaves, known=1):
                 self._unsettled = 0
-                for ending in self.endings:
-                    if ending.program is not None:
-                        ending.program.forget_spare()
-        self._watched = {}
+                for program in programs:
+                    program.forget_spare()
+
+    def _leaves_as_known(self) -> bool:
+        """Whether the leaves have the shapes that the course knows, and nobody else can write to their arrays."""
+        if self._unsettled:
+            self._settle_down()
+        if self._watched:
+            self._watched = {}
         now = [leaf._data for leaf in self.leaves]
+        if self._numbers and not all([type(leaf._data) is float for leaf in self._numbers]):
+            self._forget()
+            return True
         if not all(map(is_, now, self.arrays)):
             if not all(map(_alike, now, self.arrays)):
                 self._forget()
@@ -526,7 +611,8 @@ class Follower:
         if sum(leaf._data.nbytes for leaf in exposed) > LARGE:
             self.reason = "the array of a parameter is held elsewhere (w.data), and may be written to at any time"
             return False
-        self._watched = {leaf: leaf._data.copy() for leaf in exposed}
+        for leaf in exposed:
+            self._watch(leaf, leaf._data)
         if exposed:
             return True
         now = list(self.arrays)
@@ -545,7 +631,7 @@ def _taken_over(value: Value, fresh: Value) -> Value:
     """Make ``value`` what ``fresh`` is."""
     if type(value) is Pending:
         value.__class__ = Value
-        value.grad = value.name = None
+        value.grad = None
     for slot in ("_data", "op", "inputs", "options", "tick"):
         setattr(value, slot, getattr(fresh, slot))
     for slot in ("origin", "given"):
@@ -556,7 +642,9 @@ def _taken_over(value: Value, fresh: Value) -> Value:
 
 def _close(a: Any, b: Any) -> bool:
     """Whether a program found what eager mode found, but for rounding."""
-    return bool(np.allclose(a, b, 1e-3 if np.asarray(a).dtype.itemsize < 8 else 1e-7, np.max(np.abs(a), initial=0.0) * 1e-3, True))
+    a, b = np.asarray(a), np.asarray(b)
+    rounding = 1e-3 if a.dtype.itemsize < 8 else 1e-7
+    return bool(np.allclose(a, b, rounding, rounding * np.max(np.abs(a), where=np.isfinite(a), initial=0.0), True))
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -577,9 +665,14 @@ class Followed:
         self._next_pause = PAUSE
 
     @property
+    def name(self) -> str:
+        """The way that the last call went."""
+        return "followed" if self.following or not self.reason else "eager"
+
+    @property
     def reason(self) -> str:
-        """Why the last call that was not followed to its end was not."""
-        return self._follower.reason
+        """Why the last call was not followed to its end; "" if it was."""
+        return "" if self.following else self._follower.reason
 
     @property
     def following(self) -> bool:
@@ -592,11 +685,8 @@ class Followed:
         return [ending.program.form.source for ending in self._follower.endings if ending.program is not None]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        thread = this_thread()
         if self._pause:
             self._pause -= 1
-            return self.function(*args, **kwargs)
-        if thread in noters or (recorders and thread in recorders) or (placing and thread in placing):
             return self.function(*args, **kwargs)
         if not self._lock.acquire(blocking=False):  # another thread is in it
             return self.function(*args, **kwargs)
@@ -609,16 +699,19 @@ class Followed:
                 follower.end()
             finally:
                 follower.close()
-            self._take_account(follower)
+            if not follower.completed:
+                self._wasted += 1
+                if self._wasted >= WASTED:
+                    self._rest()
+            elif self._wasted:
+                self._wasted -= 1
             return result
         finally:
             self._lock.release()
 
     PASSING.add(__call__.__code__)
 
-    def _take_account(self, follower: Follower) -> None:
-        """Spend a while in eager mode where following comes to nothing."""
-        self._wasted = max(0, self._wasted - 1) if follower.completed else self._wasted + 1
-        if self._wasted >= WASTED:
-            self._wasted -= 3
-            self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, 1 << 14)
+    def _rest(self) -> None:
+        """Spend a while in eager mode, where following comes to nothing."""
+        self._wasted -= 3
+        self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, 1 << 14)

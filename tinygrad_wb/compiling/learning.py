@@ -28,6 +28,7 @@ from tinygrad_wb.compiling.entries import (
 )
 from tinygrad_wb.compiling.regions import region_of
 from tinygrad_wb.compiling.rewrites import rewritten
+from tinygrad_wb.constants import given_inputs
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.slots import Slot
 from tinygrad_wb.recording import placing, this_thread, watchers
@@ -46,10 +47,10 @@ LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on
 class Event:
     """One operation of an eager call: what it was given, and the Value that it made."""
 
-    __slots__ = ("asked", "inputs", "op", "options", "recorded", "value")
+    __slots__ = ("asked", "inputs", "op", "options", "value")
 
-    def __init__(self, op: Any, inputs: tuple[Any, ...], options: Any, value: Any, recorded: Any = ()) -> None:
-        self.op, self.options, self.value, self.recorded = op, options, value, recorded
+    def __init__(self, op: Any, inputs: tuple[Any, ...], options: Any, value: Any) -> None:
+        self.op, self.options, self.value = op, options, value
         self.asked = tuple(map(id, inputs))
         self.inputs = tuple([x.copy() if type(x) is ndarray and x.nbytes <= LARGE else x for x in inputs])
 
@@ -116,11 +117,11 @@ class Learner:
 
     # -- as a Watcher -------------------------------------------------------------------------------------------------
 
-    def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:  # noqa: ARG002
         asked, self._asked = self._asked, ()
         if asked and asked[0] is op:
             kept = {name: option for name, option in options.items() if name != "shared"}
-            self.events.append(Event(op, asked[1], kept or NO_OPTIONS, value, value.inputs))
+            self.events.append(Event(op, asked[1], kept or NO_OPTIONS, value))
 
     def history_read(self, made: list[Any]) -> None:
         self.roots += made[:1]
@@ -137,22 +138,30 @@ class Learner:
 
     # -- what was learned ---------------------------------------------------------------------------------------------
 
+    def _values(self) -> list[Value]:
+        """The Values made in this call."""
+        return [*(value for value, _ in self.made.values()), *(e.value for e in self.events if e.value is not None)]
+
     def held(self) -> list[Value]:
         """The Values made in this call that are held outside of its graph: returned, or kept elsewhere."""
         self._asked = ()
-        tuples = {id(x): x for event in self.events for x in (event.inputs, event.recorded)}
+        values = self._values()
+        tuples = {id(x): x for value in values for x in (value.inputs, given_inputs(value))}
+        tuples |= {id(event.inputs): event.inputs for event in self.events}
         counted = Counter(id(x) for inputs in tuples.values() for x in inputs if isinstance(x, Value))
-        values = [event.value for event in self.events if event.value is not None]
         counts = list(map(getrefcount, values))
         # Three more hold each: the event, the list of values, and the argument.
-        return [
-            x for x, count in zip(values, counts, strict=True) if count > 3 + counted[id(x)] or getweakrefcount(x)
-        ]
+        return [x for x, count in zip(values, counts, strict=True) if count > 3 + counted[id(x)] or getweakrefcount(x)]
 
     @property
     def settled(self) -> bool:
-        """Whether backward() was called already, or somebody waits to hear of a gradient."""
-        return bool(self.roots) or any(hasattr(event.value, "listeners") for event in self.events)
+        """Whether the record must stay as it is: backward() was called, a hook waits, a leaf was assigned since."""
+        if self.roots:
+            return True
+        values = self._values()
+        return any(
+            hasattr(v, "listeners") or any(x.tick > v.tick for x in v.inputs if type(x) is Value) for v in values
+        )
 
     def grow(self, follower: Follower) -> Learned:
         """Let the course have what was learned.

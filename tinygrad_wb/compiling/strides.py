@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["axes_in_memory", "in_order", "lying_as"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["VIEWS", "axes_in_memory", "in_order", "lying_as"]
+
+# Operations whose result is their input's memory, seen with other strides (unless NumPy has to copy).
+VIEWS: dict[str, Callable[..., Any]] = {
+    "broadcast_to": np.broadcast_to,
+    "getitem": lambda a, index: a[index],
+    "reshape": np.reshape,
+    "transpose": np.transpose,
+}
 
 
 def axes_in_memory(a: Any) -> tuple[int, ...]:

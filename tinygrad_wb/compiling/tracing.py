@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import history
-from tinygrad_wb.compiling.surroundings import SIMPLE
-from tinygrad_wb.compiling.tree import filled_in, is_nested, others, pattern
+from tinygrad_wb.compiling.tree import SIMPLE, filled_in, is_nested, others, pattern, taken_out
+from tinygrad_wb.flat import remembering
 from tinygrad_wb.recording import Recorder, ReplayError
 from tinygrad_wb.value import Value, constant, next_tick, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Run", "Terms", "plain", "tell"]
+__all__ = ["Run", "Terms", "plain", "tell", "values_of"]
 
 DTYPES = "?bhilqBHILQefd"
 ARITHMETIC = {"add", "subtract", "multiply", "divide", "power", "maximum", "minimum"}
@@ -34,6 +34,11 @@ class Run:
         self.function = function
         holes: list[Any] = []
         self.asked = pattern((args, kwargs), holes)
+        for x in holes:
+            if isinstance(x, np.ndarray) and x.dtype.char not in DTYPES:
+                raise ReplayError(
+                    f"numbers are wanted (float, integer or boolean), and it is given an array of {x.dtype}"
+                )
         names = _names(function, args, kwargs)
         self.arguments = [traced(_native(plain(x)), name) for x, name in zip(holes, names, strict=True)]
         self.values = [i for i, x in enumerate(holes) if type(x) is Value]  # the arguments that are Values
@@ -52,23 +57,20 @@ class Run:
         decided = (condition for condition, _ in self.recorder.decisions)
         ends = [x for x in (*self.results, *self.observed, *decided) if type(x) is Value]
         self.nodes = sorted({node for end in ends for node in history(end)}, key=lambda node: node.tick)
-        self._check(holes)
+        self._check()
         read = (*(x for node in self.nodes for x in node.inputs), *ends)
         leaves = dict.fromkeys(x for x in read if type(x) is Value and not x.inputs)
         draws = [leaf for leaf, _ in self.recorder.draws]
         self.parameters = [x for x in leaves if x.tick < self.start and x not in {*self.arguments, *draws}]
         self.wanted = self.parameters + [self.arguments[i] for i in self.values]
 
-    def _check(self, holes: Sequence[Any]) -> None:
+    def _check(self) -> None:
         """Raise `ReplayError` for what a replay would do otherwise."""
         for x in others(self.shape):
             if not isinstance(x, SIMPLE):
                 raise ReplayError(f"it returns a {type(x).__name__}; return Values in tuples, lists or dictionaries")
         if not any(type(x) is Value and x.inputs for x in self.results):
             raise ReplayError("it returns nothing that was computed from its arguments or from parameters")
-        for x in holes:
-            if isinstance(x, np.ndarray) and x.dtype.char not in DTYPES:
-                raise ReplayError(f"it takes an array of {x.dtype}")
         for node in self.nodes:
             if node.tick < self.start:
                 raise ReplayError(f"it uses {node!r:.80}, computed outside of it; pass that as an argument")
@@ -83,26 +85,6 @@ class Run:
         """The leaves that nobody wants the gradients of."""
         every = {x for node in self.nodes for x in node.inputs if type(x) is Value and not x.inputs}
         return frozenset(every.difference(self.wanted))
-
-    def description(self) -> list[Any]:
-        """What was done to what: two runs are the same work if these are equal."""
-        known: dict[Any, Any] = {x: ("argument", i) for i, x in enumerate(self.arguments)}
-        known |= {x: ("draw", i) for i, (x, _) in enumerate(self.recorder.draws)}
-
-        def told(x: Any) -> Any:
-            if type(x) is not Value:
-                return _constant(x)
-            if x in known:
-                return known[x]
-            return ("parameter", id(x)) if x.tick < self.start else ("made inside", _constant(x._data))
-
-        lines = []
-        for i, node in enumerate(self.nodes):
-            options = {name: option for name, option in node.options.items() if name != "shared"}
-            lines.append((node.op, list(map(told, node.inputs)), _constant(options)))
-            known[node] = i
-        outcomes = [outcome for _, outcome in self.recorder.decisions]
-        return [lines, self.shape, list(map(told, self.results)), list(map(told, self.observed)), outcomes]
 
 
 def _names(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
@@ -131,22 +113,35 @@ def tell(observers: Sequence[tuple[Callable[..., None], int]], found: Sequence[A
 class Terms:
     """What a replay of a run needs to know besides: whether it fits, and how its results are given back."""
 
+    blocks = ()  # of parameters that stand side by side: it holds the parameters' own arrays alone
+
     def __init__(self, run: Run) -> None:
         self._parameters = run.parameters
-        self._seen = [p._data for p in run.parameters]  # what fits, as far as is known
+        self.arrays = [p._data for p in run.parameters]  # what fits, as far as is known
         self._shape = run.shape
         self._nested = is_nested(run.shape)
-        values = _values(run)
+        values = values_of(run)
         self._plain = [i for i, x in enumerate(run.results) if type(x) is np.ndarray or x not in values]
+        remembering.add(self)
 
     def fitting(self) -> list[Any] | None:
         """The parameters' data, if they still have the shapes and dtypes that they had."""
         now = [p._data for p in self._parameters]
-        if not all(map(operator.is_, now, self._seen)):
-            if not all(map(_alike, now, self._seen)):
+        if not all(map(operator.is_, now, self.arrays)):
+            if not all(map(_alike, now, self.arrays)):
                 return None
-            self._seen = now
+            self.arrays = now
         return now
+
+    def as_returned(self, result: Any) -> Any:
+        """A result of the function itself, called with floats as Values, as a program gives it back."""
+        holes = taken_out(result, self._shape)
+        if holes is None:  # another branch
+            return result
+        for i in self._plain:
+            if type(holes[i]) is Value:
+                holes[i] = holes[i]._data
+        return filled_in(self._shape, holes)
 
     def returned(self, results: list[Any]) -> Any:
         """The results of a call, laid out as the function does; those that are no Values without compiling are none."""
@@ -163,7 +158,7 @@ def _alike(a: Any, b: Any) -> bool:
     return a.shape == b.shape and bool(a.dtype == b.dtype)
 
 
-def _values(run: Run) -> set[Any]:
+def values_of(run: Run) -> set[Any]:
     """What would be Values without compiling: parameters, Values made inside, and what is computed from them."""
     leaves = {x for node in run.nodes for x in node.inputs if type(x) is Value and not x.inputs}
     given = {*run.arguments, *(leaf for leaf, _ in run.recorder.draws)}
@@ -192,30 +187,3 @@ def plain(x: Any) -> Any:
 def _native(data: Any) -> Any:
     """Data in this machine's byte order, as gradients are."""
     return data if type(data) is float or data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
-
-
-class _Array:
-    """A constant array of a run, equal to another if it is the same, or holds the same."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Array):
-            return False
-        a, b = self.data, other.data
-        alike = a is b or (a.shape == b.shape and a.dtype == b.dtype)
-        return alike and (a is b or bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f")))
-
-
-def _constant(x: Any) -> Any:
-    """A constant in a form that can be compared."""
-    if isinstance(x, np.ndarray):
-        return _Array(x)
-    if isinstance(x, dict):
-        return {name: _constant(item) for name, item in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_constant(item) for item in x]
-    return repr(x) if type(x) is float else x

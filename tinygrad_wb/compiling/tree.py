@@ -11,8 +11,9 @@ from tinygrad_wb.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["filled_in", "kind_of", "others", "pattern"]
+__all__ = ["SIMPLE", "arguments_of", "filled_in", "is_nested", "kind_of", "others", "pattern", "taken_out"]
 
+SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic)  # what can't change
 HOLE = object()  # where an array, a number or a Value stands
 
 
@@ -21,7 +22,10 @@ def is_hole(x: Any) -> bool:
 
 
 def kind_of(x: Any) -> Any:
-    """What must be the same of an argument for a program to fit: shape and dtype, or the thing itself."""
+    """What must be the same of an argument for a program to fit: shape and dtype, or the thing itself.
+
+    An object goes by its identity, which is its own as long as somebody holds it.
+    """
     kind = type(x)
     if kind is np.ndarray:
         return x.shape, x.dtype.char
@@ -57,6 +61,32 @@ def pattern(x: Any, holes: list[Any]) -> Any:
         holes.append(x)
         return HOLE
     return over_items(lambda item: pattern(item, holes), x) if is_nested(x) else x
+
+
+def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arrays and numbers among the arguments of a call, in order."""
+    if not kwargs and all([type(x) is np.ndarray for x in args]):
+        return list(args)
+    holes: list[Any] = []
+    pattern((args, kwargs), holes)
+    return holes
+
+
+def taken_out(x: Any, shape: Any) -> list[Any] | None:
+    """What stands in ``x`` where the pattern ``shape`` has holes, in order; None if ``x`` is nested otherwise."""
+    if shape is HOLE:
+        return [x]
+    if not is_nested(shape):
+        return [] if type(x) is type(shape) and (x is shape or x == shape or x != x) else None
+    if type(x) is not type(shape) or len(x) != len(shape) or (type(x) is dict and x.keys() != shape.keys()):
+        return None
+    found: list[Any] = []
+    for key in shape if type(shape) is dict else range(len(shape)):
+        part = taken_out(x[key], shape[key])
+        if part is None:
+            return None
+        found += part
+    return found
 
 
 def others(shape: Any) -> Iterator[Any]:

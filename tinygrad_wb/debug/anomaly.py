@@ -67,12 +67,12 @@ def detect_anomaly() -> Iterator[None]:
     changes anything). The error tells the operation and its source line, layer, operands, indices, the rule, the
     parameters behind it and what usually helps. What is NaN or inf already, in data or weights, is told when an
     operation first passes it on; but an infinity written as a plain number, as in ``wb.where(mask, scores, -np.inf)``,
-    is meant, until something comes of it that is not. If an array was changed in place after an operation of the block
-    had read it, ``backward()`` raises `StaleGraphError`.
+    is meant, until something comes of it that is not. If the data of a Value, or a plain array of more than 1 MB, was
+    changed in place after an operation of the block had read it, ``backward()`` raises `StaleGraphError`; of smaller
+    arrays a graph has copies.
 
     It holds for this thread, and blocks may be nested. Compiled functions run as they are in it, so that every
-    operation is seen. Copies of all operands are kept as long as the graph is; outside of such blocks nothing is kept
-    or looked at.
+    operation is seen. Copies of all operands are kept as long as the graph is.
 
     >>> import tinygrad_wb as wb
     >>> p = wb.Value([0.5, 0.0], name="p")

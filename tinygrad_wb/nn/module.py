@@ -30,9 +30,8 @@ from tinygrad_wb.value import NO_OPTIONS, Value, next_tick
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NOTES", "Module", "assignments", "in_mode"]
+__all__ = ["NOTES", "Module", "in_mode"]
 
-assignments = [0]  # how many, to attributes of Modules: while it stays the same, no Module has changed
 NOTES = frozenset({"_called", "_known", "_path"})  # what a Module notes about itself: nothing is computed from it
 MISSING = object()
 
@@ -105,7 +104,6 @@ class Module:
             check_name(self, name, member, isinstance(member, Module) or not callable(member))
         before = vars(self).get(name, MISSING)
         object.__setattr__(self, name, member)
-        assignments[0] += 1
         if isinstance(before, HOLDERS) or isinstance(member, HOLDERS + HIDING):
             try:
                 _name_parts(self)
@@ -116,10 +114,6 @@ class Module:
                 else:
                     object.__setattr__(self, name, before)
                 raise
-
-    def __delattr__(self, name: str) -> None:
-        object.__delattr__(self, name)
-        assignments[0] += 1
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module (path "") and every module inside it, with its path."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_wb.foreign import GivesWay, as_operand
 from tinygrad_wb.operation import operation
+from tinygrad_wb.pending import Pending
 from tinygrad_wb.recording import recorder, recorders
 from tinygrad_wb.value import Value
 
@@ -45,6 +46,8 @@ def _compares(name: str, sign: str, compute: Callable[[Any, Any], Any]) -> Calla
             return compute(a._data, b._data)
         if kind in READY:
             return compute(a._data, b)
+        if kind is Pending:
+            return compute(a._data, b._data)
         try:
             return compute(a._data, as_operand(b))
         except GivesWay:

@@ -100,19 +100,19 @@ class Program:
 
         What it calls ``b_1``, ``c_1`` and so on are arrays that stand ready: buffers and constants.
         """
-        from tinygrad_wb.compiling.codegen import FastForm  # loaded on use
-        from tinygrad_wb.compiling.plan import Plan
+        from tinygrad_wb.compiling.emit.numpy import emit  # loaded on use
+        from tinygrad_wb.compiling.plan import make_plan
 
         trace = Trace(self.result, 1.0 if self.result.shape == () else None, self._fixed)
         record = cast("Source", self._source)
         leaves = {name: x for name, x in record.arrays.items() if x in trace.gradients or x in self._fixed}
         found = {name: trace.gradients[x] for name, x in leaves.items() if x in trace.gradients}
-        plan = Plan(trace, [self.result, *found.values()])
+        plan = make_plan(trace, [self.result, *found.values()])
         value, *gradients = plan.found
         in_array = {name: isinstance(leaves[name]._data, np.ndarray) for name in found}
         numbers = [d for name, d in zip(found, gradients, strict=True) if not in_array[name]]
         arrays = [(f"d_{name}", d) for name, d in zip(found, gradients, strict=True) if in_array[name]]
-        return FastForm(plan, list(leaves.items()), [value, *numbers], arrays, []).source
+        return emit(plan, list(leaves.items()), [value, *numbers], arrays, []).source
 
     def run(self, **changed: Any) -> tuple[Any, dict[str, Any]]:
         """The value, and the gradients by name; arguments may be given other numbers or arrays, of the same shapes.

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Training", "check_settings", "checked_data", "fit"]
 
-REHEARSALS = 8  # after so many calls, a compiled function replays, or never will
-
 
 class Training:
     """A training run as callbacks see it."""
@@ -46,6 +44,7 @@ class Training:
         epochs: int,
         compile: bool,
         seed: int | None,
+        pure: bool = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -60,20 +59,28 @@ class Training:
         self.rng = np.random.default_rng(seed)  # of the shuffling
         self.history = History()
         self.stop = False
-        self.made = ""  # by which operation the predictions were, as `ranges.made_by` finds it
+        self.made = ""  # by which operation the predictions were, as `ranges.made_by` finds it, where metrics ask
         self.interruption: KeyboardInterrupt | None = None
         self.objective = _objective(model, self.loss, bool(self.metrics))
         self.unseen: dict[Value, str] | None = parameters_of(model)  # of the model, until the first step was looked at
         self.late: dict[Value, str] = {}  # parameters that the first call made, until the second step
         if compile:
-            from tinygrad_wb.compiling import compile as compiled  # loaded on use
+            from tinygrad_wb.compiling import compiled_step  # loaded on use
 
-            self.objective = compiled(self.objective)
+            self.objective = compiled_step(self.objective, model, self.loss, pure)
 
     @property
     def compiled(self) -> bool:
-        """Whether batches are replayed, not recorded each time."""
-        return getattr(self.objective, "replaying", False)
+        """Whether programs compute the batches."""
+        return self.way in ("known", "followed", "promised")
+
+    @property
+    def way(self) -> str:
+        """How batches are computed: "known", "followed", "promised", or "eager" and why; "" if nothing is compiled."""
+        way = getattr(self.objective, "way", None)
+        if way is None:
+            return ""
+        return f"eager: {way.reason}" if way.name == "eager" else str(way.name)
 
     def is_matrix(self, measure: str) -> bool:
         """Whether what history has for each epoch is a matrix, not a number."""
@@ -90,9 +97,9 @@ class Training:
         self.history.interrupted = True
         error.history = self.history  # type: ignore[attr-defined]
 
-    def descend(self, x: Any, y: Any) -> tuple[Value, Any, str]:
+    def descend(self, x: Any, y: Any) -> tuple[Value, Any]:
         """One batch: predict, measure the error, follow the gradient downhill; what the objective found."""
-        error, prediction, made = self.objective(x, y)
+        error, prediction = self.objective(x, y)
         self.optimizer.zero_grad()
         error.backward()
         if self.unseen is not None:
@@ -102,11 +109,12 @@ class Training:
             warn_of_late(self.model, self.late)
             self.late = {}
         self.optimizer.step()
-        return error, prediction, made
+        return error, prediction
 
     def step(self, x: Any, y: Any, meter: Meter) -> None:
         """`descend`, and note what came of it."""
-        error, prediction, self.made = self.descend(x, y)
+        error, prediction = self.descend(x, y)
+        self.made = made_by(prediction) if self.metrics else ""
         if not math.isfinite(error.data) and all(map(math.isfinite, self.history.batch_losses)):
             warnings.warn(
                 f"a loss of {error.data} was encountered in epoch {self.epoch}: the weights may be lost; "
@@ -126,29 +134,18 @@ class Training:
             self.last_batch = start + batch_size >= len(x)
             self.tell("on_batch_start")
             self.step(x.take(rows, 0), y.take(rows, 0), meter)
-            bar.batch(self.epoch, meter, self.compiled)
+            bar.batch(self.epoch, meter, self.way)
             self.tell("on_batch")
             if self.stop:
                 break
         return meter
 
-    def rehearse(self, x: Any, y: Any, batch_size: int) -> None:
-        """Let a compiled objective have recorded as much as it would have by now, and change no parameter.
-
-        A replay may round a sum otherwise than a record does, and training that is resumed must come to the same bits.
-        """
-        if not hasattr(self.objective, "replaying"):
-            return
-        for rows, batches in ((batch_size, len(x) // batch_size), (len(x) % batch_size, 1)):
-            for _ in range(min(batches * self.epoch, REHEARSALS) if rows else 0):
-                self.objective(x[:rows], y[:rows])
-
 
 def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_prediction: bool) -> Callable[..., Any]:
-    """What each batch computes: the error and, for metrics, the prediction, and what made it."""
+    """What each batch computes: the error and, for metrics, the prediction."""
     seen = False
 
-    def objective(x: Any, y: Any) -> tuple[Value, Any, str]:
+    def objective(x: Any, y: Any) -> tuple[Value, Any]:
         nonlocal seen
         prediction = model(x)
         error = loss(prediction, y)
@@ -158,7 +155,7 @@ def _objective(model: Callable[[Any], Any], loss: Callable[..., Any], with_predi
             seen = True
             if wrong := all_pairs(error, prediction if isinstance(prediction, (tuple, list)) else [prediction]):
                 warn_user(wrong)
-        return (error, prediction, made_by(prediction)) if with_prediction else (error, None, "")
+        return error, prediction if with_prediction else None
 
     return objective
 
@@ -179,6 +176,7 @@ def fit(
     progress: bool = True,
     allow_nan: bool = False,
     compile: bool = True,
+    pure: bool = False,
     resume: str | os.PathLike[str] | None = None,
 ) -> History:
     """Train ``model`` on x (rows, …) and y (rows, …), in shuffled batches, and return the `History`.
@@ -190,9 +188,13 @@ def fit(
     ``mean_absolute_error``, ``mean_squared_error``; or functions of the plain (prediction, y), whose mean over the
     batches is taken. ``functools.partial(wb.f1, threshold=0.3)`` decides at another number than the middle.
     ``validation`` is another pair (x, y), measured after each epoch. ``callbacks`` are `Callback` objects, or functions
-    called after each epoch. ``seed`` repeats the shuffling. What a batch computes is compiled (see `compile`), unless
-    ``compile`` is False or it can't be; the progress bar says "compiled" when it is. Afterwards each layer is in the
-    mode it was in before: call ``model.eval()`` before using one with Dropout.
+    called after each epoch. ``seed`` repeats the shuffling. Afterwards each layer is in the mode it was in before: call
+    ``model.eval()`` before using one with Dropout.
+
+    What a batch computes is compiled, unless ``compile`` is False. Layers and losses of the package are *known*: they
+    run as one program. A model or loss with Python of yours is *followed*: the Python runs in each batch, a program
+    does the arithmetic. With ``pure=True`` you promise that it is pure: it is traced once (see `compile`). The progress
+    bar says which of these it is.
 
     ``resume`` is a file that `Checkpoint` wrote: training goes on from the epoch after that, up to ``epochs`` in all,
     to the same numbers as if it had never stopped.
@@ -219,7 +221,7 @@ def fit(
             raise TypeError("fit: validation is a pair (x, y) of data that training does not see")
         validation = checked_data("fit", "validation x and y", *validation, allow_nan)
     check_settings("fit", optimizer, epochs=epochs, batch_size=batch_size)
-    training = Training(model, optimizer, loss, metrics, callbacks, epochs, compile, seed)
+    training = Training(model, optimizer, loss, metrics, callbacks, epochs, compile, seed, pure)
     training.measures += [f"val_{name}" for name in training.measures] if validation is not None else []
     check_targets("fit", training.loss, y)
     with in_mode(model, training=True), Progress(epochs, len(x), progress) as bar:
@@ -228,8 +230,6 @@ def fit(
             from tinygrad_wb.saving.checkpoint import resume as resumed  # loaded on use
 
             resumed(training, resume)
-            training.rehearse(x, y, batch_size)
-            resumed(training, resume)  # a rehearsal draws random numbers, and layers keep what they saw
         with _stopped_by_ctrl_c(training):
             while training.epoch < epochs and not training.stop:
                 training.epoch += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Progress"]
 
 WIDTH = 78  # columns for words; the bar takes what they leave of the line
+WAY = 40  # columns for how batches are computed, and why
 EVERY = 0.1  # seconds between looks at the screen: a batch is far quicker than an eye
 
 
@@ -22,7 +24,7 @@ class Progress:
         self.bar: Any = None
         self.next_look = 0.0
         self.shown: dict[str, float] = {}
-        self.compiled = False
+        self.way = ""
         if show:
             from tqdm.auto import tqdm
 
@@ -36,9 +38,9 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def batch(self, epoch: int, meter: Meter, compiled: bool) -> None:
-        """A batch is done, of a ``compiled`` model or not; now and then, show how it stands."""
-        self.compiled = compiled
+    def batch(self, epoch: int, meter: Meter, way: str) -> None:
+        """A batch is done, computed in this ``way``; now and then, show how it stands."""
+        self.way = way
         if self.bar is not None and time.perf_counter() >= self.next_look:
             self.next_look = time.perf_counter() + EVERY
             self._show(epoch, meter.rows, meter.found())
@@ -59,7 +61,10 @@ class Progress:
             words.append(f"{name} {self._number(name)}{unseen}")
         speed = bar.n / max(bar.format_dict["elapsed"], 1e-9)
         rows_per_second = f"{speed / 1000:.0f}k" if speed >= 10_000 else f"{speed:.0f}"
-        head, how = f"epoch {epoch}/{self.epochs}", " compiled" if self.compiled else ""
+        head, how = (
+            f"epoch {epoch}/{self.epochs}",
+            f" {textwrap.shorten(self.way, WAY, placeholder=' …')}" if self.way else "",
+        )
         line = f"{head} {', '.join([*words, f'{rows_per_second} rows/s'])}{how}"
         if len(line) > WIDTH:
             line = f"{head}{how} {', '.join(words)}"

@@ -98,7 +98,7 @@ def find_learning_rate(
         for rate in np.geomspace(lowest, highest, steps).tolist():
             optimizer.learning_rate = rate
             rows = next(batches)
-            error, *_ = training.descend(x.take(rows, 0), y.take(rows, 0))
+            error, _ = training.descend(x.take(rows, 0), y.take(rows, 0))
             if not math.isfinite(error.data):
                 break
             rates.append(rate)

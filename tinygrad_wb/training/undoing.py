@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.slots import Slot
+from tinygrad_wb.random_state import generators_around, put_back, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,10 +26,8 @@ def undone(model: Callable[..., Any], loss: Callable[..., Any], optimizer: Optim
     """Undo, after the block, what training changed, also if it raised.
 
     That is: parameters and their gradients, what layers keep (running means), the optimizer's memory and settings, and
-    every random generator that the model and the loss can reach.
+    every random generator that the model and the loss hold (see `generators_around`).
     """
-    from tinygrad_wb.compiling.surroundings import Surroundings, put_back, states  # loaded on use
-
     slots = [slot for _, slot in whole.state()] if isinstance(whole := inspect.unwrap(model), Module) else []
     parameters = dict.fromkeys([*optimizer.parameters, *(slot.owner for slot in slots if slot.name == "data")])
     slots += [Slot(p, "data") for p in optimizer.parameters]
@@ -37,7 +36,7 @@ def undone(model: Callable[..., Any], loss: Callable[..., Any], optimizer: Optim
     optimizer.separate()
     memory = copy.deepcopy(optimizer.memory)
     settings = {name: x for name, x in vars(optimizer).items() if name not in OF_PARAMETERS}
-    generators = Surroundings(whole, loss).generators
+    generators = generators_around(whole, loss)
     stood = states(generators)
     try:
         yield

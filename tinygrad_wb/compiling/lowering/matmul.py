@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_wb.compiling.plan import data_of
 
 if TYPE_CHECKING:
-    from tinygrad_wb.compiling.codegen import FastForm
+    from tinygrad_wb.compiling.emitter import Emitter
     from tinygrad_wb.compiling.plan import Step
 
 __all__ = ["matmul", "row_of_ones"]
@@ -21,39 +21,39 @@ DENSE = 32  # multiplications for each number that a product reads or writes, fr
 LEAST = 16  # rows of a piece
 
 
-def matmul(form: FastForm, step: Step) -> bool:
+def matmul(emitter: Emitter, step: Step) -> None:
     """A product of matrices, or of stacks of them."""
     a, b = step.inputs
     one, other, like = data_of(a), data_of(b), step.data
     same = one.dtype == other.dtype == like.dtype
-    if same and min(one.ndim, other.ndim) >= 2 and math.prod(like.shape[:-2]) == 1 and _in_pieces(form, step):
-        return True
+    if same and min(one.ndim, other.ndim) >= 2 and math.prod(like.shape[:-2]) == 1 and _in_pieces(emitter, step):
+        return
     # `dot` is quicker to start, but it fills what it writes into with zeros first.
     quick = same and one.ndim == other.ndim == 2 and like.size <= SMALL
-    name = form._function("dot", np.dot) if quick else form._function("matmul", np.matmul)
-    left, right = form._text(a), form._text(b)
-    form.lines.append(f"{name}({left}, {right}, {form._place(step)})")
-    return True
+    name = emitter.function("dot", np.dot) if quick else emitter.function("matmul", np.matmul)
+    left, right = emitter.text(a), emitter.text(b)
+    emitter.line(f"{name}({left}, {right}, {emitter.place(step)})")
 
 
-def _in_pieces(form: FastForm, step: Step) -> bool:
+def _in_pieces(emitter: Emitter, step: Step) -> bool:
     """A product cut into a stack of products; if along its inner axis, their sum."""
-    left, right = map(form._text, step.inputs)
+    left, right = map(emitter.text, step.inputs)
     (m, k), n = data_of(step.inputs[0]).shape[-2:], step.data.shape[-1]
     rows, inner = _pieces(m, k, n)
     if rows * inner == 1:
         return False
-    place, product = form._place(step), form._function("matmul", np.matmul)
+    place, product = emitter.place(step), emitter.function("matmul", np.matmul)
     if rows > 1:
-        left, place = form._seen_as(left, (rows, m // rows, k)), form._seen_as(place, (rows, m // rows, n))
-        form.lines.append(f"{product}({left}, {right}, {place})")
+        left, place = emitter.seen_as(left, (rows, m // rows, k)), emitter.seen_as(place, (rows, m // rows, n))
+        emitter.line(f"{product}({left}, {right}, {place})")
         return True
-    left, right = form._seen_as(left, (m, inner, k // inner), (1, 0, 2)), form._seen_as(right, (inner, k // inner, n))
+    left = emitter.seen_as(left, (m, inner, k // inner), (1, 0, 2))
+    right = emitter.seen_as(right, (inner, k // inner, n))
     memory = np.empty((inner, m, n), step.data.dtype)
-    parts, terms = form._kept(memory, "parts"), form._kept(memory.reshape(inner, m * n))
-    form.lines.append(f"{product}({left}, {right}, {parts})")
-    ones, place = row_of_ones(form, inner, step.data.dtype), form._seen_as(place, (-1,))
-    form.lines.append(f"{form._function('dot', np.dot)}({ones}, {terms}, {place})")
+    parts, terms = emitter.keep(memory, "parts"), emitter.keep(memory.reshape(inner, m * n))
+    emitter.line(f"{product}({left}, {right}, {parts})")
+    ones, place = row_of_ones(emitter, inner, step.data.dtype), emitter.seen_as(place, (-1,))
+    emitter.line(f"{emitter.function('dot', np.dot)}({ones}, {terms}, {place})")
     return True
 
 
@@ -71,9 +71,6 @@ def _pieces(m: int, k: int, n: int) -> tuple[int, int]:
     return (m // size, 1) if m >= k else (1, k // size)
 
 
-def row_of_ones(form: FastForm, n: int, dtype: Any) -> str:
+def row_of_ones(emitter: Emitter, n: int, dtype: Any) -> str:
     """A row of ones, with which a product adds up."""
-    key = ("ones", n, dtype)
-    if key not in form._constants:
-        form._constants[key] = form._kept(np.ones(n, dtype), "ones")
-    return form._constants[key]
+    return emitter.once(("ones", n, dtype), lambda: emitter.keep(np.ones(n, dtype), "ones"))

@@ -14,61 +14,64 @@ from tinygrad_wb.compiling.plan import data_of
 from tinygrad_wb.operations.windows import all_windows, middle, positions, side_by_side, widened
 
 if TYPE_CHECKING:
-    from tinygrad_wb.compiling.codegen import FastForm
+    from tinygrad_wb.compiling.buffers import Memory
+    from tinygrad_wb.compiling.emitter import Emitter
     from tinygrad_wb.compiling.plan import Step
 
-__all__ = ["fold", "unfold"]
+__all__ = ["fits_fold", "fits_unfold", "fold", "unfold"]
 
 MOST = 32  # numbers in a window that are added up in lines of their own
 
 
-def unfold(form: FastForm, step: Step) -> bool:
+def fits_unfold(step: Step, memory: Memory) -> bool:
+    return bool(data_of(step.inputs[0]).dtype == step.data.dtype)
+
+
+def unfold(emitter: Emitter, step: Step) -> None:
     (a,) = step.inputs
     data, how = data_of(a), dict(step.options)
     fill, _ = how.pop("fill"), how.pop("apart")  # the latter is seen in how the data lie
-    if data.dtype != step.data.dtype:
-        return False
-    copyto, text = form._function("copyto", np.copyto), form._text(a)
-    padded = _channels_last(form.namespace.get(text), how["padding"])
+    copyto, text = emitter.function("copyto", np.copyto), emitter.text(a)
+    padded = _channels_last(emitter.memory.of(a), how["padding"])
     if padded is None:
         padded = np.full((len(data), *widened(data.shape[2:], how["padding"]), data.shape[1]), fill, data.dtype)
-        form.lines.append(f"{copyto}({form._kept(middle(padded, data.shape[2:], how['padding']))}, {text})")
+        emitter.line(f"{copyto}({emitter.keep(middle(padded, data.shape[2:], how['padding']))}, {text})")
     view = _windows(padded, data.shape[2:], how)
-    rows = form._seen_as(form._place(step, as_numpy=True), view.shape)
-    form.lines.append(f"{copyto}({rows}, {form._kept(view)})")
-    return True
+    rows = emitter.seen_as(emitter.place(step), view.shape)
+    emitter.line(f"{copyto}({rows}, {emitter.keep(view)})")
 
 
-def fold(form: FastForm, step: Step) -> bool:
+def fits_fold(step: Step, memory: Memory) -> bool:
+    return math.prod(step.options["window"]) <= MOST and bool(data_of(step.inputs[0]).dtype == step.data.dtype)
+
+
+def fold(emitter: Emitter, step: Step) -> None:
     (a,) = step.inputs
     how = dict(step.options)
     sizes = how.pop("sizes")
     window = how["window"]
-    if math.prod(window) > MOST or data_of(a).dtype != step.data.dtype:
-        return False
-    place = form._place(step, as_numpy=True)
-    padded = _channels_last(form.namespace.get(place), how["padding"])
+    place = emitter.place(step)
+    padded = _channels_last(emitter.memory.of(step), how["padding"])
     aside = padded is None
     if aside:
         padded = np.zeros((len(step.data), *widened(sizes, how["padding"]), step.data.shape[1]), step.data.dtype)
     view = _windows(padded, sizes, how)
-    rows = form._seen_as(form._text(a), view.shape)
-    copyto = form._function("copyto", np.copyto)
+    rows = emitter.seen_as(emitter.text(a), view.shape)
+    copyto = emitter.function("copyto", np.copyto)
     apart = side_by_side(window, how["stride"], how["dilation"])
     if not apart or not (aside or view.size == padded.size):
-        form.lines.append(f"{form._kept(padded)}.fill(0.0)")
+        emitter.line(f"{emitter.keep(padded)}.fill(0.0)")
     if apart:
-        form.lines.append(f"{copyto}({form._kept(view)}, {rows})")
+        emitter.line(f"{copyto}({emitter.keep(view)}, {rows})")
     else:
-        add = form._function("add", np.add)
+        add = emitter.function("add", np.add)
         for at in np.ndindex(*window):
-            y, row = form._kept(view[..., *at, :]), f"{rows}[..., {', '.join(map(str, at))}, :]"
-            if rows in form.namespace:
-                row = form._kept(form.namespace[rows][..., *at, :])
-            form.lines.append(f"{add}({y}, {row}, {y})")
+            y, row = emitter.keep(view[..., *at, :]), f"{rows}[..., {', '.join(map(str, at))}, :]"
+            if rows in emitter.namespace:
+                row = emitter.keep(emitter.namespace[rows][..., *at, :])
+            emitter.line(f"{add}({y}, {row}, {y})")
     if aside:
-        form.lines.append(f"{copyto}({place}, {form._kept(middle(padded, sizes, how['padding']))})")
-    return True
+        emitter.line(f"{copyto}({place}, {emitter.keep(middle(padded, sizes, how['padding']))})")
 
 
 def _channels_last(memory: Any, padding: Any) -> Any:
