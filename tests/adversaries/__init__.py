@@ -5,8 +5,10 @@ from adversaries import (
     chance,
     control,
     fitting,
+    holding,
     kinds,
     learning,
+    modes,
     reading,
     recurrent,
     results,
@@ -19,6 +21,6 @@ from adversaries import (
 from adversaries.stage import ROWS
 
 __all__ = [
-    "ROWS", "arrays", "chance", "control", "fitting", "kinds", "learning", "reading", "recurrent", "results", "scalars", "slopes",
+    "ROWS", "arrays", "chance", "control", "fitting", "holding", "kinds", "learning", "modes", "reading", "recurrent", "results", "scalars", "slopes",
     "state", "surroundings", "targets",
 ]  # fmt: skip

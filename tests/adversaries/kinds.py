@@ -244,7 +244,7 @@ def casts_inside(s):
     return s.descends(loss, w)
 
 
-@row
+@row(rtol=1e-2)
 def data_that_changes_its_dtype(s):
     w = leaf(3)
 

@@ -499,7 +499,7 @@ def sum_of_calls_of_two_functions(s):
         return wb.mean(wb.tanh(x @ w) * (x @ u))
 
     def both(x):
-        return f(x) + g(x) * f(x + 1.0) - g(x)
+        return f(x) + 0.1 * g(x) * wb.tanh(f(x + 1.0)) - g(x)
 
     return s.descends(both, w, u)
 
