@@ -102,7 +102,7 @@ WAYS = {
     "another thread": (in_a_thread, lambda box: box.h),
     "a chain map": (lambda box, h, g: setattr(box, "h", collections.ChainMap({"h": h}, {"g": g})), lambda box: (box.h["h"], box.h["g"])),
     "an itemgetter's target": (lambda box, h, g: setattr(box, "h", (operator.itemgetter(0), [h, g])), lambda box: (box.h[0](box.h[1]), box.h[1][1])),
-    "an exit stack": (lambda box, h, g: _stacked(box, h, g), lambda box: (box.stack.close(), box.h)[1]),
+    "an exit stack": (_stacked, lambda box: (box.stack.close(), box.h)[1]),
 }  # fmt: skip
 
 
