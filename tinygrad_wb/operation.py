@@ -363,7 +363,7 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
     return bound.arguments
 
 
-def apply(op: Operation, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+def apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
     if noters and (noted := noters.get(this_thread(), BYSTANDER).many(op, args, options)) is not None:
         return noted

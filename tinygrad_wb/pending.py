@@ -60,12 +60,16 @@ def _set_name(v: Value, name: str | None) -> None:
     NAME.__set__(v, name)
 
 
-Pending._data = property(lambda v: v._entry.noter.data_of(v), _set_data)
-Pending.name = property(NAME.__get__, _set_name)
-Pending.grad = property(lambda _: None, _settled_first(Value.grad).fset)  # backward() settles what it comes to
-for _name in Value.__slots__:
-    if _name not in ("__weakref__", "_data", "_entry", "grad", "name"):
-        setattr(Pending, _name, _settled_first(getattr(Value, _name)))
+_hiding = {
+    name: _settled_first(getattr(Value, name)) for name in Value.__slots__ if name not in ("__weakref__", "_entry")
+}
+_hiding |= {
+    "_data": property(lambda v: v._entry.noter.data_of(v), _set_data),
+    "name": property(NAME.__get__, _set_name),
+    "grad": property(lambda _: None, _hiding["grad"].fset),  # backward() settles what it comes to
+}
+for _name, _property in _hiding.items():
+    setattr(Pending, _name, _property)
 
 
 Pending.__name__ = Pending.__qualname__ = "Value"  # which it is, to users

@@ -21,13 +21,14 @@ from tinygrad_wb.value import Value, constant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tinygrad_wb.compiling.course_program import Ending, Peek
+    from tinygrad_wb.compiling.course_program import Peek
+    from tinygrad_wb.compiling.endings import Ending
     from tinygrad_wb.compiling.follow import Follower
     from tinygrad_wb.compiling.regions import Region
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below", "detach",
-    "fits", "like", "merged", "same",
+    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below",
+    "detach", "fits", "like", "merged", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
@@ -136,7 +137,9 @@ class Entry(Node):
 
     def refresh(self) -> None:
         """Look up the pending Values of the inputs."""
-        self.known = tuple([source.value if isinstance(source, Entry) else source for source in self.sources])
+        self.known: tuple[Any, ...] = tuple(
+            [source.value if isinstance(source, Entry) else source for source in self.sources]
+        )
         self.a, self.b, self.c = (*self.known, None, None, None)[:3]
 
     def renew(self) -> None:
@@ -254,13 +257,13 @@ def same(a: Any, b: Any) -> bool:
     if kind is slice:
         return same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
     if kind is ndarray:
-        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+        return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
     if isinstance(a, Value) or kind is object:
         return False
     return bool(a == b)
 
 
-# -- two ways that differ in numbers alone ------------------------------------------------------------------------------
+# -- two ways that differ in numbers alone -----------------------------------------------------------------------------
 
 
 def merged(old: Entry, kinds: list[str], sources: list[Any], options: Mapping[str, Any], op: Any) -> bool:

@@ -200,7 +200,7 @@ class Learner:
         if begun:
             self.node.remove(self.node.next)
         for parent, entry in pairwise([self.node, *entries]):
-            parent.add(entry)
+            parent.add(entry)  # type: ignore[arg-type]  # all but the first are entries
         self._mark_regions(entries, made)
         return Learned(node, given, results)
 
@@ -228,7 +228,8 @@ class Learner:
         self, op: Any, inputs: Any, options: Any, made: dict[int, Entry], assigned: set[int]
     ) -> tuple[list[str], list[Any]]:
         """What each input is, and where it comes from."""
-        kinds, sources = [], []
+        kinds: list[str] = []
+        sources: list[Any] = []
         for position, x in enumerate(inputs):
             if isinstance(x, Value):
                 if id(x) in made:
