@@ -83,6 +83,24 @@ def in_a_thread(box, h, g):
     box.h = h, done[0][1]
 
 
+def _objects(*values):
+    made = np.empty(len(values), object)
+    for k, v in enumerate(values):
+        made[k] = v
+    return made
+
+
+def _knot(h, g):
+    knot = [h, g]
+    knot.append(knot)
+    return knot
+
+
+def _stacked(box, h, g):
+    box.stack = contextlib.ExitStack()
+    box.stack.callback(setattr, box, "h", (h, g))
+
+
 WAYS = {
     "a list": (lambda box, h, g: setattr(box, "h", [h, g]), lambda box: box.h),
     "a dictionary's keys": (lambda box, h, g: setattr(box, "h", {h: 0, g: 1}), lambda box: list(box.h)),
@@ -104,24 +122,6 @@ WAYS = {
     "an itemgetter's target": (lambda box, h, g: setattr(box, "h", (operator.itemgetter(0), [h, g])), lambda box: (box.h[0](box.h[1]), box.h[1][1])),
     "an exit stack": (_stacked, lambda box: (box.stack.close(), box.h)[1]),
 }  # fmt: skip
-
-
-def _objects(*values):
-    made = np.empty(len(values), object)
-    for k, v in enumerate(values):
-        made[k] = v
-    return made
-
-
-def _knot(h, g):
-    knot = [h, g]
-    knot.append(knot)
-    return knot
-
-
-def _stacked(box, h, g):
-    box.stack = contextlib.ExitStack()
-    box.stack.callback(setattr, box, "h", (h, g))
 
 
 for _name, _way in WAYS.items():
