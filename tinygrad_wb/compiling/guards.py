@@ -129,7 +129,8 @@ class Guard:
         if not all(map(is_, chain.from_iterable(map(dict.values, dicts)), self._contents)) and not self._settled(dicts):
             return False
         for container, items in zip(self._containers, self._items):
-            if len(container) != len(items) or not all(map(is_, _items(container), items)):
+            now = _items(container)
+            if len(now) != len(items) or not all(map(is_, now, items)):
                 return False
         return True
 

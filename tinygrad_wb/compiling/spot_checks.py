@@ -18,7 +18,7 @@ from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.entries import same
 from tinygrad_wb.compiling.tracing import values_of
 from tinygrad_wb.compiling.tree import SIMPLE, taken_out
-from tinygrad_wb.operation import apply
+from tinygrad_wb.operation import REGISTRY, apply
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.program.trace import made_since
 from tinygrad_wb.recording import PACKAGE, ReplayError
@@ -36,6 +36,8 @@ FIRST = 3  # call of a program that is checked
 # How far numbers may be apart, as a part of the largest in their array.
 TOLERANCES = {np.dtype(np.float16): 0.05, np.dtype(np.float32): 1e-3}
 FINEST = 1e-7
+
+GETITEM, TAKE = REGISTRY["getitem"], REGISTRY["take"]
 
 _by_tick = attrgetter("tick")
 
@@ -206,11 +208,14 @@ def difference(work: Work, results: Sequence[Any], given: Sequence[Any], start: 
         where = f"The first operation that differs is {line.op.name}{_at(line.place)}"
         if node is None:
             return f"{where}: the function does not do it any more"
-        if node.op is not line.op:
+        op, inputs, options = _as_traced(node) if line.op is TAKE else (node.op, node.inputs, _told(node))
+        if op is not line.op:
             return f"{where}: the function does {_named(node)} now"
-        if not same(_told(node), line.options):
-            return f"{where}: it was traced with {_shown(line.options)}, and is called with {_shown(_told(node))} now"
-        for x, source in zip(node.inputs, line.inputs, strict=True):
+        if not same(options, line.options):
+            return f"{where}: it was traced with {_shown(line.options)}, and is called with {_shown(options)} now"
+        if len(inputs) != len(line.inputs):
+            return f"{where}: it has {len(inputs)} inputs now, and had {len(line.inputs)} when it was traced"
+        for x, source in zip(inputs, line.inputs, strict=True):
             if (why := _other_source(x, source, places, given, plain)) is not None:
                 return f"{where}: {why}"
         places[node] = i
@@ -218,6 +223,13 @@ def difference(work: Work, results: Sequence[Any], given: Sequence[Any], start: 
         if (why := _other_source(x, source, places, given, plain)) is not None:
             return f"Result {i}: {why}"
     return None
+
+
+def _as_traced(node: Value) -> tuple[Any, tuple[Any, ...], Mapping[str, Any]]:
+    """An operation in the form that it has in a trace, where ``v[indices]``, by an argument, takes them as an input."""
+    if node.op is GETITEM and isinstance(index := node.options["index"], np.ndarray):
+        return TAKE, (node.inputs[0], index), {"axis": 0}
+    return node.op, node.inputs, _told(node)
 
 
 def _operations(results: Sequence[Any], start: int) -> list[Value]:
