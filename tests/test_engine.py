@@ -232,7 +232,7 @@ def test_a_record_is_plain_data():
     y = wb.softmax(V([[1.0, 2.0]]), axis=0)
     assert dict(y.options) == {"axis": 0}
     assert set(V.__slots__) == {
-        "__weakref__", "_data", "calls", "given", "grad", "inputs", "listeners", "name", "op", "options", "origin", "_place",
+        "__weakref__", "_data", "_entry", "calls", "given", "grad", "inputs", "listeners", "name", "op", "options", "origin", "_place",
         "tick",
     }  # fmt: skip
     assert not hasattr(y, "__dict__")

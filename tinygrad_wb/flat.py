@@ -65,7 +65,7 @@ ALONE = sys.getrefcount(_nobody_elses._data)
 
 # -- who else holds a parameter's array ------------------------------------------------------------------------------
 
-# Objects of the package that remember arrays of parameters, in ``arrays``, and parts of buffers, in ``blocks``.
+# Objects of the package that remember arrays of parameters, in ``arrays``, and buffers or parts of them, in ``blocks``.
 remembering: weakref.WeakSet[Any] = weakref.WeakSet()
 _views: dict[int, tuple[int, Any]] = {}  # how many views of a buffer were made, by the buffer's identity
 
@@ -90,7 +90,7 @@ def handed_out(parameter: Value) -> bool:
     if base is None:
         return False
     views, _ = _views.get(id(base), (None, None))
-    blocks = sum(x.base is base for one in remembering for x in one.blocks)
+    blocks = sum(x is base or x.base is base for one in remembering for x in one.blocks)
     return views is None or count_of_base > _ALONE[1] + views + blocks
 
 

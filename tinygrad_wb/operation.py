@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     Text = str | Callable[..., str]
 
 __all__ = [
-    "ALL_AT_ONCE", "REGISTRY", "Operation", "apply", "binary", "elementwise", "of_one_number", "ones", "operation", "plain",
+    "ALL_AT_ONCE", "REGISTRY", "Operation", "apply", "binary", "elementwise", "of_one_number", "ones", "operation",
+    "plain",
 ]  # fmt: skip
 
 ALL_AT_ONCE = -1  # the arity of a compiled function, which has all its gradients ready, in arrays that it gives away
@@ -62,9 +63,9 @@ class Operation:
     gives one), ``scalar`` for floats with `math` alone (a text, or a function of the inputs). ``helper`` is a
     self-contained function that these texts call. An operation that has neither text, or is ``fused`` of simpler ones,
     is printed as what its forward does with Values. The derivatives of a ``symmetric`` operation are those among
-    symmetric matrices, of which it reads one triangle. ``below`` tells, by the shape of the first input and the options,
-    which bound whole numbers without a derivative (labels, indices) have to keep; an operation that ``may_raise`` refuses
-    other numbers, as the inverse of a singular matrix does.
+    symmetric matrices, of which it reads one triangle. ``below`` tells, by the shape of the first input and the
+    options, which bound whole numbers without a derivative (labels, indices) have to keep; an operation that
+    ``may_raise`` refuses other numbers, as the inverse of a singular matrix does.
     """
 
     __slots__ = (
@@ -129,7 +130,7 @@ class Operation:
         self.symmetric = symmetric
         self.below = below
         # Whether it may be computed later than it is called: the package's own are, but for those that raise by number.
-        self.deferrable = forward.__module__.startswith("tinygrad_wb.") and not may_raise
+        self.deferrable = str(forward.__module__).startswith("tinygrad_wb.") and not may_raise
         simple = not (self.defaults or shared or variadic) and None not in self.partials
         self.arity = len(self.inputs) if simple and len(self.inputs) <= 3 else 0
         self.da: Any
@@ -362,7 +363,7 @@ def _bound(op: Operation, args: tuple[Any, ...], given: dict[str, Any]) -> dict[
     return bound.arguments
 
 
-def apply(op: Operation, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+def apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
     if noters and (noted := noters.get(this_thread(), BYSTANDER).many(op, args, options)) is not None:
         return noted

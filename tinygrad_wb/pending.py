@@ -7,11 +7,14 @@ ask of a Value, its number first of all, makes the noted operations compute; fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinygrad_wb.recording import Noter
 from tinygrad_wb.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tinygrad_wb.recording import Noter
 
 __all__ = ["BYSTANDER", "DATA", "Aside", "Pending", "pending"]
 
@@ -49,10 +52,24 @@ def _set_data(v: Value, new: Any) -> None:
     DATA.__set__(v, new)
 
 
-Pending._data = property(lambda v: v._entry.noter.data_of(v), _set_data)
-for _name in Value.__slots__:
-    if _name not in ("__weakref__", "_entry", "_data"):
-        setattr(Pending, _name, _settled_first(getattr(Value, _name)))
+NAME: Any = Value.name  # type: ignore[misc]
+
+
+def _set_name(v: Value, name: str | None) -> None:
+    v._entry.noter.named(v)
+    NAME.__set__(v, name)
+
+
+_hiding = {
+    name: _settled_first(getattr(Value, name)) for name in Value.__slots__ if name not in ("__weakref__", "_entry")
+}
+_hiding |= {
+    "_data": property(lambda v: v._entry.noter.data_of(v), _set_data),
+    "name": property(NAME.__get__, _set_name),
+    "grad": property(lambda _: None, _hiding["grad"].fset),  # backward() settles what it comes to
+}
+for _name, _property in _hiding.items():
+    setattr(Pending, _name, _property)
 
 
 Pending.__name__ = Pending.__qualname__ = "Value"  # which it is, to users
@@ -62,6 +79,7 @@ def pending(entry: Any) -> Pending:
     """A new Value that stands for the result of ``entry``."""
     v: Pending = object.__new__(Pending)
     v._entry = entry
+    NAME.__set__(v, None)
     return v
 
 
@@ -76,16 +94,16 @@ class Aside:
     def __init__(self, noter: Noter | None = None) -> None:
         self._noter = noter
 
-    def one(self, op: Any, a: Any) -> None:
+    def one(self, op: Any, a: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a)
 
-    def two(self, op: Any, a: Any, b: Any) -> None:
+    def two(self, op: Any, a: Any, b: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a, b)
 
-    def three(self, op: Any, a: Any, b: Any, c: Any) -> None:
+    def three(self, op: Any, a: Any, b: Any, c: Any) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(a, b, c)
 
-    def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    def many(self, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:  # noqa: ARG002 - the signature of `Noter`
         self._compute(*inputs)
 
     def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -96,7 +114,7 @@ class Aside:
             if isinstance(x, Pending):
                 x._entry.noter.settle(x)
 
-    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
+    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:  # noqa: ARG002 - the signature of `Noter`
         self._compute(*values)
         return False
 

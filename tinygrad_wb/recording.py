@@ -292,7 +292,7 @@ class Noter(Protocol):
         """The number or array of a pending Value."""
 
     def hand_out(self, value: Any) -> bool:
-        """The array of ``value`` is about to be handed out to a user, who may write to it; whether it is still pending."""
+        """A user, who may write to it, is about to be given the array of ``value``; whether that is still pending."""
 
     def stand_aside(self) -> Noter:
         """Who takes its place in a block that records otherwise: nothing is noted there."""

@@ -12,7 +12,7 @@ from tinygrad_wb.compiling.tracing import Run
 from tinygrad_wb.decorated import Decorated
 from tinygrad_wb.following import PASSING
 from tinygrad_wb.program.program import Program
-from tinygrad_wb.recording import noters, placing, recorder, recorders, this_thread
+from tinygrad_wb.recording import noters, placing, recorders, this_thread
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -108,16 +108,18 @@ class Compiled(Decorated):
         return f"<compiled {getattr(self.function, '__name__', self.function)!s}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if recorders and recorder():  # inside a function that is traced: part of its program
-            return self.function(*args, **kwargs)
-        if placing and this_thread() in placing:  # somebody wants to see its operations, line by line
-            return self.function(*args, **kwargs)
-        if noters and this_thread() in noters:  # inside a function that is followed: among its operations
+        if (recorders or placing or noters) and _is_part_of_another():
             return self.function(*args, **kwargs)
         self._calls += 1
         return self.way(*args, **kwargs)
 
     PASSING.add(__call__.__code__)
+
+
+def _is_part_of_another() -> bool:
+    """Whether this thread traces or follows a function, so that a call is part of it, or asks for source lines."""
+    thread = this_thread()
+    return thread in recorders or thread in placing or thread in noters
 
 
 def compiled_step(step: Callable[..., Any], model: Any, loss: Any, pure: bool) -> Compiled:

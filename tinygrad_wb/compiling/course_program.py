@@ -236,15 +236,18 @@ class CourseCall:
     def computed(self, data: Sequence[Any]) -> Sequence[Any]:
         """The results, and what is observed, from the leaves' ``data``."""
         program = self.program
-        token = enter(OF_STEPS[state()])
-        try:
-            if program.main is None:
-                return program.function(*data, *self.arguments)  # type: ignore[no-any-return]
-            gradients = program.spare()
-            found: Sequence[Any] = program.function(*data, *self.arguments, *gradients.views)
-        finally:
-            leave(token)
-        gradients.owner, self.filled = self, gradients
+        found: Sequence[Any]
+        with program.lock:  # another thread may be in it, for gradients of an earlier call
+            token = enter(OF_STEPS[state()])
+            try:
+                if program.main is None:
+                    found = program.function(*data, *self.arguments)
+                    return found
+                gradients = program.spare()
+                found = program.function(*data, *self.arguments, *gradients.views)
+            finally:
+                leave(token)
+            gradients.owner, self.filled = self, gradients
         self.numbers = found[program.count :]
         self.found, self.handed = None, {}
         return found
@@ -263,7 +266,7 @@ class CourseCall:
             if filled is None or filled.owner is not self or self.found is not None:
                 self.replayed(())  # a later call has taken its arrays, or they were handed out before
                 filled = self.filled
-            found = program.form.in_order(filled.views, self.numbers)  # type: ignore[union-attr]
+            found: Any = program.form.in_order(filled.views, self.numbers)  # type: ignore[union-attr]
             if program.alone:
                 filled.owner = None  # type: ignore[union-attr]
             elif g == 1.0:
@@ -276,9 +279,11 @@ class CourseCall:
     def _of_inner(self, result: int, g: Any) -> Sequence[Any]:
         """The same for a result that others are computed from: found already, if ``g`` is what they gave it."""
         given = self.handed.pop(result, None)
-        if given is not None and given is g and self.filled is not None and self.filled.owner is self:
+        still_here = self.filled is not None and self.filled.owner is self
+        if given is not None and given is g and still_here:
             return self._handed_out(result)
-        return self._pulled_back(result, g)
+        found: Sequence[Any] = self._pulled_back(result, g)
+        return found
 
     def _handed_out(self, result: int) -> list[Any]:
         """The gradients by the inputs of a result that are found already."""
@@ -337,7 +342,8 @@ class Peek:
         arguments = [x[1] if type(x) is tuple else x for x in given]
         token = enter(OF_STEPS[state()])
         try:
-            return self._function(*[leaf._data for leaf in self._leaves], *arguments)[0]
+            found: Sequence[Any] = self._function(*[leaf._data for leaf in self._leaves], *arguments)
+            return found[0]
         finally:
             leave(token)
 

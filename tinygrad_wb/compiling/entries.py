@@ -21,13 +21,14 @@ from tinygrad_wb.value import Value, constant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tinygrad_wb.compiling.course_program import Ending
     from tinygrad_wb.compiling.course_program import Peek
+    from tinygrad_wb.compiling.endings import Ending
     from tinygrad_wb.compiling.follow import Follower
     from tinygrad_wb.compiling.regions import Region
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "detach", "fits", "merged", "same",
+    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below",
+    "detach", "fits", "like", "merged", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
@@ -102,8 +103,8 @@ class Entry(Node):
     """One operation of a course, and the Value that stands for its result while the operation is only noted."""
 
     __slots__ = (
-        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "peek", "regions", "shape", "size",
-        "sources", "value",
+        "a", "b", "c", "consumers", "dtype", "first", "kinds", "known", "listed", "noter", "op", "options", "peek",
+        "regions", "shape", "size", "sources", "value",
     )  # fmt: skip
 
     def __init__(
@@ -136,7 +137,9 @@ class Entry(Node):
 
     def refresh(self) -> None:
         """Look up the pending Values of the inputs."""
-        self.known = tuple([source.value if isinstance(source, Entry) else source for source in self.sources])
+        self.known: tuple[Any, ...] = tuple(
+            [source.value if isinstance(source, Entry) else source for source in self.sources]
+        )
         self.a, self.b, self.c = (*self.known, None, None, None)[:3]
 
     def renew(self) -> None:
@@ -173,7 +176,7 @@ class Observe:
 OBSERVE = Observe()
 
 
-# -- whether an operation is the one that is known ------------------------------------------------------------------------
+# -- whether an operation is the one that is known -------------------------------------------------------------------
 
 
 def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given: list[Any]) -> bool:
@@ -186,14 +189,15 @@ def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given:
     if options and not all(map(is_, options.values(), entry.options.values())) and not same(options, entry.options):
         return False  # the names are those of the operation
     place = entry.first
-    for x, known, kind in zip(inputs, entry.known, entry.kinds):
+    for given_x, known, kind in zip(inputs, entry.known, entry.kinds):
+        x = given_x
         if kind is MADE or kind is LEAF:
             if x is not known:
                 return False
             continue
-        if type(x) is not ndarray and kind is not VALUE and type(x) is not float:
+        if type(x) is not ndarray and kind is not VALUE and type(x) is not float and not isinstance(x, Value):
             try:
-                x = x if isinstance(x, Value) else constant(x)
+                x = constant(x)
             except (TypeError, ValueError, GivesWay):
                 return False  # the engine says what is wrong
         if kind is NUMBER:
@@ -253,13 +257,13 @@ def same(a: Any, b: Any) -> bool:
     if kind is slice:
         return same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
     if kind is ndarray:
-        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+        return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
     if isinstance(a, Value) or kind is object:
         return False
     return bool(a == b)
 
 
-# -- two ways that differ in numbers alone ----------------------------------------------------------------------------------
+# -- two ways that differ in numbers alone -----------------------------------------------------------------------------
 
 
 def merged(old: Entry, kinds: list[str], sources: list[Any], options: Mapping[str, Any], op: Any) -> bool:

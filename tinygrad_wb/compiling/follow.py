@@ -11,26 +11,24 @@ call goes on in eager mode. What it does then is learned, for the next time.
 from __future__ import annotations
 
 import threading
-from _weakref import getweakrefcount
 from contextlib import contextmanager
-from operator import is_
-from sys import getrefcount
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, Peek, operands
-from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits, same
+from tinygrad_wb.compiling.endings import Ending, Finished
+from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Like, Node, fits
 from tinygrad_wb.compiling.executable import COMPILED
-from tinygrad_wb.compiling.learning import LARGE, Learner, Unfollowable
+from tinygrad_wb.compiling.learning import Learner, Unfollowable
+from tinygrad_wb.compiling.leaves import CHANGED, Leaves
 from tinygrad_wb.compiling.rewrites import computed, rewritten
 from tinygrad_wb.compiling.tracing import tell as tell_all
-from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.following import PASSING
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, state
 from tinygrad_wb.pending import DATA, Aside, Pending
-from tinygrad_wb.recording import noters, paused, placing, recorders, recording, this_thread, user_line
+from tinygrad_wb.recording import noters, paused, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
 if TYPE_CHECKING:
@@ -43,55 +41,6 @@ __all__ = ["Followed", "Follower"]
 ENDINGS = 32  # ways through a function that are kept
 WASTED = 20  # calls that came to nothing, until a while is spent in eager mode
 PAUSE = 64  # calls of that; twice as many each time
-UNSETTLED = 4  # calls in which to try to put the parameters together: until then a record may hold their arrays
-
-
-class Ending:
-    """A place where the function has returned: the results held outside then, and the program for them."""
-
-    __slots__ = ("_alone", "_path", "_usual", "_values", "met", "node", "program", "refusal", "results")
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.results: dict[Entry, None] = {}
-        self.program: CourseProgram | None = None
-        self.met = 0  # times
-        self.refusal = ""  # why there is no program
-        self._path = [entry for entry in node.path() if entry.op is not OBSERVE]
-        self.list_values()
-        self.count()
-
-    def list_values(self) -> None:
-        """List the pending Values of the course up to here."""
-        self._values = [entry.value for entry in self._path]
-        for i, entry in enumerate(self._path):
-            entry.listed.append((self._values, i))
-
-    def count(self) -> None:
-        """Count how often each pending Value is held, while the user holds none."""
-        self._alone = self._usual = list(map(getrefcount, self._values))
-
-    def held_besides(self) -> list[Entry]:
-        """The entries whose Values the user holds, and which are not among the results."""
-        counts = list(map(getrefcount, self._values))
-        weak = any(map(getweakrefcount, self._values))
-        if counts == self._usual and not weak:
-            return []
-        found = [
-            entry
-            for entry, value, count, alone in zip(self._path, self._values, counts, self._alone, strict=True)
-            if (count > alone or (weak and getweakrefcount(value))) and entry not in self.results
-        ]
-        if not found and not weak:
-            self._usual = counts
-        return found
-
-
-class Finished(NamedTuple):
-    """The program of an ending that has run before the function returned, and the Values that it made."""
-
-    ending: Ending
-    results: dict[Entry, Value]
 
 
 class Parted:
@@ -112,9 +61,7 @@ class Follower:
     def __init__(self, at_once: bool) -> None:
         self.at_once = at_once  # whether a program is made when a way is first gone, not when it is gone again
         self.roots = {False: Node(), True: Node()}  # where calls begin, by whether nothing is recorded
-        self.leaves: list[Value] = []  # that have arrays
-        self.arrays: list[Any] = []
-        self._numbers: list[Value] = []  # leaves that are numbers
+        self.leaves = Leaves()
         self.endings: list[Ending] = []
         self.given: list[Any] = []
         self.reason = ""  # why the last call that left the course did
@@ -124,35 +71,32 @@ class Follower:
         self.expected: Any = PARTED
         self.learner: Learner | None = None
         self.aside = Aside(self)
-        self._counts: list[int] = []  # how often each array is held, and each buffer that they are views of
-        self._held: list[int] = []
-        self._buffers: list[Any] = []
-        self._grown = True  # whether the course has grown since counts were taken
+        self._grown = False  # whether the course has grown since stock was taken
+        self._likes: dict[Value, Like] = {}  # the leaves as they were when they were learned
         self._state: Any = None  # of NumPy's warnings, in which operations are noted at first sight
         self._given_state: Any = None
-        # Values whose arrays others may write to: the array, and a copy of what was in it.
-        self._watched: dict[Value, tuple[Any, Any]] = {}
+        self._named: list[Entry] = []  # in this call
+        self._given_away: dict[Entry, Value] = {}  # Values that another thread asked for
         self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
         self._thread = 0
         self._paused = False
-        self._unsettled = UNSETTLED
         self.completed = False  # whether a program did all the arithmetic of the last call
-        remembering.add(self)
-
-    blocks = ()
 
     # -- a call -------------------------------------------------------------------------------------------------------
 
     def begin(self) -> bool:
         """Begin to note this thread's operations; whether that is possible."""
-        if self._grown:
-            self._take_stock()
-        if not self._leaves_as_known():
+        if noters and this_thread() in noters:  # this is part of another call
+            return False
+        if (reason := self.leaves.looked_at()) == CHANGED:
+            self._forget()
+        elif reason:
+            self.reason = reason
             return False
         self._thread = this_thread()
         self._paused = bool(paused) and self._thread in paused
         self._given_state = given = state()
-        self._state = WATCHING if self._watched else given
+        self._state = WATCHING if self.leaves.watched else given
         self.finished, self.completed = None, False
         if self._peeks:
             self._peeks = {}
@@ -166,11 +110,11 @@ class Follower:
     def end(self) -> None:
         """The function has returned, and its result is held."""
         if self.learner is not None:
-            self._learned()
+            self._learned(self.learner)
         elif self.following:
             self._finish()
         elif self.finished is not None and self.finished.ending.held_besides():
-            self._unwind()
+            self._unwind(self.finished)
 
     def close(self) -> None:
         """The call is over, however it ended."""
@@ -179,9 +123,17 @@ class Follower:
         if self.learner is not None:
             self.learner.stop_watching()
             self.learner = None
+        for entry in self._named:
+            if entry.value.name is not None:
+                entry.renew()
+        self._named = []
+        if self._given_away:
+            self._given_away = {}
         self.active = False
         self.expected, self.finished = PARTED, None
         del noters[self._thread]
+        if self._grown:
+            self._take_stock()
 
     # -- as a Noter ---------------------------------------------------------------------------------------------------
 
@@ -218,7 +170,7 @@ class Follower:
                 self.learner.asked(op, inputs)
             return None
         expected = self.expected
-        if self._warns_as_given() and not self._written():
+        if self._warns_as_given() and not self.leaves.written():
             if expected.op is op and fits(expected, inputs, options, self.given):
                 self.expected = expected.next
                 return expected.value
@@ -262,7 +214,7 @@ class Follower:
         return False
 
     def data_of(self, value: Pending) -> Any:
-        if self._thread == this_thread() and self.following and not self._written():
+        if self._thread == this_thread() and self.following and not self.leaves.written():
             entry = value._entry
             ending = self.expected.parent.ending
             if entry in self._peeks:
@@ -285,7 +237,7 @@ class Follower:
             self._watch(value, data)
             return True
         self._tell_observers()
-        if self.following and any(leaf is value for leaf in self.leaves):
+        if self.following and any(leaf is value for leaf in self.leaves.values):
             if value._data.nbytes <= WATCHED:
                 self._watch(value, value._data)
             else:
@@ -294,8 +246,8 @@ class Follower:
 
     def _watch(self, value: Value, data: Any) -> None:
         """Look from now on whether others write to an array."""
-        if type(data) is not float and value not in self._watched:
-            self._watched[value] = data, data.copy()
+        if type(data) is not float:
+            self.leaves.watch(value, data)
             self._state = WATCHING
 
     def _peeked(self, entry: Entry) -> Any:
@@ -308,6 +260,10 @@ class Follower:
             return entry.peek.computed(given)
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
             return None
+
+    def named(self, value: Pending) -> None:
+        """A pending Value gets a name, which is its own in this call alone."""
+        self._named.append(value._entry)
 
     def stand_aside(self) -> Aside:
         self._tell_observers()
@@ -324,13 +280,13 @@ class Follower:
             self._computed_aside(value)
         elif self.following:
             ending = self.expected.parent.ending
-            if value is not None and ending is not None and value._entry in ending.results:
-                if self._prepared(ending, ()) and (results := self._run(ending)) is not None:
-                    self.finished, self.completed = Finished(ending, results), True
-                    return
+            wanted = value is not None and ending is not None and value._entry in ending.results
+            if wanted and self._prepared(ending, ()) and (results := self._run(ending)) is not None:
+                self.finished, self.completed = Finished(ending, results), True
+                return
             self._part("it asks for a number in the middle", learn=True)
         elif self.finished is not None:
-            self._unwind()
+            self._unwind(self.finished)
 
     # -- the end of a course ------------------------------------------------------------------------------------------
 
@@ -338,7 +294,7 @@ class Follower:
         """Run the program of the way that the call has gone."""
         node = self.expected.parent
         ending = node.ending
-        if self._written():
+        if self.leaves.written() or self._given_away:
             pass
         elif ending is None:
             node.ending = Ending(node)
@@ -365,6 +321,7 @@ class Follower:
         try:
             with self._unheard():
                 ending.program = CourseProgram(node, results, self.given[: node.places], not self._paused)
+            self._grown = True
         except Unfollowable as why:
             ending.refusal = str(why)
         except Exception as error:  # noqa: BLE001 - a shortcoming of ours need not stop the user
@@ -381,7 +338,7 @@ class Follower:
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
             return None
         self.following, self.expected = False, PARTED
-        values = {entry: entry.value for entry in program.results}
+        values: dict[Entry, Value] = {entry: entry.value for entry in program.results}
         for entry in program.results:
             entry.renew()
         self._become(values, program, call, found)
@@ -398,8 +355,8 @@ class Follower:
             if value is None:
                 continue
             if type(value) is Pending:
-                value.__class__ = Value
-                value.grad = value.name = None
+                value.__class__ = Value  # type: ignore[assignment]
+                value.grad = None
                 value.tick = next_tick()
             value._data = data = found[i]
             if self._paused:
@@ -418,7 +375,7 @@ class Follower:
         self.following, self.expected = False, PARTED
         if reason:
             self.reason = f"{reason}, at {user_line()}"
-        made = self._computed(node.path(), {})
+        made = self._computed(node.path(), self._given_away)
         if learn:
             self._learn(node, made)
 
@@ -426,9 +383,9 @@ class Follower:
         self.learner = Learner(node, made)
         self.learner.start_watching()
 
-    def _learned(self) -> None:
+    def _learned(self, learner: Learner) -> None:
         """Let the course have what the call did since it left it."""
-        learner, self.learner = self.learner, None
+        self.learner = None
         learner.stop_watching()
         self._grown = True
         try:
@@ -436,6 +393,7 @@ class Follower:
         except Unfollowable as why:
             self.reason = str(why)
             return
+        self._likes |= learned.leaves
         node = learned.node
         if not isinstance(node, Entry):
             self.reason = "no operation on a Value in it"
@@ -467,27 +425,33 @@ class Follower:
             self._become(results, program, call, found)
             self.completed = True
 
-    def _computed(self, path: Sequence[Entry], results: Mapping[Entry, Value]) -> dict[int, tuple[Value, Entry]]:
+    def _computed(
+        self, path: Sequence[Entry], known: Mapping[Entry, Value], told: bool = False
+    ) -> dict[int, tuple[Value, Entry]]:
         """Compute the operations of ``path`` as the engine does; the Values, by identity, with their entries.
 
-        They are the pending ones, or ``results``, which a program has computed before.
+        They are the pending ones, or those that are ``known`` already; these get a history. What layers observe may
+        have been ``told`` them before.
         """
         token = enter(self._given_state)
         values: dict[Entry, Any] = {}
         try:
-            with self._unheard(), recording(not self._paused), self._as_it_was():
+            with self._unheard(), recording(not self._paused), self.leaves.as_they_were():
                 for entry in path:
                     inputs = operands(entry, values, self.given)
                     if entry.op is not OBSERVE:
                         fresh = computed(entry.op, inputs, entry.options)
-                        values[entry] = _taken_over(results.get(entry, entry.value), fresh)
-                    elif not results:  # else they were told by the program
+                        values[entry] = _taken_over(known.get(entry, entry.value), fresh)
+                    elif not told:
                         entry.options["tell"](*[x._data if type(x) is Value else x for x in inputs])
         finally:
             leave(token)
             for entry in path:
-                if type(entry.value) is not Pending:
-                    entry.renew()
+                entry.renew()
+        if known:  # operations on these have been recorded since, and come after all of this
+            first = min(value.tick for value in known.values()) - 1
+            for i, value in enumerate(values.values(), 1):
+                value.tick = first + i / (len(values) + 1)
         return {id(value): (value, entry) for entry, value in values.items()}
 
     @contextmanager
@@ -505,28 +469,11 @@ class Follower:
         now, given = state(), self._given_state
         return now is given or now is OF_STEPS[given] or now is OF_UFUNC[given]
 
-    def _written(self) -> bool:
-        """Whether a leaf's array was written to since the call began."""
-        return bool(self._watched) and not all(same(now, then) for now, then in self._watched.values())
-
-    @contextmanager
-    def _as_it_was(self) -> Iterator[None]:
-        """Leaves that are written to have the numbers that they had when operations on them were noted."""
-        watched, self._watched = self._watched, {}
-        for value, (_, then) in watched.items():
-            if type(value) is Value:
-                value._data = then
-        try:
-            yield
-        finally:
-            for value, (now, _) in watched.items():
-                value._data = now
-
-    def _unwind(self) -> None:
+    def _unwind(self, finished: Finished) -> None:
         """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""
-        (ending, results), self.finished = self.finished, None
+        (ending, results), self.finished = finished, None
         gone_back = [(value, value.grad) for value in results.values() if value.grad is not None]
-        made = self._computed(ending.node.path(), results)
+        made = self._computed(ending.node.path(), results, told=True)
         known = set(map(id, results.values()))
         for value, g in gone_back:  # backward() was called already, and reached what is in the middle
             for x, d in pull_back(value, g).items():
@@ -540,7 +487,7 @@ class Follower:
         for entry in wanted.path():
             if entry.op is not OBSERVE:
                 values[entry] = computed(entry.op, operands(entry, values, self.given), entry.options)
-        _taken_over(value, values[wanted])
+        self._given_away[wanted] = _taken_over(value, values[wanted])
         wanted.renew()
 
     # -- between calls ------------------------------------------------------------------------------------------------
@@ -561,55 +508,19 @@ class Follower:
             ending.count()
         self.given += [None] * (max(node.places for node in nodes) - len(self.given))
         sources = (pair for entry in entries for pair in zip(entry.kinds, entry.sources, strict=True))
-        leaves = dict.fromkeys(source for kind, source in sources if kind is LEAF)
-        self.leaves = [leaf for leaf in leaves if type(leaf._data) is not float]
-        self._numbers = [leaf for leaf in leaves if type(leaf._data) is float]
-        self.arrays, self._grown = [leaf._data for leaf in self.leaves], False
+        self._likes = {source: self._likes[source] for kind, source in sources if kind is LEAF}
+        self.leaves.take(self._likes)
+        programs = [ending.program for ending in self.endings if ending.program is not None]
+        if programs and self.leaves.settle():
+            for program in programs:
+                program.forget_spare()
+        self._grown = bool(programs) and self.leaves.unsettled > 0
 
     def _forget(self) -> None:
         self.roots = {False: Node(), True: Node()}
-        self.leaves, self._numbers, self.arrays, self.endings, self._grown = [], [], [], [], False
-
-    def _settle_down(self) -> None:
-        """Let the leaves of a program stand side by side, and gradients in the same order."""
-        programs = [ending.program for ending in self.endings if ending.program is not None]
-        if programs:
-            self._unsettled -= 1
-            if together(self.leaves, known=1):
-                self._unsettled = 0
-                for program in programs:
-                    program.forget_spare()
-
-    def _leaves_as_known(self) -> bool:
-        """Whether the leaves have the shapes that the course knows, and nobody else can write to their arrays."""
-        if self._unsettled:
-            self._settle_down()
-        if self._watched:
-            self._watched = {}
-        now = [leaf._data for leaf in self.leaves]
-        if self._numbers and not all([type(leaf._data) is float for leaf in self._numbers]):
-            self._forget()
-            return True
-        if not all(map(is_, now, self.arrays)):
-            if not all(map(_alike, now, self.arrays)):
-                self._forget()
-                return True
-            self.arrays, self._buffers = list(now), []
-        if list(map(getrefcount, now)) == self._counts and list(map(getrefcount, self._buffers)) == self._held:
-            return True
-        del now
-        exposed = list(filter(handed_out, self.leaves))
-        if sum(leaf._data.nbytes for leaf in exposed) > LARGE:
-            self.reason = "the array of a parameter is held elsewhere (w.data), and may be written to at any time"
-            return False
-        for leaf in exposed:
-            self._watch(leaf, leaf._data)
-        if exposed:
-            return True
-        now = list(self.arrays)
-        self._buffers = list({id(x.base): x.base for x in now if getattr(x, "base", None) is not None}.values())
-        self._counts, self._held = list(map(getrefcount, now)), list(map(getrefcount, self._buffers))
-        return True
+        self._likes = {}
+        self.leaves.take({})
+        self.endings, self._grown = [], False
 
 
 def _tracked(op: Any, inputs: Sequence[Any]) -> bool:
@@ -621,8 +532,8 @@ def _tracked(op: Any, inputs: Sequence[Any]) -> bool:
 def _taken_over(value: Value, fresh: Value) -> Value:
     """Make ``value`` what ``fresh`` is."""
     if type(value) is Pending:
-        value.__class__ = Value
-        value.grad = value.name = None
+        value.__class__ = Value  # type: ignore[assignment]
+        value.grad = None
     for slot in ("_data", "op", "inputs", "options", "tick"):
         setattr(value, slot, getattr(fresh, slot))
     for slot in ("origin", "given"):
@@ -636,13 +547,6 @@ def _close(a: Any, b: Any) -> bool:
     a, b = np.asarray(a), np.asarray(b)
     rounding = 1e-3 if a.dtype.itemsize < 8 else 1e-7
     return bool(np.allclose(a, b, rounding, rounding * np.max(np.abs(a), where=np.isfinite(a), initial=0.0), True))
-
-
-def _alike(a: Any, b: Any) -> bool:
-    """Whether two plain data are numbers both, or arrays of one shape and dtype."""
-    if type(a) is not np.ndarray or type(b) is not np.ndarray:
-        return type(a) is type(b)
-    return a.shape == b.shape and bool(a.dtype == b.dtype)
 
 
 class Followed:
@@ -662,8 +566,8 @@ class Followed:
 
     @property
     def reason(self) -> str:
-        """Why the last call that was not followed to its end was not."""
-        return self._follower.reason
+        """Why the last call was not followed to its end; "" if it was."""
+        return "" if self.following else self._follower.reason
 
     @property
     def following(self) -> bool:
@@ -676,11 +580,8 @@ class Followed:
         return [ending.program.form.source for ending in self._follower.endings if ending.program is not None]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        thread = this_thread()
         if self._pause:
             self._pause -= 1
-            return self.function(*args, **kwargs)
-        if thread in noters or (recorders and thread in recorders) or (placing and thread in placing):
             return self.function(*args, **kwargs)
         if not self._lock.acquire(blocking=False):  # another thread is in it
             return self.function(*args, **kwargs)
@@ -693,16 +594,19 @@ class Followed:
                 follower.end()
             finally:
                 follower.close()
-            self._take_account(follower)
+            if not follower.completed:
+                self._wasted += 1
+                if self._wasted >= WASTED:
+                    self._rest()
+            elif self._wasted:
+                self._wasted -= 1
             return result
         finally:
             self._lock.release()
 
     PASSING.add(__call__.__code__)
 
-    def _take_account(self, follower: Follower) -> None:
-        """Spend a while in eager mode where following comes to nothing."""
-        self._wasted = max(0, self._wasted - 1) if follower.completed else self._wasted + 1
-        if self._wasted >= WASTED:
-            self._wasted -= 3
-            self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, 1 << 14)
+    def _rest(self) -> None:
+        """Spend a while in eager mode, where following comes to nothing."""
+        self._wasted -= 3
+        self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, 1 << 14)

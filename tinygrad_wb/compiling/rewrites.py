@@ -47,15 +47,12 @@ def _flat(index: Any, shape: tuple[int, ...]) -> tuple[Any, int] | None:
     if len(parts) > len(shape) or not any(type(i) is np.ndarray for i in parts):
         return None
     flat: Any = 0
-    for i, n in zip(parts, shape, strict=False):
+    for part, n in zip(parts, shape, strict=False):
+        i = np.asarray(part) if type(part) is int else part
         if type(i) is not np.ndarray or i.dtype.kind not in "iu":
-            if type(i) is not int:
-                return None
-            i = np.asarray(i)
-        if not all_below(i, n):
-            i = np.where(i < 0, i + n, i)
-            if not all_below(i, n):
-                return None  # NumPy says what is wrong
+            return None
+        if not all_below(i, n) and not all_below(i := np.where(i < 0, i + n, i), n):
+            return None  # NumPy says what is wrong
         try:
             flat = flat * n + i
         except ValueError:  # they don't broadcast
