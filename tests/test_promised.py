@@ -61,7 +61,7 @@ def test_the_report_counts():
     for i in range(7):
         f(x_of(i, rows=2 + i % 2))
     assert f.report() == ("promised", "", 2, 7)
-    assert str(f.report()) == "promised: 2 programs for 7 calls."
+    assert str(f.report()) == "promised: 2 programs for 7 calls"
     assert f.replaying
     assert f.fast_source.startswith("def ")
 
@@ -314,6 +314,12 @@ def test_branches_without_end_are_computed_all_the_same():
 
 # -- what can't be traced -----------------------------------------------------------------------------------------------
 
+
+def no_grad(w, x):
+    with wb.no_grad():
+        return wb.sum(w * x)
+
+
 REFUSED = {
     "float()": lambda w, x: w * float(wb.sum(x)),
     ".data": lambda w, x: w * wb.sum(x).data,
@@ -321,15 +327,10 @@ REFUSED = {
     "a method of arrays": lambda w, x: w * x.copy(),
     "an index": lambda w, x: w * np.eye(3)[x],
     "backward()": lambda w, x: (y := wb.sum(w * x), y.backward())[0],
-    "no_grad": lambda w, x: no_grad(w, x),
+    "no_grad": no_grad,
     "an object": lambda w, x: (wb.sum(w * x), object()),
     "nothing": lambda w, x: None,
 }
-
-
-def no_grad(w, x):
-    with wb.no_grad():
-        return wb.sum(w * x)
 
 
 @pytest.mark.parametrize("name", REFUSED)

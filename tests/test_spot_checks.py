@@ -11,7 +11,8 @@ import tinygrad_wb as wb
 from tinygrad_wb.compiling import spot_checks
 from tinygrad_wb.compiling.spot_checks import after, apart
 
-X = np.random.default_rng(0).normal(size=(6, 3))
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(6, 3))
 
 
 def pure(f):
@@ -50,7 +51,7 @@ def array_rebound(w, x, c):
 
 
 def own_random_numbers(w, x, c):
-    return wb.sum(w * (x + np.random.normal(size=3)))
+    return wb.sum(w * (x + RNG.normal(size=3)))
 
 
 def pythons_random_numbers(w, x, c):
@@ -194,13 +195,23 @@ def test_the_program_of_a_known_model_is_checked_too(monkeypatch):
 
     monkeypatch.setattr(replayed.Replay, "called", wrong)
     monkeypatch.setattr(spot_checks, "difference", lambda *args: "The first operation that differs is affine")
-    with pytest.raises(wb.ReplayError, match="program of MLP is wrong: in call 3 the result|result 0 is"):
+    with pytest.raises(wb.ReplayError, match="program of MLP is wrong: in call 3 the result is"):
         wb.fit(
-            model, X, X[:, :1], loss="mean_squared_error", optimizer=wb.SGD(model.parameters()), epochs=5, progress=False
+            model,
+            X,
+            X[:, :1],
+            loss="mean_squared_error",
+            optimizer=wb.SGD(model.parameters()),
+            epochs=5,
+            progress=False,
         )
 
 
 # -- what is right ------------------------------------------------------------------------------------------------------
+
+
+def own_cross_entropy(prediction, y):
+    return wb.cross_entropy(prediction, y)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -214,7 +225,7 @@ def test_right_training_is_never_accused(way, dtype):
     x = np.random.default_rng(0).normal(size=(64, 3)).astype(dtype)
     y = (x[:, 0] > 0).astype(int)
     seen = []
-    loss = "cross_entropy" if way == "known" else lambda p, y: wb.cross_entropy(p, y)
+    loss = "cross_entropy" if way == "known" else own_cross_entropy
     wb.fit(
         model, x, y, loss=loss, optimizer=wb.Adam(model.parameters(), 0.01), epochs=260, batch_size=16, seed=0,
         progress=False, pure=True, metrics=["accuracy"], callbacks=[lambda training: seen.append(training.way)],
@@ -227,7 +238,9 @@ ILL_CONDITIONED = {
     "a root of what is 0 but for rounding": lambda w, x: wb.sum(wb.sqrt(wb.abs(wb.sum(x * w, 1) - (x @ w)))),
     "relu at 0": lambda w, x: wb.sum(wb.relu(wb.sum(x * w, 1) - x @ w)),
     "a quotient of what is 0 but for rounding": lambda w, x: wb.sum(1.0 / (wb.sum(x * w, 1) - x @ w + 1e-17)),
-    "a difference of large numbers": lambda w, x: wb.sum(wb.exp(x @ w + 30.0)) - wb.sum(wb.exp(wb.sum(x * w, 1) + 30.0)),
+    "a difference of large numbers": lambda w, x: (
+        wb.sum(wb.exp(x @ w + 30.0)) - wb.sum(wb.exp(wb.sum(x * w, 1) + 30.0))
+    ),
     "nan and inf": lambda w, x: wb.sum(wb.log(x @ w - 100.0)) + wb.sum(wb.exp(x @ w * 1e6)),
     "a floor at a step": lambda w, x: wb.sum(wb.floor((x @ w) / (wb.sum(x * w, 1) + 0.0)) * w[0]),
     "the largest of equal ones": lambda w, x: wb.sum(wb.max(wb.stack([x @ w, wb.sum(x * w, 1)]), 0)),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.nn.module import NOTES, Module
-from tinygrad_wb.recording import PACKAGE
+from tinygrad_wb.recording import PACKAGE, line_with_text
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _wrong_member(cls: type) -> str:
 def _line(function: Any) -> str:
     """Where a function is defined."""
     code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+    return line_with_text(code.co_filename, code.co_firstlineno) if code is not None else ""
 
 
 class Guard:

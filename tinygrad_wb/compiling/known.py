@@ -56,8 +56,8 @@ class Known:
 
     @property
     def reason(self) -> str:
-        """Why another way has taken over."""
-        return "; ".join(filter(None, [self._why, "" if self._other is None else self._other.reason]))
+        """Why another way has taken over, or why that one comes to nothing."""
+        return str(self._other.reason) if self.name == "eager" else self._why
 
     @property
     def programs(self) -> list[str]:

@@ -7,7 +7,6 @@ constants and parameters, then the program is right, however far its rounding ca
 
 from __future__ import annotations
 
-import linecache
 from itertools import zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +20,7 @@ from tinygrad_wb.compiling.tree import SIMPLE, taken_out
 from tinygrad_wb.operation import REGISTRY, apply
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.program.trace import made_since
-from tinygrad_wb.recording import PACKAGE, ReplayError
+from tinygrad_wb.recording import PACKAGE, ReplayError, line_with_text
 from tinygrad_wb.value import TRACED, Value
 
 if TYPE_CHECKING:
@@ -290,8 +289,7 @@ def _at(place: Any) -> str:
     """The line of the user's code at a place."""
     if place is None or place.code.co_filename.startswith(PACKAGE):
         return ""
-    line = line_of(place)
-    return f" at {place.code.co_filename}:{line}: {linecache.getline(place.code.co_filename, line).strip()}"
+    return f" at {line_with_text(place.code.co_filename, line_of(place))}"
 
 
 def _shown(options: Mapping[str, Any]) -> str:
