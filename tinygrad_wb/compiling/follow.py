@@ -433,6 +433,8 @@ class Follower:
         They are the pending ones, or those that are ``known`` already; these get a history. What layers observe may
         have been ``told`` them before.
         """
+        last = max((entry.depth for entry in known), default=0)
+        ticks = [value.tick for value in known.values()]
         token = enter(self._given_state)
         values: dict[Entry, Any] = {}
         try:
@@ -449,9 +451,7 @@ class Follower:
             for entry in path:
                 entry.renew()
         if known:  # operations on these have been recorded since, and come after all of this
-            first = min(value.tick for value in known.values()) - 1
-            for i, value in enumerate(values.values(), 1):
-                value.tick = first + i / (len(values) + 1)
+            _put_before(min(ticks), [value for entry, value in values.items() if entry.depth <= last])
         return {id(value): (value, entry) for entry, value in values.items()}
 
     @contextmanager
@@ -527,6 +527,12 @@ def _tracked(op: Any, inputs: Sequence[Any]) -> bool:
     """Whether an operation is recorded: a Value that it has a derivative by is among its inputs."""
     partials = op.partials * len(inputs) if op.variadic else op.partials
     return any(isinstance(x, Value) and partial is not None for x, partial in zip(inputs, partials, strict=False))
+
+
+def _put_before(tick: float, values: Sequence[Value]) -> None:
+    """Let ``values``, in order, be as old as if they had been made just before ``tick``."""
+    for i, value in enumerate(values, 1):
+        value.tick = tick - 1 + i / (len(values) + 1)  # type: ignore[assignment]
 
 
 def _taken_over(value: Value, fresh: Value) -> Value:
