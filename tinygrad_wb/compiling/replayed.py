@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +13,13 @@ from tinygrad_wb.compiling.spot_checks import FIRST, Work, after, check
 from tinygrad_wb.compiling.tracing import Run, Terms, tell
 from tinygrad_wb.compiling.tree import arguments_of, filled_in, kind_of, others, pattern
 from tinygrad_wb.memory import without_collection
-from tinygrad_wb.numpy_warnings import at_the_users_line
+from tinygrad_wb.numpy_warnings import at_the_users_line, silent
 from tinygrad_wb.random_state import generators_around, put_back, states
 from tinygrad_wb.recording import ReplayError, called_again, is_recording, paused, recording, source_lines
 from tinygrad_wb.value import next_tick, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
 
 __all__ = ["Replayed", "Specialization", "specialized"]
 
@@ -60,11 +58,6 @@ class CacheEntry:
         self.held = held
         self.programs: list[Specialization] = []
         self.traces = 0
-
-
-def _silent(on: bool) -> AbstractContextManager[Any]:
-    """A block without NumPy's warnings, or one as usual."""
-    return np.errstate(all="ignore") if on else nullcontext()
 
 
 def specialized(
@@ -169,7 +162,7 @@ class Replayed:
         before = states(program.generators)
         drawn = program.replay.drawn()
         try:
-            with _silent(due and not self._trusted):  # else NumPy's warnings come twice
+            with silent(due and not self._trusted):  # else NumPy's warnings come twice
                 made = program.replay.called(holes, given, drawn)
         except FAILURES:
             put_back(program.generators, before)
@@ -180,7 +173,7 @@ class Replayed:
         self._latest = program
         if due:
             start = next_tick()
-            with called_again(drawn, quiet=self._trusted), _silent(self._trusted), recording(True):
+            with called_again(drawn, quiet=self._trusted), silent(self._trusted), recording(True):
                 own = self._as_it_is(program, args, kwargs)
                 try:
                     check(program.work, start, own, [*holes, *drawn], *made)

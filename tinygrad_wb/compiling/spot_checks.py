@@ -17,6 +17,7 @@ from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.entries import same
 from tinygrad_wb.compiling.tracing import values_of
 from tinygrad_wb.compiling.tree import SIMPLE, taken_out
+from tinygrad_wb.numpy_warnings import silent
 from tinygrad_wb.operation import REGISTRY, apply
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.program.trace import made_since
@@ -179,18 +180,21 @@ def apart(a: Any, b: Any, tolerance: float) -> tuple[Any, Any] | None:
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
         return f"of shape {a.shape}", f"of shape {b.shape}"
-    if not a.size or a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        return str(a), str(b)
+    if not a.size:
         return None
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(all="ignore"):
+    with silent(True):
+        if a.dtype.kind == "f" and np.abs(a - b).max() <= tolerance * np.abs(a).max():
+            return None
+        x, y = a.astype(np.float64), b.astype(np.float64)
         largest = max(np.max(np.abs(z), where=np.isfinite(z), initial=0.0) for z in (x, y))
         distance = np.abs(x - y)
-        fine = (distance <= tolerance * largest) | (x == y) | (np.isnan(x) & np.isnan(y))
-    if fine.all():
-        return None
-    place = np.unravel_index(
-        np.argmax(np.where(fine, -1.0, np.where(np.isfinite(distance), distance, np.inf))), x.shape
-    )
+        right = (distance <= tolerance * largest) | (x == y) | (np.isnan(x) & np.isnan(y))
+        if right.all():
+            return None
+        distance = np.where(right, -1.0, np.where(np.isnan(distance), np.inf, distance))
+        place = np.unravel_index(np.argmax(distance), x.shape)
     return a[place].item(), b[place].item()
 
 
