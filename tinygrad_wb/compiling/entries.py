@@ -42,7 +42,9 @@ VALUE = "value"  # a Value of this shape and dtype, made inside or computed outs
 GIVEN = frozenset({FLOAT, ARRAY, VALUE})
 
 LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
-COMPARABLE = frozenset({int, float, bool, complex, str, bytes, type, type(None), type(...)})  # classes of what never changes
+COMPARABLE = frozenset(
+    {int, float, bool, complex, str, bytes, type, type(None), type(...)}
+)  # classes of what never changes
 
 
 class Like(NamedTuple):

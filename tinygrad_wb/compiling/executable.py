@@ -23,7 +23,7 @@ from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import UNRECORDED, Value, dtype_behind, record, traced
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["COMPILED", "Call", "Form", "Gradients", "Recorded", "Replay", "Returned", "leaves_behind"]
 
@@ -109,6 +109,12 @@ class Gradients:
         return list(map(sys.getrefcount, self._arrays)) == self._alone
 
 
+def by_input(gradients: Mapping[Value, Any], inputs: Sequence[Value]) -> list[Any]:
+    """The gradient by each of ``inputs``, for one place alone where a Value is among them several times."""
+    left = dict(gradients)
+    return [left.pop(x, 0.0) for x in inputs]
+
+
 class Replay:
     """A run that can be done again with other numbers."""
 
@@ -153,9 +159,9 @@ class Replay:
             found = call.computed(given)
         return None if found is None else (call, found)
 
-    def handed_back(self, call: Call, found: Sequence[Any], holes: list[Any]) -> list[Any]:
-        """The results of a call as Values, after everybody was told what is observed in it."""
-        if self.observers:
+    def handed_back(self, call: Call, found: Sequence[Any], holes: list[Any], told: bool = False) -> list[Any]:
+        """The results of a call as Values, after everybody was ``told`` what is observed in it."""
+        if self.observers and not told:
             tell(self.observers, found[self.seen :])
         return self.returned.values(call, found[: self.seen], holes)
 
@@ -241,8 +247,7 @@ class Returned:
         found: list[Any] = []
         with Recorder().running(lines=False):  # so that nobody is told of it, as of a call of its own
             pattern(self._function(*args, **kwargs), found)
-        gradients = pull_back(found[result], g, record=True)
-        return [gradients.get(x, 0.0) for x in inputs]
+        return by_input(pull_back(found[result], g, record=True), inputs)
 
 
 class Call:
