@@ -28,7 +28,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 __all__ = [
-    "OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "only_warns", "silent", "state", "warned",
+    "OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "only_warns", "silent", "state",
+    "warned",
 ]  # fmt: skip
 
 VARIABLE: ContextVar[Any] = getattr(np._core.umath, "_extobj_contextvar", None) or ContextVar("unused", default=None)  # type: ignore[attr-defined]
@@ -109,7 +110,7 @@ def only_warns() -> bool:
 def _raises(text: str) -> bool:
     """Whether a warning of NumPy's with this text is an error, by the first filter for it, whatever the module."""
     for action, message, category, _, _ in warnings.filters:
-        if issubclass(RuntimeWarning, category) and (message is None or message.match(text)):  # type: ignore[union-attr]
+        if issubclass(RuntimeWarning, category) and (message is None or message.match(text)):
             return action == "error"
     return False
 

@@ -216,17 +216,18 @@ class View(NamedTuple):
 def _views(results: Sequence[Entry], twins: Mapping[Any, Value], sources: Mapping[Value, Any]) -> dict[int, View]:
     """The results that are views in eager mode, by number: what is written there shows in them."""
     entries = {twin: entry for entry, twin in twins.items()}
-    found = {}
-    for i, entry in enumerate(results):
+    found: dict[int, View] = {}
+    for i, result in enumerate(results):
         steps: list[Entry] = []
-        x = twins[entry]
+        entry, x = result, twins[result]
         while type(x._data) is np.ndarray and len(x.inputs) == 1 and type(x.inputs[0]) is Value:
             steps.insert(0, entry)
             (below,) = x.inputs
             if not np.may_share_memory(x._data, below._data):
                 break
             if below in sources:
-                found[i] = View(*sources[below], steps)
+                kind, j = sources[below]
+                found[i] = View(kind, j, steps)
                 break
             if below not in entries:
                 break

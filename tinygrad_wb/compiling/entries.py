@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tinygrad_wb.compiling.regions import Region
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LARGE", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below",
-    "detach", "fits", "frozen", "like", "merged", "readable", "same",
+    "ARRAY", "FLOAT", "GIVEN", "LARGE", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node",
+    "all_below", "detach", "fits", "frozen", "like", "merged", "readable", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
