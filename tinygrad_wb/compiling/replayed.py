@@ -26,7 +26,7 @@ __all__ = ["Replayed", "Specialization", "specialized"]
 PATTERNS = 32  # of arguments, that programs are kept for
 BRANCHES = 8  # programs that are kept for one pattern
 FAILURES = ArithmeticError, IndexError, ValueError  # of a program: Python's floats raise for 1/0, NumPy for labels
-QUIET: dict[str, Any] = {"all": "ignore"}  # the program has warned already
+QUIET: dict[str, Any] = {"all": "ignore"}  # there were warnings already
 TRACES = 32  # of one pattern; if a function goes yet another way after so many, it runs as it is
 
 
@@ -149,7 +149,8 @@ class Replayed:
         self._latest = program
         given: Any = program.fitting()
         try:
-            found: Any = program.replay(holes, given, [leaf._data for leaf, _ in run.recorder.draws])
+            with np.errstate(**QUIET):
+                found: Any = program.replay(holes, given, [leaf._data for leaf, _ in run.recorder.draws])
         except FAILURES:
             tell(run.observers, [x._data for x in run.observed])
             found = Recorded(run).results(holes)
