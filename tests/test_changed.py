@@ -1,5 +1,6 @@
 """Data that was written to between the forward pass and backward(): told, where .data handed it out, or it is large."""
 
+import gc
 import threading
 import weakref
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_wb as wb
+from tinygrad_wb import changed
 from tinygrad_wb.changed import WALKS, handed_out, large
 
 
@@ -298,3 +300,25 @@ def test_threads_share_the_tables():
     for thread in threads:
         thread.join()
     assert not errors
+
+
+def test_a_value_that_dies_during_a_walk_leaves_no_note(monkeypatch):
+    """Another Value may live at its address, and would be taken for one that was written to."""
+
+    class Sweeping(int):
+        """A limit that the garbage is collected at, as it may be anywhere in the walk."""
+
+        def __eq__(self, other):
+            gc.collect()
+            return False
+
+        __lt__ = __eq__
+
+    monkeypatch.setattr(changed, "WALKS", Sweeping(WALKS))
+    w, knot = wb.Value(np.ones(3)), [wb.Value(np.ones(3))]
+    loss = wb.sum(w * w.data)
+    _ = knot[0].data
+    knot.append(knot)
+    del knot
+    loss.backward()
+    assert all(noted.value() is not None for noted in handed_out.values())

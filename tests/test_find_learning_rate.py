@@ -131,8 +131,7 @@ def test_a_model_that_is_a_function_and_draws_for_itself():
 
     optimizer = wb.SGD([w])
     stood = str(rng.bit_generator.state)
-    with pytest.warns(RuntimeWarning, match="not compiled"):
-        find(model, optimizer)
+    find(model, optimizer)
     assert str(rng.bit_generator.state) == stood
     np.testing.assert_array_equal(w.data, 0.0)
 
@@ -171,8 +170,7 @@ def test_a_nan_ends_it_and_is_not_among_the_losses():
         return wb.mean_squared_error(prediction, y) * (math.nan if calls[0] > 20 else 1.0)
 
     model = wb.Dense(2, 1, seed=0)
-    with pytest.warns(RuntimeWarning, match="not compiled"):
-        found = find(model, wb.SGD(model.parameters()), loss, (X, Y[:, None]), highest=1e-3)
+    found = find(model, wb.SGD(model.parameters()), loss, (X, Y[:, None]), highest=1e-3)
     assert len(found.losses) == len(found.rates) == len(found.smoothed) == 20
 
 

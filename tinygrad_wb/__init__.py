@@ -58,7 +58,7 @@ from tinygrad_wb.operations.shaping import *
 from tinygrad_wb.operations.sorting import *
 from tinygrad_wb.operations.trigonometry import *
 from tinygrad_wb.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from tinygrad_wb.recording import no_grad, source_lines
+from tinygrad_wb.recording import ReplayError, no_grad, source_lines
 from tinygrad_wb.training import (
     EMA,
     Callback,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import weakref
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,13 +32,16 @@ SAMPLE = 4096  # bytes of an array that are compared
 WALKS = 8  # after so many walks of other graphs, a note is dropped
 
 
-class HandedOut(NamedTuple):
+class HandedOut:
     """What a Value held at a tick, when its array was handed out."""
 
-    value: weakref.ref[Value]  # forgets the entry when the Value is gone
-    tick: int
-    checksum: int
-    walks: int = 0  # of graphs that it was not in
+    __slots__ = ("checksum", "tick", "value", "walks")
+
+    def __init__(self, value: weakref.ref[Value], tick: int, checksum: int) -> None:
+        self.value = value  # forgets the entry when the Value is gone
+        self.tick = tick
+        self.checksum = checksum
+        self.walks = 0  # of graphs that it was not in
 
 
 handed_out: dict[int, HandedOut] = {}  # by identity, as Values compare by their data
@@ -80,11 +83,13 @@ def changed_data(made: Iterable[Value]) -> tuple[Value, Value] | None:
             if not x.inputs or _is_read(node, position):
                 handed_out.pop(id(x), None)
                 return x, node
-    for key, noted in tuple(handed_out.items()):
-        if key in compared or noted.walks == WALKS:
-            handed_out.pop(key, None)  # another thread may have done so
-        else:
-            handed_out[key] = noted._replace(walks=noted.walks + 1)
+    for key in list(handed_out):
+        noted = handed_out.get(key)  # a collection, or another thread, may have dropped it
+        if noted is None:
+            continue
+        noted.walks += 1
+        if key in compared or noted.walks > WALKS:
+            handed_out.pop(key, None)
     return None
 
 

@@ -53,7 +53,7 @@ def generators_around(*roots: Any) -> list[Any]:
     >>> rng.normal() == first
     True
     """
-    found: list[Any] = [np.random.mtrand._rand, random._inst]  # type: ignore[attr-defined]
+    found: list[Any] = [np.random.mtrand._rand, random._inst]
     ahead, seen = list(roots), set[int]()
     for x in ahead:  # grows as it goes
         if isinstance(x, PLAIN) or id(x) in seen:

@@ -7,6 +7,7 @@ thread for its name.
 from __future__ import annotations
 
 import contextlib
+import linecache
 import os
 import sys
 import threading
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 __all__ = [
-    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "called_again", "drawn",
-    "frames_kept", "inside", "is_recording", "kept_frames", "no_grad", "noters", "observed", "outside", "paused",
+    "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "called_again", "drawn", "frames_kept",
+    "inside", "is_recording", "kept_frames", "line_with_text", "no_grad", "noters", "observed", "outside", "paused",
     "placing", "recorder", "recorders", "recording", "replayable", "settle_noted", "source_lines", "this_place",
     "this_thread", "tracing", "tracing_threads", "user_line", "watcher", "watchers",
 ]  # fmt: skip
@@ -140,6 +141,12 @@ def outside(frame: FrameType) -> FrameType:
     while inside[frame.f_code.co_filename] and (caller := frame.f_back) is not None:
         frame = caller
     return frame
+
+
+def line_with_text(file: str, line: int) -> str:
+    """A line of the source as ``file:line: text``."""
+    text = linecache.getline(file, line).strip()
+    return f"{file}:{line}: {text}" if text else f"{file}:{line}"
 
 
 def user_line() -> str:
@@ -314,7 +321,7 @@ def settle_noted() -> None:
 
 
 class ReplayError(TypeError):
-    """Something was done to a traced Value that a replay of the record would not do again."""
+    """A function can't be traced, or does something else than it did when it was traced; the text says where."""
 
 
 class Recorder:

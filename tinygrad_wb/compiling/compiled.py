@@ -42,8 +42,8 @@ class Way(Protocol):
 class Report(NamedTuple):
     """What a compiled function does: its ``way``, the ``reason``, how many ``programs`` it has, and how many ``calls``.
 
-    The way is "followed", "known", "promised", or "eager" where programs come to nothing. The reason is a sentence, with
-    the line of the user's code where there is one, or "".
+    The way is "followed", "known", "promised", or "eager" where programs come to nothing. The reason is a sentence,
+    with the line of the user's code where there is one, or "".
     """
 
     way: str
@@ -54,9 +54,7 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         programs = f"{self.programs} program{'' if self.programs == 1 else 's'}"
         calls = f"{self.calls:,} call{'' if self.calls == 1 else 's'}"
-        return f"{self.way}: {programs} for {calls}." + (
-            f" {self.reason[0].upper()}{self.reason[1:]}." if self.reason else ""
-        )
+        return f"{self.way}: {programs} for {calls}{'; ' if self.reason else ''}{self.reason}"
 
 
 class Compiled(Decorated):
@@ -86,7 +84,7 @@ class Compiled(Decorated):
         >>> double = wb.compile(lambda x: w * x, pure=True)
         >>> y = [double(x) for x in (1.0, 2.0)]
         >>> print(double.report())
-        promised: 1 program for 2 calls.
+        promised: 1 program for 2 calls
         """
         return Report(self.way.name, self.way.reason, len(self.way.programs), self._calls)
 

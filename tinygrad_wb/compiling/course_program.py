@@ -279,7 +279,8 @@ class CourseCall:
     def _of_inner(self, result: int, g: Any) -> Sequence[Any]:
         """The same for a result that others are computed from: found already, if ``g`` is what they gave it."""
         given = self.handed.pop(result, None)
-        if given is not None and given is g and self.filled is not None and self.filled.owner is self:
+        still_here = self.filled is not None and self.filled.owner is self
+        if given is not None and given is g and still_here:
             return self._handed_out(result)
         found: Sequence[Any] = self._pulled_back(result, g)
         return found

@@ -124,7 +124,7 @@ class Replay:
         self.count = self.seen + len(run.observed)
         losses = [i for i, x in enumerate(run.results) if behind[i] and x.inputs and type(x._data) is float]
         self.main = losses[0] if losses else None
-        self.form = Form(run, self.main, wanted=behind[self.main] if losses else [])
+        self.form = Form(run, self.main, wanted=behind[losses[0]] if losses else [])
         self.function = self.form.function
         self.lock = threading.RLock()
         self._gradients: list[Gradients] = []
@@ -153,9 +153,9 @@ class Replay:
             found = call.computed(given)
         return None if found is None else (call, found)
 
-    def handed_back(self, call: Call, found: Sequence[Any], holes: list[Any]) -> list[Any]:
-        """The results of a call as Values, after everybody was told what is observed in it."""
-        if self.observers:
+    def handed_back(self, call: Call, found: Sequence[Any], holes: list[Any], told: bool = False) -> list[Any]:
+        """The results of a call as Values, after everybody was ``told`` what is observed in it."""
+        if self.observers and not told:
             tell(self.observers, found[self.seen :])
         return self.returned.values(call, found[: self.seen], holes)
 
@@ -193,9 +193,9 @@ class Returned:
 
     def __init__(self, run: Any, behind: Sequence[Sequence[Value]], gradient: bool = True) -> None:
         self._gradient = gradient
-        self._results = [None if type(x) is Value else x for x in run.results]
+        self._results: list[Any] = [None if type(x) is Value else x for x in run.results]
         position = {run.arguments[i]: i for i in run.values}
-        # Of each result that is computed: its place, the parameters behind it, the positions of the Values given for it.
+        # Of each result that is computed: its place, the parameters behind it, the positions of given Values behind it.
         self._computed = [
             (i, tuple(x for x in behind[i] if x not in position), [position[x] for x in behind[i] if x in position])
             for i, x in enumerate(run.results)

@@ -19,7 +19,7 @@ import numpy as np
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, Peek, operands
 from tinygrad_wb.compiling.endings import Ending, Finished
-from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Node, fits
+from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Like, Node, fits
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import Learner, Unfollowable
 from tinygrad_wb.compiling.leaves import CHANGED, Leaves
@@ -71,10 +71,12 @@ class Follower:
         self.expected: Any = PARTED
         self.learner: Learner | None = None
         self.aside = Aside(self)
-        self._grown = True  # whether the course has grown since counts were taken
+        self._grown = False  # whether the course has grown since stock was taken
+        self._likes: dict[Value, Like] = {}  # the leaves as they were when they were learned
         self._state: Any = None  # of NumPy's warnings, in which operations are noted at first sight
         self._given_state: Any = None
         self._named: list[Entry] = []  # in this call
+        self._given_away: dict[Entry, Value] = {}  # Values that another thread asked for
         self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
         self._thread = 0
         self._paused = False
@@ -86,8 +88,6 @@ class Follower:
         """Begin to note this thread's operations; whether that is possible."""
         if noters and this_thread() in noters:  # this is part of another call
             return False
-        if self._grown:
-            self._take_stock()
         if (reason := self.leaves.looked_at()) == CHANGED:
             self._forget()
         elif reason:
@@ -127,9 +127,13 @@ class Follower:
             if entry.value.name is not None:
                 entry.renew()
         self._named = []
+        if self._given_away:
+            self._given_away = {}
         self.active = False
         self.expected, self.finished = PARTED, None
         del noters[self._thread]
+        if self._grown:
+            self._take_stock()
 
     # -- as a Noter ---------------------------------------------------------------------------------------------------
 
@@ -290,7 +294,7 @@ class Follower:
         """Run the program of the way that the call has gone."""
         node = self.expected.parent
         ending = node.ending
-        if self.leaves.written():
+        if self.leaves.written() or self._given_away:
             pass
         elif ending is None:
             node.ending = Ending(node)
@@ -371,7 +375,7 @@ class Follower:
         self.following, self.expected = False, PARTED
         if reason:
             self.reason = f"{reason}, at {user_line()}"
-        made = self._computed(node.path(), {})
+        made = self._computed(node.path(), self._given_away)
         if learn:
             self._learn(node, made)
 
@@ -389,6 +393,7 @@ class Follower:
         except Unfollowable as why:
             self.reason = str(why)
             return
+        self._likes |= learned.leaves
         node = learned.node
         if not isinstance(node, Entry):
             self.reason = "no operation on a Value in it"
@@ -420,11 +425,16 @@ class Follower:
             self._become(results, program, call, found)
             self.completed = True
 
-    def _computed(self, path: Sequence[Entry], results: Mapping[Entry, Value]) -> dict[int, tuple[Value, Entry]]:
+    def _computed(
+        self, path: Sequence[Entry], known: Mapping[Entry, Value], told: bool = False
+    ) -> dict[int, tuple[Value, Entry]]:
         """Compute the operations of ``path`` as the engine does; the Values, by identity, with their entries.
 
-        They are the pending ones, or ``results``, which a program has computed before.
+        They are the pending ones, or those that are ``known`` already; these get a history. What layers observe may
+        have been ``told`` them before.
         """
+        last = max((entry.depth for entry in known), default=0)
+        ticks = [value.tick for value in known.values()]
         token = enter(self._given_state)
         values: dict[Entry, Any] = {}
         try:
@@ -433,14 +443,15 @@ class Follower:
                     inputs = operands(entry, values, self.given)
                     if entry.op is not OBSERVE:
                         fresh = computed(entry.op, inputs, entry.options)
-                        values[entry] = _taken_over(results.get(entry, entry.value), fresh)
-                    elif not results:  # else they were told by the program
+                        values[entry] = _taken_over(known.get(entry, entry.value), fresh)
+                    elif not told:
                         entry.options["tell"](*[x._data if type(x) is Value else x for x in inputs])
         finally:
             leave(token)
             for entry in path:
-                if type(entry.value) is not Pending:
-                    entry.renew()
+                entry.renew()
+        if known:  # operations on these have been recorded since, and come after all of this
+            _put_before(min(ticks), [value for entry, value in values.items() if entry.depth <= last])
         return {id(value): (value, entry) for entry, value in values.items()}
 
     @contextmanager
@@ -462,7 +473,7 @@ class Follower:
         """Give the results of a program that has run an ordinary history: something in the middle is wanted, too."""
         (ending, results), self.finished = finished, None
         gone_back = [(value, value.grad) for value in results.values() if value.grad is not None]
-        made = self._computed(ending.node.path(), results)
+        made = self._computed(ending.node.path(), results, told=True)
         known = set(map(id, results.values()))
         for value, g in gone_back:  # backward() was called already, and reached what is in the middle
             for x, d in pull_back(value, g).items():
@@ -476,7 +487,7 @@ class Follower:
         for entry in wanted.path():
             if entry.op is not OBSERVE:
                 values[entry] = computed(entry.op, operands(entry, values, self.given), entry.options)
-        _taken_over(value, values[wanted])
+        self._given_away[wanted] = _taken_over(value, values[wanted])
         wanted.renew()
 
     # -- between calls ------------------------------------------------------------------------------------------------
@@ -497,7 +508,8 @@ class Follower:
             ending.count()
         self.given += [None] * (max(node.places for node in nodes) - len(self.given))
         sources = (pair for entry in entries for pair in zip(entry.kinds, entry.sources, strict=True))
-        self.leaves.take(dict.fromkeys(source for kind, source in sources if kind is LEAF))
+        self._likes = {source: self._likes[source] for kind, source in sources if kind is LEAF}
+        self.leaves.take(self._likes)
         programs = [ending.program for ending in self.endings if ending.program is not None]
         if programs and self.leaves.settle():
             for program in programs:
@@ -506,7 +518,8 @@ class Follower:
 
     def _forget(self) -> None:
         self.roots = {False: Node(), True: Node()}
-        self.leaves.take(())
+        self._likes = {}
+        self.leaves.take({})
         self.endings, self._grown = [], False
 
 
@@ -514,6 +527,12 @@ def _tracked(op: Any, inputs: Sequence[Any]) -> bool:
     """Whether an operation is recorded: a Value that it has a derivative by is among its inputs."""
     partials = op.partials * len(inputs) if op.variadic else op.partials
     return any(isinstance(x, Value) and partial is not None for x, partial in zip(inputs, partials, strict=False))
+
+
+def _put_before(tick: float, values: Sequence[Value]) -> None:
+    """Let ``values``, in order, be as old as if they had been made just before ``tick``."""
+    for i, value in enumerate(values, 1):
+        value.tick = tick - 1 + i / (len(values) + 1)  # type: ignore[assignment]
 
 
 def _taken_over(value: Value, fresh: Value) -> Value:

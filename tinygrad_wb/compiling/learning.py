@@ -47,11 +47,12 @@ LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on
 class Event:
     """One operation of an eager call: what it was given, and the Value that it made."""
 
-    __slots__ = ("asked", "inputs", "op", "options", "value")
+    __slots__ = ("asked", "inputs", "likes", "op", "options", "value")
 
     def __init__(self, op: Any, inputs: tuple[Any, ...], options: Any, value: Any) -> None:
         self.op, self.options, self.value = op, options, value
         self.asked = tuple(map(id, inputs))
+        self.likes = [like(x) if isinstance(x, Value) and not x.inputs else None for x in inputs]
         self.inputs = tuple([x.copy() if type(x) is ndarray and x.nbytes <= LARGE else x for x in inputs])
 
 
@@ -71,6 +72,7 @@ class Learned(NamedTuple):
     node: Node
     given: list[Any]
     results: dict[Entry, Value]
+    leaves: dict[Value, Like]  # as they were when they were read
 
 
 class Learner:
@@ -175,6 +177,7 @@ class Learner:
         entries: list[Entry] = []
         node, old = self.node, self.node.next
         assigned: set[int] = set()
+        leaves: dict[Value, Like] = {}
         begun = False  # as before
         try:
             for event in self.events:
@@ -184,6 +187,9 @@ class Learner:
                 elif not op.deferrable:
                     raise Unfollowable(f"{op.name} is computed where it stands")
                 kinds, sources = self._described(op, inputs, options, made, assigned)
+                for kind, source, shape in zip(kinds, sources, event.likes, strict=False):
+                    if kind is LEAF and shape is not None and leaves.setdefault(source, shape) != shape:
+                        raise Unfollowable("a parameter gets another shape or dtype in it")
                 old = old if isinstance(old, Entry) and merged(old, kinds, sources, options, op) else None
                 begun = begun or (not entries and old is not None)
                 node = Entry(node, op, kinds, sources, options, event.value, follower)
@@ -202,7 +208,7 @@ class Learner:
         for parent, entry in pairwise([self.node, *entries]):
             parent.add(entry)  # type: ignore[arg-type]  # all but the first are entries
         self._mark_regions(entries, made)
-        return Learned(node, given, results)
+        return Learned(node, given, results, leaves)
 
     def _mark_regions(self, entries: Sequence[Entry], made: Mapping[int, Entry]) -> None:
         """Let the calls of the package's modules be noted as a whole."""

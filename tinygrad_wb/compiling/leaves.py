@@ -19,7 +19,9 @@ from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
+
+    from tinygrad_wb.compiling.entries import Like
 
 __all__ = ["CHANGED", "EXPOSED", "Leaves"]
 
@@ -33,6 +35,7 @@ class Leaves:
 
     def __init__(self) -> None:
         self.values: list[Value] = []  # those that have arrays
+        self._likes: list[Like] = []
         self.arrays: list[Any] = []
         self._numbers: list[Value] = []
         self.unsettled = UNSETTLED  # tries that are left
@@ -43,19 +46,19 @@ class Leaves:
         self.watched: dict[Value, tuple[Any, Any]] = {}
         remembering.add(self)
 
-    def take(self, leaves: Iterable[Value]) -> None:
-        """Look at these leaves from now on."""
-        leaves = list(leaves)
-        self.values = [leaf for leaf in leaves if type(leaf._data) is not float]
-        self._numbers = [leaf for leaf in leaves if type(leaf._data) is float]
-        self.arrays = [leaf._data for leaf in self.values]
-        self._counts = []
+    def take(self, likes: Mapping[Value, Like]) -> None:
+        """Look at these leaves from now on, which the course knows to have these shapes and dtypes."""
+        self.values = [leaf for leaf, like in likes.items() if like.dtype is not float]
+        self._likes = [like for like in likes.values() if like.dtype is not float]
+        self._numbers = [leaf for leaf, like in likes.items() if like.dtype is float]
+        self.arrays, self._counts = [None] * len(self.values), []  # they are looked at before the next call
 
     def settle(self) -> bool:
         """Try to let the arrays stand side by side; whether they do so since now."""
         if not self.unsettled:
             return False
         self.unsettled -= 1
+        self.arrays = [leaf._data for leaf in self.values]
         if not together(self.values, known=1):
             return False
         self.unsettled = 0
@@ -69,7 +72,7 @@ class Leaves:
         if self._numbers and not all([type(leaf._data) is float for leaf in self._numbers]):
             return CHANGED
         if not all(map(is_, now, self.arrays)):
-            if not all(map(_alike, now, self.arrays)):
+            if not all(map(_is_like, now, self._likes)):
                 return CHANGED
             self.arrays, self.blocks = list(now), []
         counts = list(map(getrefcount, now))
@@ -117,6 +120,6 @@ class Leaves:
                 value._data = now
 
 
-def _alike(a: Any, b: Any) -> bool:
-    """Whether two plain data are arrays of one shape and dtype."""
-    return type(a) is np.ndarray and a.shape == b.shape and bool(a.dtype == b.dtype)
+def _is_like(data: Any, like: Like) -> bool:
+    """Whether it is an array of this shape and dtype."""
+    return type(data) is np.ndarray and data.shape == like.shape and bool(data.dtype == like.dtype)

@@ -13,24 +13,23 @@ from tinygrad_wb.compiling.spot_checks import FIRST, Work, after, check
 from tinygrad_wb.compiling.tracing import Run, Terms, tell
 from tinygrad_wb.compiling.tree import arguments_of, filled_in, kind_of, others, pattern
 from tinygrad_wb.memory import without_collection
-from tinygrad_wb.numpy_warnings import at_the_users_line
+from tinygrad_wb.numpy_warnings import at_the_users_line, silent
 from tinygrad_wb.random_state import generators_around, put_back, states
-from tinygrad_wb.recording import ReplayError, called_again, is_recording, paused, source_lines
+from tinygrad_wb.recording import ReplayError, called_again, is_recording, paused, recording, source_lines
 from tinygrad_wb.value import next_tick, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Program", "Replayed", "traced_program"]
+__all__ = ["Replayed", "Specialization", "specialized"]
 
 PATTERNS = 32  # of arguments, that programs are kept for
 BRANCHES = 8  # programs that are kept for one pattern
 FAILURES = ArithmeticError, IndexError, ValueError  # of a program: Python's floats raise for 1/0, NumPy for labels
-QUIET: dict[str, Any] = {"all": "ignore"}  # the program has warned already
 TRACES = 32  # of one pattern; if a function goes yet another way after so many, it runs as it is
 
 
-class Program:
+class Specialization:
     """A traced run as a program, with what is needed to know whether it fits, and to check it."""
 
     def __init__(self, run: Run) -> None:
@@ -49,7 +48,7 @@ class Program:
         return self.terms.fitting()
 
 
-class Entry:
+class CacheEntry:
     """The programs for one pattern of arguments, one for each way that branches go.
 
     Other arguments than arrays and numbers are ``held``: their identity is theirs as long as they are alive.
@@ -57,15 +56,17 @@ class Entry:
 
     def __init__(self, held: Sequence[Any]) -> None:
         self.held = held
-        self.programs: list[Program] = []
+        self.programs: list[Specialization] = []
         self.traces = 0
 
 
-def traced_program(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, Program]:
+def specialized(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Run, Specialization]:
     """Trace a function; the run and its program."""
     with without_collection():
         run = Run(function, args, kwargs)
-        return run, Program(run)
+        return run, Specialization(run)
 
 
 class Replayed:
@@ -81,13 +82,13 @@ class Replayed:
         function: Callable[..., Any],
         trusted: bool,
         blame: Callable[[str], str],
-        trace: Callable[..., tuple[Run, Program]] = traced_program,
+        trace: Callable[..., tuple[Run, Specialization]] = specialized,
     ) -> None:
         self.function = function
         self.lock = threading.RLock()
         self._trusted, self._blame, self._trace = trusted, blame, trace
-        self._entries: OrderedDict[Any, Entry] = OrderedDict()
-        self._latest: Program | None = None
+        self._entries: OrderedDict[Any, CacheEntry] = OrderedDict()
+        self._latest: Specialization | None = None
 
     @property
     def programs(self) -> list[str]:
@@ -123,7 +124,7 @@ class Replayed:
         """Drop all programs."""
         self._entries.clear()
 
-    def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+    def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CacheEntry:
         key = (
             not paused or is_recording(),
             *[(x.shape, x.dtype.char) if type(x) is np.ndarray else kind_of(x) for x in args],
@@ -132,14 +133,14 @@ class Replayed:
             key += tuple((name, kind_of(x)) for name, x in kwargs.items())
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = Entry(list(others(pattern((args, kwargs), []))))
+            entry = self._entries[key] = CacheEntry(list(others(pattern((args, kwargs), []))))
             if len(self._entries) > PATTERNS:
                 self._entries.popitem(last=False)
         elif len(self._entries) > 1:
             self._entries.move_to_end(key)
         return entry
 
-    def _traced(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any], holes: list[Any]) -> Any:
+    def _traced(self, entry: CacheEntry, args: tuple[Any, ...], kwargs: dict[str, Any], holes: list[Any]) -> Any:
         """Trace the function, and call the program that comes of it, on the random numbers that were drawn."""
         run, program = self._trace(self.function, args, kwargs)
         entry.traces += 1
@@ -154,13 +155,15 @@ class Replayed:
         return program.terms.returned(found)
 
     def _with_care(
-        self, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any], holes: list[Any], given: list[Any]
+        self, program: Specialization, args: tuple[Any, ...], kwargs: dict[str, Any], holes: list[Any], given: list[Any]
     ) -> tuple[Any] | None:
         """The result of a call that is checked, or that may have to go back; None if a branch goes another way."""
+        due = program.calls >= program.next_check
         before = states(program.generators)
         drawn = program.replay.drawn()
         try:
-            made = program.replay.called(holes, given, drawn)
+            with silent(due and not self._trusted):  # else NumPy's warnings come twice
+                made = program.replay.called(holes, given, drawn)
         except FAILURES:
             put_back(program.generators, before)
             return (self._as_it_is(program, args, kwargs),)
@@ -168,20 +171,21 @@ class Replayed:
             put_back(program.generators, before)
             return None
         self._latest = program
-        if program.calls >= program.next_check:
+        if due:
             start = next_tick()
-            with called_again(drawn, quiet=self._trusted), np.errstate(**QUIET if self._trusted else {}):
+            with called_again(drawn, quiet=self._trusted), silent(self._trusted), recording(True):
                 own = self._as_it_is(program, args, kwargs)
                 try:
                     check(program.work, start, own, [*holes, *drawn], *made)
                 except ReplayError as error:
                     raise ReplayError(self._blame(f"in call {program.calls:,} {error}")) from None
             program.next_check = after(program.calls)
-            if not self._trusted:
+            if not self._trusted and is_recording():
                 return (own,)
-        return (program.terms.returned(program.replay.handed_back(*made, holes)),)
+        told = due and not self._trusted
+        return (program.terms.returned(program.replay.handed_back(*made, holes, told)),)
 
-    def _as_it_is(self, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _as_it_is(self, program: Specialization, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the function itself returns. Floats are Values to it, as they were when it was traced: 1/0 is inf."""
         floats: list[Any] = []
         shape = pattern((args, kwargs), floats)
