@@ -143,7 +143,7 @@ def large_arrays():
     is_followed(lambda x: wb.sum(wb.tanh(large * x)), 2.0)
 
 
-def arrays_held_elsewhere():
+def parameters_arrays():
     w = wb.Value(np.ones((400, 400)))
     held = w.data
     is_eager(lambda x: wb.sum(w * x), 2.0, reason="held elsewhere")
@@ -153,6 +153,9 @@ def arrays_held_elsewhere():
     held = small.data
     is_followed(lambda x: wb.sum(small * x), 2.0)
     del held
+    for size, outcome in ((1_000, is_followed), (10_000, is_eager)):
+        v = wb.Value(np.ones(size))
+        outcome(lambda x, v=v: wb.sum(v * x) * float(v.data[0]), 2.0)
 
 
 def your_operations():
@@ -273,7 +276,7 @@ def source_lines():
 
 
 EAGER = {
-    "large arrays": large_arrays, "arrays held elsewhere": arrays_held_elsewhere, "your operations": your_operations,
+    "large arrays": large_arrays, "parameters' arrays": parameters_arrays, "your operations": your_operations,
     "linear algebra": linear_algebra, "the Value itself": the_value_itself, "changes inside": changes_inside,
     "something new each time": something_new_each_time, "no Values": no_values, "threads": threads,
     "source lines": source_lines,
