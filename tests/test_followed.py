@@ -1,5 +1,7 @@
 """Functions that are followed, in surroundings that are hostile to it: each is played as it is and compiled."""
 
+import copy
+import pickle
 import warnings
 
 import numpy as np
@@ -347,6 +349,121 @@ def test_a_view_of_a_parameter_that_is_returned_shows_later_steps():
             optimizer.step()
             optimizer.zero_grad()
             return view
+
+        return call
+
+    check(make)
+
+
+# == layers ==================================================================================================================
+
+
+DOORS = {
+    "copied": lambda m: copy.deepcopy(m).running_mean,
+    "pickled": lambda m: pickle.loads(pickle.dumps(m)).running_var,
+    "shown": lambda m: repr(m.running.mean),
+    "compared": lambda m: m.running.var > 1.0,
+    "its largest": lambda m: m.running.mean.argmax(),
+    "saved": lambda m: [np.array(slot.read()) for _, slot in m.state()],
+    "under no_grad": lambda m: wb.no_grad()(lambda: m.running.mean * 2.0)(),
+}
+
+
+@pytest.mark.parametrize("read", DOORS.values(), ids=DOORS)
+def test_running_means_are_those_of_this_moment_whoever_reads_them(read):
+    def make(s):
+        norm = wb.BatchNorm(3)
+
+        @s.compiled
+        def loss(x):
+            h = norm(x)
+            s.note(read(norm))
+            return wb.sum(h * h * x)
+
+        def call(i):
+            found = loss(batch(i))
+            s.back(found)
+            s.note([p.grad for p in norm.parameters()], norm.running_mean)
+            norm.zero_grad()
+            return found
+
+        return call
+
+    check(make)
+
+
+def test_settings_of_running_means_that_change_in_a_call():
+    def make(s):
+        norm = wb.BatchNorm(3)
+
+        @s.compiled
+        def loss(x, i):
+            h, before = norm(x), norm.running
+            norm.momentum = 0.5
+            if i % 3 == 1:
+                norm.running = copy.deepcopy(before)
+            k = norm(h * x)
+            norm.momentum, norm.running = 0.1, before
+            return wb.sum(h * k)
+
+        def call(i):
+            found = loss(batch(i), i)
+            s.note(norm.running_mean, norm.running_var)
+            return found
+
+        return call
+
+    assert any(f.report().way == "followed" for f in check(make).functions)
+
+
+class Keeping(wb.Module):
+    """Keeps what it computes, as one does to look at it later."""
+
+    def __init__(self):
+        self.hidden, self.out = wb.Dense(3, 3, "tanh", seed=1), wb.Dense(3, 2, seed=2)
+        self.seen = []
+
+    def forward(self, x):
+        self.h = self.hidden(x)
+        self.seen = [*self.seen[-1:], self.h]
+        self.train(len(list(self.named_parameters())) == 4)
+        return self.out(self.h)
+
+
+def test_modules_that_keep_what_they_compute():
+    def make(s):
+        model = Keeping()
+        loss = s.compiled(lambda x: wb.sum(model(x) ** 2))
+
+        def call(i):
+            found = loss(batch(i))
+            s.back(found)
+            s.note([p.grad for p in model.parameters()], model.h.grad, len(model.seen))
+            model.zero_grad()
+            return found
+
+        return call
+
+    assert all(f.report().way == "followed" for f in check(make).functions)
+
+
+# == results =================================================================================================================
+
+
+def test_results_share_memory_only_where_they_do_in_eager_mode():
+    def make(s):
+        w = leaf(3, seed=1)
+
+        @s.compiled
+        def results(x):
+            h = w * x
+            return h, h * 1.0, h + 0.0, h**1, h.reshape(3, 1), h[1:], wb.relu(wb.relu(h)), w * 1.0, w.reshape(1, 3), h
+
+        def call(i):
+            found = results(row_of(i))
+            s.note([[np.shares_memory(a.data, b.data) for a in (*found, w)] for b in found])
+            found[i % 7].data[...] = 5.0
+            return *found, w
 
         return call
 

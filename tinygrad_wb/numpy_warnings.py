@@ -28,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 __all__ = [
-    "OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "only_warns", "silent", "state",
+    "OF_STEPS", "OF_UFUNC", "SILENT", "as_numpy", "at_the_users_line", "enter", "leave", "only_warns", "silent", "state",
     "warned",
 ]  # fmt: skip
 

@@ -20,7 +20,7 @@ import numpy as np
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, Peek, operands
 from tinygrad_wb.compiling.endings import Ending, Finished
-from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Like, Node, fits
+from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Like, Node, changed_by, fits
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import Learner, Unfollowable
 from tinygrad_wb.compiling.leaves import CHANGED, Leaves
@@ -28,7 +28,8 @@ from tinygrad_wb.compiling.rewrites import computed, rewritten
 from tinygrad_wb.compiling.tracing import tell as tell_all
 from tinygrad_wb.following import PASSING
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, only_warns, state
-from tinygrad_wb.pending import DATA, Aside, Pending
+from tinygrad_wb.operation import REGISTRY
+from tinygrad_wb.pending import DATA, OP, Aside, Awaited, Pending
 from tinygrad_wb.recording import noters, paused, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
@@ -79,6 +80,7 @@ class Follower:
         self._given_state: Any = None
         self._filters: Any = None  # of warnings
         self._named: list[Entry] = []  # in this call
+        self._awaited: list[Value] = []  # what layers change when they are told what they observe
         self._given_away: dict[Entry, Value] = {}  # Values that another thread asked for
         self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
         self._thread = 0
@@ -213,6 +215,8 @@ class Follower:
             region = regions.get(id(module))
             if region is not None and region.entered(args, self.given):
                 self.expected = region.last.next
+                if region.changed:
+                    self._await(region.changed)
                 return region.result.value
         if self.learner is not None:
             return self.learner.called(module, args, kwargs)
@@ -224,6 +228,7 @@ class Follower:
                 if entry.op is OBSERVE and fits(entry, values, {"tell": tell}, self.given):
                     entry.parent.next = entry
                     self.expected = entry.next
+                    self._await(changed_by(tell))
                     return True
             self._part("", learn=True)
         if self.learner is not None:
@@ -250,13 +255,12 @@ class Follower:
         if not self.following:
             return False
         if isinstance(value, Pending):
-            data = self.data_of(value)
+            data = value._data
             if type(value) is Value:
                 return False
             self._watch(value, data)
             return True
-        self._tell_observers()
-        if self.following and any(leaf is value for leaf in self.leaves.values):
+        if any(leaf is value for leaf in self.leaves.values):
             if value._data.nbytes <= WATCHED:
                 self._watch(value, value._data)
             else:
@@ -280,18 +284,39 @@ class Follower:
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
             return None
 
+    def op_of(self, value: Pending) -> Any:
+        """The operation that is noted."""
+        op = value._entry.op
+        if not self._paused and REGISTRY.get(op.name) is op:
+            return op
+        self.settle(value)
+        return OP.__get__(value)
+
     def named(self, value: Pending) -> None:
         """A pending Value gets a name, which is its own in this call alone."""
         self._named.append(value._entry)
 
     def stand_aside(self) -> Aside:
-        self._tell_observers()
         return self.aside
 
+    def _await(self, values: Sequence[Value]) -> None:
+        """Wait with what layers have observed until it is read, or to the end of the call."""
+        for value in values:
+            if type(value) is Value:
+                value._entry = Awaited(value, self._tell_observers)
+                value.__class__ = Pending
+                self._awaited.append(value)
+
     def _tell_observers(self) -> None:
-        """Let layers keep what they have observed, before it may be read."""
-        if self.following and any(entry.op is OBSERVE for entry in self.expected.parent.path()):
-            self._part("what a layer has observed may be read", learn=True)
+        """Let layers keep what they have observed: it is read."""
+        if self.following and self._thread == this_thread():
+            self._part("what a layer has observed is read", learn=True)
+
+    def _wait_no_more(self) -> None:
+        for value in self._awaited:
+            value.__class__ = Value
+            del value._entry
+        self._awaited = []
 
     def stop(self, reason: str) -> None:
         """Note nothing in the rest of the call."""
@@ -357,6 +382,8 @@ class Follower:
         program = ending.program
         if program is None:
             return None
+        if self._awaited:
+            self._wait_no_more()
         call = CourseCall(program, self.given[: ending.node.places])
         try:
             found = call.computed([leaf._data for leaf in program.leaves])
@@ -459,6 +486,8 @@ class Follower:
         They are the pending ones, or those that are ``known`` already; these get a history. What layers observe may
         have been ``told`` them before.
         """
+        if self._awaited:
+            self._wait_no_more()
         last = max((entry.depth for entry in known), default=0)
         ticks = [value.tick for value in known.values()]
         token = enter(self._given_state)
