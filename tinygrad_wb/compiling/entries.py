@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAY", "FLOAT", "GIVEN", "LARGE", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node",
-    "all_below",
-    "detach", "fits", "frozen", "like", "merged", "readable", "same",
+    "all_below", "detach", "fits", "frozen", "like", "merged", "readable", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
