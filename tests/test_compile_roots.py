@@ -1075,3 +1075,39 @@ def test_stages_tell_a_difference():
     for a, b in [(1.0, 1.0 + 1e-6), (1.0, 1), (0.0, None), (ONES, ONES.astype("f4")), (ONES, ONES * (1 + 1e-6)), ("a", "b"),
                  (wb.Value(1.0), 1.0), ([1.0], (1.0,)), (ONES, ONES[:2]), (np.float64(1.0), 1.0), (True, 1)]:  # fmt: skip
         assert compare(told(a), told(b))
+
+
+def test_the_dtype_of_an_argument():
+    w = wb.Value(normal(3).astype("f4"))
+    seen = []
+
+    @wb.compile
+    def loss(x):
+        h = w * x
+        seen.append(h.dtype)
+        return wb.sum(h)
+
+    kinds = ["f4", "f8", "f4", "f8", "f2", "i8", "f4", "f8"]
+    found = [loss(np.array([0.1, 0.2, 0.3]).astype(kind)).data for kind in kinds]
+    assert seen == [np.result_type(np.float32, kind) for kind in kinds]
+    assert found == pytest.approx([float(np.sum(w.data * np.array([0.1, 0.2, 0.3]).astype(kind))) for kind in kinds])
+
+
+def test_running_means_that_are_used_in_the_call_that_changes_them():
+    def run(compiled):
+        layer, w, found = wb.BatchNorm(3), wb.Value(normal(3)), []
+
+        def loss(x):
+            seen = layer.train()(x * w)
+            used = layer.eval()(x * w)
+            return wb.mean(seen * used)
+
+        loss = wb.compile(loss) if compiled else loss
+        for i in range(CALLS):
+            w.grad = None
+            error = loss(batch(i))
+            error.backward()
+            found += [error.data, *w.grad]
+        return found
+
+    assert run(compiled=True) == pytest.approx(run(compiled=False))

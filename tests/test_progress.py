@@ -31,15 +31,42 @@ def test_it_says_epoch_loss_metrics_and_speed_on_stderr(capsys):
     assert f"accuracy {history['accuracy'][-1]:.1%}" in last
     assert re.search(rf"\bval\w* {history['val_loss'][-1]:.3g}\b", last)
     assert re.search(rf"\bval\w* {history['val_accuracy'][-1]:.1%}", last)
-    assert "compiled" in last, "where there is room for one of the two, this is said rather than the speed"
+    assert "known" in last, "where there is room for one of the two, this is said rather than the speed"
 
 
-def test_it_says_the_speed_and_that_it_compiled(capsys):
-    for compile in (True, False):
-        run(compile=compile)
-        last = frames(capsys.readouterr().err)[-1]
-        assert re.search(r"[1-9][\d.,]*k? rows/s", last)
-        assert last.split("|")[0].strip().endswith("rows/s compiled" if compile else "rows/s")
+def own_loss(prediction, y):
+    return wb.cross_entropy(prediction, y)
+
+
+@pytest.mark.parametrize(
+    ("options", "way"),
+    [
+        ({}, " known"),
+        ({"loss": own_loss}, " followed"),
+        ({"loss": own_loss, "pure": True}, " promised"),
+        ({"compile": False}, ""),
+    ],
+)
+def test_it_says_the_speed_and_how_batches_are_computed(capsys, options, way):
+    run(**options)
+    last = frames(capsys.readouterr().err)[-1]
+    assert re.search(r"[1-9][\d.,]*k? rows/s", last)
+    assert last.split("|")[0].rstrip().endswith(f"rows/s{way}")
+
+
+def test_it_says_why_batches_are_computed_as_without_compiling(capsys):
+    held = []
+
+    def reads_its_own_gradient(prediction, y):
+        loss = wb.cross_entropy(prediction, y)
+        loss.backward()
+        held.append(prediction.grad.sum())
+        return wb.cross_entropy(prediction, y)
+
+    run(loss=reads_its_own_gradient, epochs=30)
+    last = frames(capsys.readouterr().err)[-1]
+    assert re.search(r"(eager: \w|followed)", last)
+    assert len(re.sub(r"\|.*\|", "", last)) <= 80
 
 
 def test_its_words_fit_into_80_columns(capsys):

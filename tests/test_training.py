@@ -211,26 +211,39 @@ def test_fit_compiles_unless_told_otherwise():
         model, optimizer = moons_model()
         seen = []
         history = fit_moons(
-            model, optimizer, epochs=3, compile=compile, callbacks=[lambda t, seen=seen: seen.append(t.compiled)]
+            model,
+            optimizer,
+            epochs=3,
+            compile=compile,
+            callbacks=[lambda t, seen=seen: seen.append((t.compiled, t.way))],
         )
         losses[compile] = history["loss"]
-        assert seen == [compile] * 3
+        assert seen == [(True, "known") if compile else (False, "")] * 3
     assert losses[True] == pytest.approx(losses[False], rel=1e-9)
 
 
-def test_python_around_a_model_runs_in_each_step():
-    found = {}
+def test_python_of_the_users_runs_once_in_each_batch():
+    """A spy, a counter and a number read for a log: what they see is what they see without compiling."""
+    runs = {}
     for compile in (True, False):
         model, optimizer = moons_model()
-        seen = []
+        seen, logged = [], []
 
         def spied(x, model=model, seen=seen):
             seen.append(float(x.sum()))
-            return model(x) * (1.0 + 0.1 * (len(seen) % 2))
+            return model(x)
 
-        found[compile] = seen, fit_moons(spied, optimizer, epochs=2, compile=compile)["loss"]
-    assert found[True][0] == found[False][0]
-    assert found[True][1] == pytest.approx(found[False][1], rel=1e-9)
+        def loss(prediction, y, logged=logged):
+            error = wb.cross_entropy(prediction, y) * (1.0 + 0.1 * (len(logged) % 3))
+            logged.append(float(error))
+            return error
+
+        history = fit_moons(spied, optimizer, epochs=2, loss=loss, compile=compile)
+        assert history["loss"][1] < history["loss"][0]
+        assert logged == pytest.approx(history.batch_losses, rel=1e-12)
+        runs[compile] = seen, logged
+    assert runs[True][0] == runs[False][0]
+    assert runs[True][1] == pytest.approx(runs[False][1], rel=1e-9)
 
 
 def test_rows_and_labels_stay_together():

@@ -11,6 +11,7 @@ takes 0.15 µs. It is private: where a later NumPy has no such name, its warning
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -20,12 +21,12 @@ import numpy as np
 from tinygrad_wb.notices import warn_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "state", "warned"]
+__all__ = ["OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "silent", "state", "warned"]
 
 VARIABLE: ContextVar[Any] = getattr(np._core.umath, "_extobj_contextvar", None) or ContextVar("unused", default=None)  # type: ignore[attr-defined]
 state, enter, leave = VARIABLE.get, VARIABLE.set, VARIABLE.reset
@@ -64,6 +65,18 @@ class States(dict[Any, Any]):
 
 
 OF_UFUNC, OF_STEPS = States(), States(under="ignore")
+with np.errstate(all="ignore"):
+    SILENT = state()  # made once, so that what belongs to it is looked up once, too
+
+
+@contextlib.contextmanager
+def silent(on: bool) -> Iterator[None]:
+    """A block without NumPy's warnings; unless it is ``on``, with those that there are."""
+    token = enter(SILENT if on else state())
+    try:
+        yield
+    finally:
+        leave(token)
 
 
 def warned(states: States, function: Callable[..., R], *args: Any) -> R:

@@ -7,6 +7,7 @@ thread for its name.
 from __future__ import annotations
 
 import contextlib
+import linecache
 import os
 import sys
 import threading
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REPLAY", "Frames", "Noter", "Place", "Recorder", "ReplayError", "Watcher", "called_again", "drawn", "frames_kept",
-    "inside", "is_recording", "kept_frames", "no_grad", "noters", "observed", "outside", "paused", "placing",
-    "recorder", "recorders", "recording", "replayable", "settle_noted", "source_lines", "this_place", "this_thread",
-    "tracing", "tracing_threads", "user_line", "watcher", "watchers",
+    "inside", "is_recording", "kept_frames", "line_with_text", "no_grad", "noters", "observed", "outside", "paused",
+    "placing", "recorder", "recorders", "recording", "replayable", "settle_noted", "source_lines", "this_place",
+    "this_thread", "tracing", "tracing_threads", "user_line", "watcher", "watchers",
 ]  # fmt: skip
 
 this_thread = threading.get_ident
@@ -140,6 +141,12 @@ def outside(frame: FrameType) -> FrameType:
     while inside[frame.f_code.co_filename] and (caller := frame.f_back) is not None:
         frame = caller
     return frame
+
+
+def line_with_text(file: str, line: int) -> str:
+    """A line of the source as ``file:line: text``."""
+    text = linecache.getline(file, line).strip()
+    return f"{file}:{line}: {text}" if text else f"{file}:{line}"
 
 
 def user_line() -> str:

@@ -54,9 +54,7 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         programs = f"{self.programs} program{'' if self.programs == 1 else 's'}"
         calls = f"{self.calls:,} call{'' if self.calls == 1 else 's'}"
-        return f"{self.way}: {programs} for {calls}." + (
-            f" {self.reason[0].upper()}{self.reason[1:]}." if self.reason else ""
-        )
+        return f"{self.way}: {programs} for {calls}{'; ' if self.reason else ''}{self.reason}"
 
 
 class Compiled(Decorated):
@@ -86,7 +84,7 @@ class Compiled(Decorated):
         >>> double = wb.compile(lambda x: w * x, pure=True)
         >>> y = [double(x) for x in (1.0, 2.0)]
         >>> print(double.report())
-        promised: 1 program for 2 calls.
+        promised: 1 program for 2 calls
         """
         return Report(self.way.name, self.way.reason, len(self.way.programs), self._calls)
 

@@ -153,9 +153,9 @@ class Replay:
             found = call.computed(given)
         return None if found is None else (call, found)
 
-    def handed_back(self, call: Call, found: Sequence[Any], holes: list[Any]) -> list[Any]:
-        """The results of a call as Values, after everybody was told what is observed in it."""
-        if self.observers:
+    def handed_back(self, call: Call, found: Sequence[Any], holes: list[Any], told: bool = False) -> list[Any]:
+        """The results of a call as Values, after everybody was ``told`` what is observed in it."""
+        if self.observers and not told:
             tell(self.observers, found[self.seen :])
         return self.returned.values(call, found[: self.seen], holes)
 

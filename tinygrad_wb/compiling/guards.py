@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.nn.module import NOTES, Module
-from tinygrad_wb.recording import PACKAGE
+from tinygrad_wb.recording import PACKAGE, line_with_text
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _wrong_member(cls: type) -> str:
 def _line(function: Any) -> str:
     """Where a function is defined."""
     code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+    return line_with_text(code.co_filename, code.co_firstlineno) if code is not None else ""
 
 
 class Guard:
@@ -129,7 +129,8 @@ class Guard:
         if not all(map(is_, chain.from_iterable(map(dict.values, dicts)), self._contents)) and not self._settled(dicts):
             return False
         for container, items in zip(self._containers, self._items):
-            if len(container) != len(items) or not all(map(is_, _items(container), items)):
+            now = _items(container)
+            if len(now) != len(items) or not all(map(is_, now, items)):
                 return False
         return True
 

@@ -16,6 +16,7 @@ from tinygrad_wb.random_state import generators_around, put_back, states
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tinygrad_wb.compiling.guards import Guard
     from tinygrad_wb.compiling.replayed import Specialization
     from tinygrad_wb.compiling.tracing import Run
 
@@ -36,6 +37,7 @@ class Known:
 
     def __init__(self, function: Callable[..., Any], roots: tuple[Any, ...], otherwise: Callable[[], Any]) -> None:
         self._roots, self._otherwise = roots, otherwise
+        self._guard: Guard | None = None  # until the first call
         self._changes = 0
         self._other: Any = None  # the way that has taken over
         self._why = ""
@@ -47,7 +49,6 @@ class Known:
             ),
             trace=self._traced,
         )
-        self._look()
 
     @property
     def name(self) -> str:
@@ -56,8 +57,8 @@ class Known:
 
     @property
     def reason(self) -> str:
-        """Why another way has taken over."""
-        return "; ".join(filter(None, [self._why, "" if self._other is None else self._other.reason]))
+        """Why another way has taken over, or why that one comes to nothing."""
+        return str(self._other.reason) if self.name == "eager" else self._why
 
     @property
     def programs(self) -> list[str]:
@@ -66,7 +67,9 @@ class Known:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._other is None:
-            if (listened and self._is_listened_to()) or not self._guard.same():
+            if self._guard is None:
+                self._look()
+            elif not self._guard.same() or (listened and self._is_listened_to()):
                 self._changed()
             if self._other is None:
                 try:
@@ -78,12 +81,10 @@ class Known:
 
     def _look(self) -> None:
         """Look at what there is now, and guard it."""
-        guard, why = examined(*self._roots)
-        if guard is None:
+        self._guard, why = examined(*self._roots)
+        if self._guard is None:
             self._give_up(why)
-            return
-        self._guard = guard
-        if self._is_listened_to():
+        elif self._is_listened_to():
             self._give_up("a function listens to the gradient of a parameter")
 
     def _changed(self) -> None:
@@ -99,7 +100,7 @@ class Known:
         self._why, self._other = why, self._otherwise()
 
     def _is_listened_to(self) -> bool:
-        return any(id(p) in listened for p in self._guard.parameters)
+        return self._guard is not None and any(id(p) in listened for p in self._guard.parameters)
 
     def _traced(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -107,7 +108,10 @@ class Known:
         generators = generators_around(*self._roots)
         before = states(generators)
         try:
-            return specialized(function, args, kwargs)
+            found = specialized(function, args, kwargs)
         except Exception as error:
             put_back(generators, before)
             raise Untraceable(f"there is no program for it ({type(error).__name__}: {error})") from error
+        if self._guard is None or not self._guard.same():  # a module notes that it was called
+            self._look()
+        return found

@@ -6,13 +6,12 @@ everything else is constant.
 
 from __future__ import annotations
 
-import linecache
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_wb.compiling.replayed import Replayed, specialized
 from tinygrad_wb.notices import GradientWarning
-from tinygrad_wb.recording import PACKAGE, ReplayError
+from tinygrad_wb.recording import PACKAGE, ReplayError, line_with_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +72,4 @@ def told(error: Exception) -> str:
     ours = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(PACKAGE)]
     if not ours:
         return str(error)
-    frame = ours[-1]
-    text = linecache.getline(frame.filename, frame.lineno or 0).strip()
-    return f"{error}\n  {frame.filename}:{frame.lineno}: {text}"
+    return f"{error}\n  {line_with_text(ours[-1].filename, ours[-1].lineno or 0)}"

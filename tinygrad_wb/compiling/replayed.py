@@ -13,9 +13,9 @@ from tinygrad_wb.compiling.spot_checks import FIRST, Work, after, check
 from tinygrad_wb.compiling.tracing import Run, Terms, tell
 from tinygrad_wb.compiling.tree import arguments_of, filled_in, kind_of, others, pattern
 from tinygrad_wb.memory import without_collection
-from tinygrad_wb.numpy_warnings import at_the_users_line
+from tinygrad_wb.numpy_warnings import at_the_users_line, silent
 from tinygrad_wb.random_state import generators_around, put_back, states
-from tinygrad_wb.recording import ReplayError, called_again, is_recording, paused, source_lines
+from tinygrad_wb.recording import ReplayError, called_again, is_recording, paused, recording, source_lines
 from tinygrad_wb.value import next_tick, traced
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["Replayed", "Specialization", "specialized"]
 PATTERNS = 32  # of arguments, that programs are kept for
 BRANCHES = 8  # programs that are kept for one pattern
 FAILURES = ArithmeticError, IndexError, ValueError  # of a program: Python's floats raise for 1/0, NumPy for labels
-QUIET: dict[str, Any] = {"all": "ignore"}  # there were warnings already
 TRACES = 32  # of one pattern; if a function goes yet another way after so many, it runs as it is
 
 
@@ -149,7 +148,7 @@ class Replayed:
         self._latest = program
         given: Any = program.fitting()
         try:
-            with np.errstate(**QUIET):
+            with silent(True):  # there were warnings already
                 found: Any = program.replay(holes, given, [leaf._data for leaf, _ in run.recorder.draws])
         except FAILURES:
             tell(run.observers, [x._data for x in run.observed])
@@ -160,10 +159,12 @@ class Replayed:
         self, program: Specialization, args: tuple[Any, ...], kwargs: dict[str, Any], holes: list[Any], given: list[Any]
     ) -> tuple[Any] | None:
         """The result of a call that is checked, or that may have to go back; None if a branch goes another way."""
+        due = program.calls >= program.next_check
         before = states(program.generators)
         drawn = program.replay.drawn()
         try:
-            made = program.replay.called(holes, given, drawn)
+            with silent(due and not self._trusted):  # else NumPy's warnings come twice
+                made = program.replay.called(holes, given, drawn)
         except FAILURES:
             put_back(program.generators, before)
             return (self._as_it_is(program, args, kwargs),)
@@ -171,18 +172,19 @@ class Replayed:
             put_back(program.generators, before)
             return None
         self._latest = program
-        if program.calls >= program.next_check:
+        if due:
             start = next_tick()
-            with called_again(drawn, quiet=self._trusted), np.errstate(**QUIET if self._trusted else {}):
+            with called_again(drawn, quiet=self._trusted), silent(self._trusted), recording(True):
                 own = self._as_it_is(program, args, kwargs)
                 try:
                     check(program.work, start, own, [*holes, *drawn], *made)
                 except ReplayError as error:
                     raise ReplayError(self._blame(f"in call {program.calls:,} {error}")) from None
             program.next_check = after(program.calls)
-            if not self._trusted:
+            if not self._trusted and is_recording():
                 return (own,)
-        return (program.terms.returned(program.replay.handed_back(*made, holes)),)
+        told = due and not self._trusted
+        return (program.terms.returned(program.replay.handed_back(*made, holes, told)),)
 
     def _as_it_is(self, program: Specialization, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the function itself returns. Floats are Values to it, as they were when it was traced: 1/0 is inf."""

@@ -7,7 +7,6 @@ constants and parameters, then the program is right, however far its rounding ca
 
 from __future__ import annotations
 
-import linecache
 from itertools import zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,10 +17,11 @@ from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.entries import same
 from tinygrad_wb.compiling.tracing import values_of
 from tinygrad_wb.compiling.tree import SIMPLE, taken_out
-from tinygrad_wb.operation import apply
+from tinygrad_wb.numpy_warnings import silent
+from tinygrad_wb.operation import REGISTRY, apply
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.program.trace import made_since
-from tinygrad_wb.recording import PACKAGE, ReplayError
+from tinygrad_wb.recording import PACKAGE, ReplayError, line_with_text
 from tinygrad_wb.value import TRACED, Value
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ FIRST = 3  # call of a program that is checked
 # How far numbers may be apart, as a part of the largest in their array.
 TOLERANCES = {np.dtype(np.float16): 0.05, np.dtype(np.float32): 1e-3}
 FINEST = 1e-7
+
+GETITEM, TAKE = REGISTRY["getitem"], REGISTRY["take"]
 
 _by_tick = attrgetter("tick")
 
@@ -178,18 +180,21 @@ def apart(a: Any, b: Any, tolerance: float) -> tuple[Any, Any] | None:
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
         return f"of shape {a.shape}", f"of shape {b.shape}"
-    if not a.size or a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        return str(a), str(b)
+    if not a.size:
         return None
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(all="ignore"):
+    with silent(True):
+        if a.dtype.kind == "f" and np.abs(a - b).max() <= tolerance * np.abs(a).max():
+            return None
+        x, y = a.astype(np.float64), b.astype(np.float64)
         largest = max(np.max(np.abs(z), where=np.isfinite(z), initial=0.0) for z in (x, y))
         distance = np.abs(x - y)
-        fine = (distance <= tolerance * largest) | (x == y) | (np.isnan(x) & np.isnan(y))
-    if fine.all():
-        return None
-    place = np.unravel_index(
-        np.argmax(np.where(fine, -1.0, np.where(np.isfinite(distance), distance, np.inf))), x.shape
-    )
+        right = (distance <= tolerance * largest) | (x == y) | (np.isnan(x) & np.isnan(y))
+        if right.all():
+            return None
+        distance = np.where(right, -1.0, np.where(np.isnan(distance), np.inf, distance))
+        place = np.unravel_index(np.argmax(distance), x.shape)
     return a[place].item(), b[place].item()
 
 
@@ -206,11 +211,14 @@ def difference(work: Work, results: Sequence[Any], given: Sequence[Any], start: 
         where = f"The first operation that differs is {line.op.name}{_at(line.place)}"
         if node is None:
             return f"{where}: the function does not do it any more"
-        if node.op is not line.op:
+        op, inputs, options = _as_traced(node) if line.op is TAKE else (node.op, node.inputs, _told(node))
+        if op is not line.op:
             return f"{where}: the function does {_named(node)} now"
-        if not same(_told(node), line.options):
-            return f"{where}: it was traced with {_shown(line.options)}, and is called with {_shown(_told(node))} now"
-        for x, source in zip(node.inputs, line.inputs, strict=True):
+        if not same(options, line.options):
+            return f"{where}: it was traced with {_shown(line.options)}, and is called with {_shown(options)} now"
+        if len(inputs) != len(line.inputs):
+            return f"{where}: it has {len(inputs)} inputs now, and had {len(line.inputs)} when it was traced"
+        for x, source in zip(inputs, line.inputs, strict=True):
             if (why := _other_source(x, source, places, given, plain)) is not None:
                 return f"{where}: {why}"
         places[node] = i
@@ -218,6 +226,13 @@ def difference(work: Work, results: Sequence[Any], given: Sequence[Any], start: 
         if (why := _other_source(x, source, places, given, plain)) is not None:
             return f"Result {i}: {why}"
     return None
+
+
+def _as_traced(node: Value) -> tuple[Any, tuple[Any, ...], Mapping[str, Any]]:
+    """An operation in the form that it has in a trace, where ``v[indices]``, by an argument, takes them as an input."""
+    if node.op is GETITEM and isinstance(index := node.options["index"], np.ndarray):
+        return TAKE, (node.inputs[0], index), {"axis": 0}
+    return node.op, node.inputs, _told(node)
 
 
 def _operations(results: Sequence[Any], start: int) -> list[Value]:
@@ -278,8 +293,7 @@ def _at(place: Any) -> str:
     """The line of the user's code at a place."""
     if place is None or place.code.co_filename.startswith(PACKAGE):
         return ""
-    line = line_of(place)
-    return f" at {place.code.co_filename}:{line}: {linecache.getline(place.code.co_filename, line).strip()}"
+    return f" at {line_with_text(place.code.co_filename, line_of(place))}"
 
 
 def _shown(options: Mapping[str, Any]) -> str:

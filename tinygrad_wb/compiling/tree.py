@@ -75,7 +75,7 @@ def arguments_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
 def taken_out(x: Any, shape: Any) -> list[Any] | None:
     """What stands in ``x`` where the pattern ``shape`` has holes, in order; None if ``x`` is nested otherwise."""
     if shape is HOLE:
-        return [x]
+        return None if is_nested(x) else [x]
     if not is_nested(shape):
         return [] if type(x) is type(shape) and (x is shape or x == shape or x != x) else None
     if type(x) is not type(shape) or len(x) != len(shape) or (type(x) is dict and x.keys() != shape.keys()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,10 +60,8 @@ class Progress:
             words.append(f"{name} {self._number(name)}{unseen}")
         speed = bar.n / max(bar.format_dict["elapsed"], 1e-9)
         rows_per_second = f"{speed / 1000:.0f}k" if speed >= 10_000 else f"{speed:.0f}"
-        head, how = (
-            f"epoch {epoch}/{self.epochs}",
-            f" {textwrap.shorten(self.way, WAY, placeholder=' …')}" if self.way else "",
-        )
+        way = self.way if len(self.way) <= WAY else f"{self.way[: WAY - 1]}…"
+        head, how = f"epoch {epoch}/{self.epochs}", f" {way}" if way else ""
         line = f"{head} {', '.join([*words, f'{rows_per_second} rows/s'])}{how}"
         if len(line) > WIDTH:
             line = f"{head}{how} {', '.join(words)}"
