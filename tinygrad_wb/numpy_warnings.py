@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "silent", "state", "warned"]
+__all__ = [
+    "OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "only_warns", "silent", "state", "warned",
+]  # fmt: skip
 
 VARIABLE: ContextVar[Any] = getattr(np._core.umath, "_extobj_contextvar", None) or ContextVar("unused", default=None)  # type: ignore[attr-defined]
 state, enter, leave = VARIABLE.get, VARIABLE.set, VARIABLE.reset
@@ -77,6 +80,38 @@ def silent(on: bool) -> Iterator[None]:
         yield
     finally:
         leave(token)
+
+
+class OnlyWarns(dict[Any, bool]):
+    """For each state of ``np.errstate``, whether no number raises in it, or calls a function of the user's."""
+
+    def __missing__(self, given: Any) -> bool:
+        kinds = set(np.geterr().values())
+        if len(self) >= MOST:
+            self.clear()
+        own = isinstance(np.geterrcall(), Log)
+        self[given] = kinds <= ({"ignore", "warn", "log"} if own else {"ignore", "warn"})
+        return self[given]
+
+
+_only_warns = OnlyWarns()
+TEXTS = [f"{what} encountered in exp" for what in ("overflow", "underflow", "divide by zero", "invalid value")]
+_looked_at: list[Any] = [None, False]  # filters of warnings, and whether one of NumPy's warnings raises by them
+
+
+def only_warns() -> bool:
+    """Whether an overflow, or a nan, is at most shown: no exception comes of it, and no function is called."""
+    if warnings.filters != _looked_at[0]:
+        _looked_at[:] = list(warnings.filters), any(map(_raises, TEXTS))
+    return not _looked_at[1] and _only_warns[state()]
+
+
+def _raises(text: str) -> bool:
+    """Whether a warning of NumPy's with this text is an error, by the first filter for it, whatever the module."""
+    for action, message, category, _, _ in warnings.filters:
+        if issubclass(RuntimeWarning, category) and (message is None or message.match(text)):  # type: ignore[union-attr]
+            return action == "error"
+    return False
 
 
 def warned(states: States, function: Callable[..., R], *args: Any) -> R:

@@ -367,6 +367,10 @@ def apply(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an operation of any form, and record it if a Value is among its inputs."""
     if noters and (noted := noters.get(this_thread(), BYSTANDER).many(op, args, options)) is not None:
         return noted
+    return _applied(op, args, options)
+
+
+def _applied(op: Operation, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     inputs, operands, tracked, numbers, plain, inside = list(args), [], False, False, 0, False
     program = recorders and recorder() is not None  # every Value stays in the record
     partials = op.partials * len(args) if op.variadic else op.partials
@@ -419,9 +423,12 @@ def _computed(op: Operation, operands: list[Any], options: dict[str, Any]) -> An
 
 
 def _narrowed(y: Value, op: Operation, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """An array that was made of numbers, in the dtype that they came from: float32 data stays float32."""
+    """An array that was made of numbers, in the dtype that they came from: float32 data stays float32.
+
+    This is a part of the operation, which is noted as one.
+    """
     dtype = promoted(op, inputs, options) if y.dtype == np.float64 else None
-    return y if dtype is None or dtype == np.float64 else REGISTRY["astype"].function(y, dtype)
+    return y if dtype is None or dtype == np.float64 else _applied(REGISTRY["astype"], (y,), {"dtype": dtype})
 
 
 # -- helpers that rows are written with -------------------------------------------------------------------

@@ -131,5 +131,9 @@ class Aside:
         if self._noter is not None:
             self._noter.settle()
 
+    def stop(self, reason: str) -> None:
+        if self._noter is not None:
+            self._noter.stop(reason)
+
 
 BYSTANDER = Aside()  # in all threads that have no noter

@@ -63,13 +63,17 @@ def recording(on: bool) -> Iterator[None]:
     noter = noters.get(thread) if noters and on is was_paused else None
     if noter is not None:
         noters[thread] = noter.stand_aside()
+    aside = noters.get(thread)
     (paused.discard if on else paused.add)(thread)
     try:
         yield
     finally:
+        changed = was_paused is is_recording()
         (paused.add if was_paused else paused.discard)(thread)
-        if noter is not None and noter.active:
+        if noter is not None and noter.active and noters.get(thread) is aside:
             noters[thread] = noter
+        elif changed and thread in noters:  # the block began in another call
+            noters[thread].stop("a block with no_grad that began before it ends in it")
 
 
 def no_grad() -> contextlib._GeneratorContextManager[None]:
@@ -112,13 +116,17 @@ class Place(NamedTuple):
 placing: dict[int, int] = {}  # threads that remember places
 
 
-def source_lines() -> contextlib._GeneratorContextManager[None]:
+@contextlib.contextmanager
+def source_lines() -> Iterator[None]:
     """Inside ``with wb.source_lines():`` every operation remembers the line that asked for it.
 
     Programs, pictures and the stepper then show ``file:line`` and the names of the variables. Compiled functions run as
     they are, so that their lines are seen. It costs time, so it is done only when asked for.
     """
-    return _counted(placing)
+    if noters and (noter := noters.get(this_thread())) is not None:
+        noter.stop("it asks for source lines")
+    with _counted(placing):
+        yield
 
 
 NUMPY = os.path.dirname(np.__file__) + os.sep  # noqa: PTH120
@@ -306,6 +314,9 @@ class Noter(Protocol):
 
     def settle(self) -> None:
         """Compute all that is noted. What follows is computed at once."""
+
+    def stop(self, reason: str) -> None:
+        """The same, and nothing of what follows is noted in a later call either."""
 
 
 noters: dict[int, Noter] = {}

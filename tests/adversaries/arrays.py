@@ -486,3 +486,114 @@ def readonly_and_broadcast_arrays(s):
         return (np.broadcast_to(x[0], (4, 3)) if i % 3 == 2 else x,)
 
     return s.descends(loss, w, given=given)
+
+
+def _value_and_gradient(s, w, loss, right=None):
+    """Calls of ``loss`` whose value is compared, and then its gradient, or that it is refused.
+
+    Where eager mode may refuse a gradient, or read what was written, the compiled one is refused or ``right``.
+    """
+
+    def call(i):
+        w.grad = None
+        error = loss(batch(i))
+        s.note(error)
+        try:
+            error.backward()
+        except wb.StaleGraphError as refused:
+            s.note(right is not None or type(refused))
+            return
+        s.note(w.grad if right is None else not s.compiles or np.allclose(w.grad, right(batch(i))))
+
+    return call
+
+
+@row
+def alias_of_a_parameter_read_before_and_after_it_is_written(s):
+    w = wb.Value(normal(3))
+    alias = w.data
+
+    @s.compiled
+    def loss(x):
+        before = x * w
+        alias[1] += 0.5
+        after = x * w
+        again = wb.tanh(w)
+        alias[0] -= 0.25
+        return wb.mean(before * 3.0) + wb.mean(after * w) + wb.sum(again * w)
+
+    return _value_and_gradient(s, w, loss)
+
+
+@row
+def alias_of_a_parameter_written_after_the_last_operation(s):
+    w = wb.Value(normal(3))
+    alias = w.data
+
+    @s.compiled
+    def loss(x):
+        found = wb.mean((x @ w) ** 2)
+        alias[0] += 1.0
+        return found
+
+    return _value_and_gradient(s, w, loss)
+
+
+@row
+def data_of_a_parameter_written_inside_by_its_name(s):
+    w = wb.Value(normal(3))
+
+    @s.compiled
+    def loss(x):
+        found = x @ w
+        w.data[1] *= 0.5
+        return wb.mean(found) + wb.mean(x @ w)
+
+    return _value_and_gradient(s, w, loss, lambda x: 2.0 * x.mean(axis=0))
+
+
+@row
+def array_of_a_value_made_inside_that_is_written(s):
+    """The value is compared alone: eager mode, too, does not see what is written to an array from before."""
+    w = wb.Value(normal(3))
+
+    @s.compiled
+    def loss(x):
+        made = wb.Value(x)
+        alias = made.data
+        found = w * made
+        alias[:] = 7.0
+        return wb.mean(found * 2.0) + wb.sum(made)
+
+    return lambda i: loss(batch(i))
+
+
+@row
+def array_of_a_value_from_outside_that_is_written(s):
+    w = wb.Value(normal(3))
+
+    v = wb.Value(np.ones(3))
+
+    @s.compiled
+    def loss(x):
+        v.data = x[0]
+        found = w * v
+        v.data[...] = 7.0
+        return wb.mean(found * x) + wb.mean(w * v)
+
+    return _value_and_gradient(s, w, loss, lambda x: (x[0] * x.mean(axis=0) + 7.0) / 3)
+
+
+@row
+def large_array_of_a_value_that_is_written(s):
+    w, v = wb.Value(normal(3)), wb.Value(np.ones((60_000, 3)))
+    alias = v.data
+
+    @s.compiled
+    def loss(x):
+        alias[0] = x[0]
+        found = wb.mean(v * w)
+        alias[...] = 2.0
+        return found + wb.mean(v * w)
+
+    return _value_and_gradient(s, w, loss)

@@ -423,3 +423,42 @@ def masked_arrays_and_matrices(s):
         return wb.mean((x.filled(0.0) @ w) ** 2) + x.mask.sum()
 
     return s.descends(loss, w, given=lambda i: (np.ma.masked_greater(batch(i), 1.0 - 0.1 * i),))
+
+
+@row
+def arguments_that_are_values_of_other_shapes(s):
+    w = leaf(3)
+
+    @s.compiled
+    def loss(v):
+        return wb.sum(v * w) + wb.sum(wb.tanh(v)), v * 2.0
+
+    def call(i):
+        v = wb.Value((normal(3), normal(1), normal(4, 3), 0.5, normal(1, 3), normal(3, dtype="f4"))[(i // 2 + i) % 6])
+        w.grad = None
+        result = loss(v)
+        s.back(result, every=True)
+        s.note(result, v.grad, w.grad)
+
+    return call
+
+
+@row(rtol=1e-5)
+def small_floats_with_data_of_other_dtypes(s):
+    w = leaf(3, dtype="f4")
+
+    @s.compiled
+    def loss(x):
+        h = w * x
+        return wb.mean(h), h, wb.sum(h, axis=0)
+
+    dtypes = ["f4", "f4", "f8", "f4", "i8", "f2", "f8", "f4", "?", "f8", "i2", "f4"]
+
+    def call(i):
+        w.grad = None
+        result = loss((batch(i) * 2).astype(dtypes[i]))
+        s.note([v.dtype for v in result[1:]], result)
+        s.back(result)
+        s.note(w.grad)
+
+    return call

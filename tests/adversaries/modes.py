@@ -333,3 +333,19 @@ def parameters_that_become_numbers(s):
         s.note(error, w.grad, type(w.data))
 
     return call
+
+
+@row(raises=True)
+def numpy_raises_in_an_operation_inside(s):
+    w, calls = leaf(3), [0]
+
+    @s.compiled
+    def loss(x):
+        calls[0] += 1
+        h = x @ w + 1000.0
+        with np.errstate(over="raise" if calls[0] % 3 == 0 else "ignore"):
+            g = wb.exp(h)
+        with np.errstate(divide="raise" if calls[0] % 5 == 0 else "ignore"):
+            return wb.mean(wb.tanh(g)) + wb.mean(1.0 / (wb.relu(-h) + (x[:, 0] > 0.5))) * 0.0
+
+    return lambda i: loss(batch(i))

@@ -36,7 +36,7 @@ class Traced:
 
     def __init__(self, path: Sequence[Entry], results: Sequence[Entry], given: Sequence[Any]) -> None:
         self.recorder = Recorder()
-        self.arguments = [traced(x[1] if type(x) is tuple else x) for x in given]
+        self.arguments = [_twin(*x) if type(x) is tuple else traced(x) for x in given]
         self.leaves: dict[tuple[Value, Any], Value] = {}  # by leaf, and the part of the course that it is read in
         self.observers: list[tuple[Callable[..., None], int]] = []
         self.observed: list[Value] = []
@@ -62,7 +62,7 @@ class Traced:
                 inputs.append(twins[source])
             elif kind is LEAF:
                 if (source, part) not in self.leaves:
-                    self.leaves[source, part] = traced(source._data, source.name)
+                    self.leaves[source, part] = _twin(source, source._data)
                 inputs.append(self.leaves[source, part])
             elif kind in GIVEN:
                 inputs.append(self.arguments[place])
@@ -98,10 +98,20 @@ def _parts(path: Sequence[Entry], results: Sequence[Entry]) -> dict[Entry, Any]:
     return parts
 
 
+def _twin(value: Value, data: Any) -> Value:
+    """What stands for a Value in the record of a course."""
+    twin = traced(data, value.name)
+    if type(data) is float:
+        twin.origin = dtype_behind(value)
+    return twin
+
+
 class CourseProgram:
     """The program for one way through a function, with the results that are held outside."""
 
     def __init__(self, node: Node, results: Sequence[Entry], given: Sequence[Any], gradient: bool) -> None:
+        if not results:
+            raise Unfollowable("nothing that it computes is kept")
         path = node.path()
         self.results = tuple(results)
         self.path = path

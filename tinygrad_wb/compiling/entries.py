@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from operator import is_
+from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy import ndarray
+from numpy import dtype, generic, memmap, ndarray
 
-from tinygrad_wb.foreign import GivesWay
 from tinygrad_wb.pending import pending
-from tinygrad_wb.value import Value, constant
+from tinygrad_wb.value import Value, constant, dtype_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tinygrad_wb.compiling.regions import Region
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below",
-    "detach", "fits", "like", "merged", "same",
+    "ARRAY", "FLOAT", "GIVEN", "LARGE", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below",
+    "detach", "fits", "frozen", "like", "merged", "readable", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
@@ -41,13 +41,20 @@ ARRAY = "array"  # with this shape and dtype
 VALUE = "value"  # a Value of this shape and dtype, made inside or computed outside
 GIVEN = frozenset({FLOAT, ARRAY, VALUE})
 
+LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
+COMPARABLE = frozenset({int, float, bool, complex, str, bytes, type, type(None), type(...)})  # classes of what never changes
+
 
 class Like(NamedTuple):
-    """What is known of an array that is given: whole numbers in it lie from 0 to ``below``."""
+    """What is known of an array that is given: whole numbers in it lie from 0 to ``below``.
+
+    The dtype of a number is ``float``, and its ``origin`` that of the data that it was computed from.
+    """
 
     shape: tuple[int, ...]
     dtype: Any
     below: int | None = None
+    origin: Any = None
 
 
 class Node:
@@ -197,9 +204,11 @@ def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given:
             continue
         plain = type(x) is float or (type(x) is ndarray and x.ndim)
         if not plain and kind is not VALUE and not isinstance(x, Value):
+            if not readable(x):
+                return False
             try:
                 x = constant(x)
-            except (TypeError, ValueError, GivesWay):
+            except (TypeError, ValueError):
                 return False  # the engine says what is wrong
         if kind is NUMBER:
             if type(x) is not float or not same_number(x, known):
@@ -216,16 +225,40 @@ def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given:
                 return False
             given[place] = x.copy()
         else:
-            if type(x) is not Value or x.shape != known.shape or not is_like(x._data, known):
+            if type(x) is not Value or like(x) != known:
                 return False
             given[place] = x, x._data if type(x._data) is float else x._data.copy()
         place += 1
     return True
 
 
-def is_like(data: Any, known: Like) -> bool:
-    """Whether it is a number where one is known, an array of the same dtype where that is known."""
-    return (type(data) is float) == (known.dtype is float) and (type(data) is float or data.dtype == known.dtype)
+def readable(x: Any) -> bool:
+    """Whether it may be read as numbers here, as the engine does it: that is so each time, and nobody notices.
+
+    The classes of others decide for themselves what an operator means, or which numbers they are just now.
+    """
+    kind = type(x)
+    if kind is list or kind is tuple:
+        return all(map(readable, x))
+    return kind is ndarray or kind is memmap or kind in COMPARABLE or issubclass(kind, generic)
+
+
+def frozen(option: Any) -> Any:
+    """A copy of an option that nobody can change. Raises ``TypeError`` for what can't be compared with another."""
+    kind = type(option)
+    if kind in COMPARABLE or issubclass(kind, (generic, dtype)):
+        return option
+    if kind is tuple or kind is list:
+        return option if kind is tuple and COMPARABLE.issuperset(map(type, option)) else kind(map(frozen, option))
+    if kind is slice:
+        return slice(frozen(option.start), frozen(option.stop), frozen(option.step))
+    if kind is dict:
+        return {name: frozen(x) for name, x in option.items()}
+    if kind is ndarray:
+        if option.nbytes > LARGE:
+            raise TypeError(f"it is told an array of {option.nbytes / 2**20:.1f} MB")
+        return option.copy()
+    raise TypeError(f"it is told a {kind.__name__}, which may be another the next time")
 
 
 def all_below(whole: Any, bound: int) -> bool:
@@ -259,9 +292,7 @@ def same(a: Any, b: Any) -> bool:
         return same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
     if kind is ndarray:
         return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
-    if isinstance(a, Value) or kind is object:
-        return False
-    return bool(a == b)
+    return (kind in COMPARABLE or kind is MethodType or issubclass(kind, (generic, dtype))) and bool(a == b)
 
 
 # -- two ways that differ in numbers alone -----------------------------------------------------------------------------
@@ -295,4 +326,7 @@ def merged(old: Entry, kinds: list[str], sources: list[Any], options: Mapping[st
 
 def like(x: Any) -> Like:
     """What is known of a Value that is given."""
-    return x if isinstance(x, Like) else Like(x.shape, float if type(x._data) is float else x.dtype)
+    if isinstance(x, Like):
+        return x
+    data = x._data
+    return Like((), float, None, dtype_behind(x)) if type(data) is float else Like(data.shape, data.dtype)

@@ -138,7 +138,7 @@ class Replay:
 
         The random numbers are those that are ``drawn`` already, or new ones.
         """
-        made = self.called(holes, given, self.drawn() if drawn is None else drawn)
+        made = self.called(holes, given, self.drawn() if drawn is None and self.draws else drawn or ())
         return None if made is None else self.handed_back(*made, holes)
 
     def drawn(self) -> list[Any]:
@@ -157,7 +157,7 @@ class Replay:
         """The results of a call as Values, after everybody was ``told`` what is observed in it."""
         if self.observers and not told:
             tell(self.observers, found[self.seen :])
-        return self.returned.values(call, found[: self.seen], holes)
+        return self.returned.values(call, found, holes)
 
     def settle(self) -> None:
         """Let the parameters stand side by side, and gradients in the same order."""
@@ -213,7 +213,7 @@ class Returned:
         return (*parameters, *[holes[p] for p in positions])
 
     def values(self, call: Any, found: Sequence[Any], holes: Sequence[Any]) -> list[Any]:
-        """A call's results: what was a Value in the run is one again, and remembers the call."""
+        """A call's results, with which ``found`` begins: what was a Value in the run is one again."""
         results = self._results.copy()
         for i, parameters, positions in self._computed:
             inputs = (*parameters, *[holes[p] for p in positions]) if positions else parameters

@@ -11,6 +11,7 @@ call goes on in eager mode. What it does then is learned, for the next time.
 from __future__ import annotations
 
 import threading
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from tinygrad_wb.compiling.leaves import CHANGED, Leaves
 from tinygrad_wb.compiling.rewrites import computed, rewritten
 from tinygrad_wb.compiling.tracing import tell as tell_all
 from tinygrad_wb.following import PASSING
-from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, silent, state
+from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, only_warns, silent, state
 from tinygrad_wb.pending import DATA, Aside, Pending
 from tinygrad_wb.recording import noters, paused, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
@@ -75,6 +76,7 @@ class Follower:
         self._likes: dict[Value, Like] = {}  # the leaves as they were when they were learned
         self._state: Any = None  # of NumPy's warnings, in which operations are noted at first sight
         self._given_state: Any = None
+        self._filters: Any = None  # of warnings
         self._named: list[Entry] = []  # in this call
         self._given_away: dict[Entry, Value] = {}  # Values that another thread asked for
         self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
@@ -88,6 +90,9 @@ class Follower:
         """Begin to note this thread's operations; whether that is possible."""
         if noters and this_thread() in noters:  # this is part of another call
             return False
+        if not only_warns():
+            self.reason = "NumPy is to raise an error, or to call a function, where a number overflows or is nan"
+            return False
         if (reason := self.leaves.looked_at()) == CHANGED:
             self._forget()
         elif reason:
@@ -96,6 +101,7 @@ class Follower:
         self._thread = this_thread()
         self._paused = bool(paused) and self._thread in paused
         self._given_state = given = state()
+        self._filters = warnings.filters
         self._state = WATCHING if self.leaves.watched else given
         self.finished, self.completed = None, False
         if self._peeks:
@@ -118,42 +124,47 @@ class Follower:
 
     def close(self) -> None:
         """The call is over, however it ended."""
-        if self.following:
-            self._part("")
+        try:
+            if self.following:
+                self._part("")
+        finally:
+            self._stop_learning()
+            for entry in self._named:
+                if entry.value.name is not None:
+                    entry.renew()
+            self._named = []
+            if self._given_away:
+                self._given_away = {}
+            self.active = False
+            self.expected, self.finished = PARTED, None
+            del noters[self._thread]
+            if self._grown:
+                self._take_stock()
+
+    def _stop_learning(self) -> None:
         if self.learner is not None:
             self.learner.stop_watching()
             self.learner = None
-        for entry in self._named:
-            if entry.value.name is not None:
-                entry.renew()
-        self._named = []
-        if self._given_away:
-            self._given_away = {}
-        self.active = False
-        self.expected, self.finished = PARTED, None
-        del noters[self._thread]
-        if self._grown:
-            self._take_stock()
 
     # -- as a Noter ---------------------------------------------------------------------------------------------------
 
     def one(self, op: Any, a: Any) -> Any:
         e = self.expected
-        if op is e.op and a is e.a and state() is self._state:
+        if op is e.op and a is e.a and state() is self._state and warnings.filters is self._filters:
             self.expected = e.next
             return e.value
         return self._other(op, (a,), NO_OPTIONS)
 
     def two(self, op: Any, a: Any, b: Any) -> Any:
         e = self.expected
-        if op is e.op and a is e.a and b is e.b and state() is self._state:
+        if op is e.op and a is e.a and b is e.b and state() is self._state and warnings.filters is self._filters:
             self.expected = e.next
             return e.value
         return self._other(op, (a, b), NO_OPTIONS)
 
     def three(self, op: Any, a: Any, b: Any, c: Any) -> Any:
         e = self.expected
-        if op is e.op and a is e.a and b is e.b and c is e.c and state() is self._state:
+        if op is e.op and a is e.a and b is e.b and c is e.c and state() is self._state and warnings.filters is self._filters:
             self.expected = e.next
             return e.value
         return self._other(op, (a, b, c), NO_OPTIONS)
@@ -190,7 +201,7 @@ class Follower:
 
     def call(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         regions = self.expected.regions
-        if regions is not None and not kwargs and state() is self._state:
+        if regions is not None and not kwargs and state() is self._state and warnings.filters is self._filters:
             region = regions.get(id(module))
             if region is not None and region.entered(args, self.given):
                 self.expected = region.last.next
@@ -273,6 +284,12 @@ class Follower:
         """Let layers keep what they have observed, before it may be read."""
         if self.following and any(entry.op is OBSERVE for entry in self.expected.parent.path()):
             self._part("what a layer has observed may be read", learn=True)
+
+    def stop(self, reason: str) -> None:
+        """Note nothing in the rest of the call."""
+        if self.following:
+            self._part(reason)
+        self._stop_learning()
 
     def settle(self, value: Pending | None = None) -> None:
         """Compute what is noted: somebody asks for a number, or is about to change one."""
@@ -467,6 +484,8 @@ class Follower:
 
     def _warns_as_given(self) -> bool:
         """Whether NumPy warns as it did when the call began, but for what the package itself sets."""
+        if warnings.filters is not self._filters:
+            return False
         now, given = state(), self._given_state
         return now is given or now is OF_STEPS[given] or now is OF_UFUNC[given]
 

@@ -7,26 +7,26 @@ no other object can come to have the identity of one of them.
 from __future__ import annotations
 
 from functools import partial
-from itertools import chain
 from operator import is_
-from types import FunctionType, MappingProxyType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_wb.compiling.entries import same
 from tinygrad_wb.nn.module import NOTES, Module
 from tinygrad_wb.recording import PACKAGE, line_with_text
 from tinygrad_wb.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Guard", "examined", "guard_of", "is_ours"]
 
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 FIXED = (*SIMPLE, Value, np.random.Generator)  # Values are read anew in each call, generators are drawn from
-OF_MODULE = vars(Module)
 METHODS = frozenset(name for name in dir(Module) if callable(getattr(Module, name)))
+SHOWN = frozenset(name for name in vars(Module) if name not in ("forward", "__call__"))
 
 
 def is_ours(x: Any) -> bool:
@@ -103,30 +103,21 @@ class Guard:
     def __init__(self, holders: list[Any], classes: Sequence[type], containers: list[Any]) -> None:
         self._holders = holders
         self._kinds = list(map(type, holders))
-        self._names = list(chain.from_iterable(map(vars, holders)))
-        self._contents: list[Any] = [x for holder in holders for x in vars(holder).values()]
+        self._contents = list(map(_settings, holders))
         self._containers = containers
         self._items = list(map(_items, containers))
-        self._classes = [vars(cls) for cls in classes if cls is not Module]
-        self._sizes = list(map(len, self._classes))
-        self._members = list(chain.from_iterable(map(MappingProxyType.values, self._classes)))
-        self._call, self._of_module = Module.__call__, len(OF_MODULE)
-        self.parameters = [x for x in self._contents if type(x) is Value]
+        self._classes = [vars(cls) for cls in classes]
+        self._members = [dict(members) for members in self._classes]
+        self._as_it_was = self._compiled()
+        self.parameters = [x for contents in self._contents for x in contents.values() if type(x) is Value]
 
     def same(self) -> bool:
         """Whether all is as it was."""
-        holders = self._holders
-        dicts: list[Any] = list(map(vars, holders))
-        if (
-            list(map(type, holders)) != self._kinds
-            or list(chain.from_iterable(dicts)) != self._names
-            or not all(map(is_, chain.from_iterable(map(MappingProxyType.values, self._classes)), self._members))
-            or list(map(len, self._classes)) != self._sizes
-            or OF_MODULE["__call__"] is not self._call
-            or len(OF_MODULE) != self._of_module
-        ):
+        try:
+            as_it_was = self._as_it_was()
+        except KeyError:  # an attribute was deleted
             return False
-        if not all(map(is_, chain.from_iterable(map(dict.values, dicts)), self._contents)) and not self._settled(dicts):
+        if not as_it_was and not self._settled():
             return False
         for container, items in zip(self._containers, self._items):
             now = _items(container)
@@ -134,14 +125,55 @@ class Guard:
                 return False
         return True
 
-    def _settled(self, dicts: list[dict[str, Any]]) -> bool:
+    def _compiled(self) -> Callable[[], bool]:
+        """A function that says whether everything is the object that it was, written out: that is the quickest way."""
+        space: dict[str, Any] = {}
+        tests = []
+        for i, (holder, contents) in enumerate(zip(self._holders, self._contents, strict=True)):
+            space |= {f"holder{i}": holder, f"kind{i}": type(holder)}
+            tests.append(f"type(holder{i}) is kind{i} and len(d := holder{i}.__dict__) == {len(vars(holder))}")
+            for j, (name, content) in enumerate(contents.items()):
+                space[f"content{i}_{j}"] = content
+                tests.append(f"d[{name!r}] is content{i}_{j}")
+        for i, (members, then) in enumerate(zip(self._classes, self._members, strict=True)):
+            space[f"class{i}"] = members
+            tests.append(f"len(class{i}) == {len(then)}")
+            for j, name in enumerate(_read(then)):
+                space[f"member{i}_{j}"] = then[name]
+                tests.append(f"class{i}[{name!r}] is member{i}_{j}")
+        exec(f"def as_it_was():\n    return {' and '.join(tests)}", space)  # noqa: S102 - our own text
+        found: Callable[[], bool] = space["as_it_was"]
+        return found
+
+    def _settled(self) -> bool:
         """Whether what is another object is equal, or only a note."""
-        now = list(chain.from_iterable(map(dict.values, dicts)))
-        for name, a, b in zip(self._names, now, self._contents, strict=True):
-            if a is not b and name not in NOTES and (type(a) is not type(b) or not isinstance(a, SIMPLE) or a != b):
+        for members, then in zip(self._classes, self._members, strict=True):
+            if members.keys() != then.keys() or any(members[name] is not then[name] for name in _read(then)):
                 return False
-        self._contents = now
+        if not all(map(is_, map(type, self._holders), self._kinds)):
+            return False
+        for i, (holder, then) in enumerate(zip(self._holders, self._contents, strict=True)):
+            now = _settings(holder)
+            if now.keys() != then.keys() or not all(map(_alike, now.values(), map(then.__getitem__, now))):
+                return False
+            self._contents[i] = now
+        self._as_it_was = self._compiled()
         return True
+
+
+def _settings(holder: Any) -> dict[str, Any]:
+    """The attributes of an object, without a module's notes."""
+    return {name: content for name, content in vars(holder).items() if name not in NOTES}
+
+
+def _read(members: Mapping[str, Any]) -> list[str]:
+    """The members of a class that a call may read: not what only shows a module, or looks for its parameters."""
+    return [name for name in members if name == "__call__" or not (name.startswith("__") or name in SHOWN)]
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two settings are the same object, or equal and unchangeable."""
+    return a is b or (type(a) is type(b) and isinstance(a, SIMPLE) and same(a, b))
 
 
 def _items(container: Any) -> list[Any]:

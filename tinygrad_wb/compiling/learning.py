@@ -14,6 +14,7 @@ from numpy import ndarray
 from tinygrad_wb.compiling.entries import (
     ARRAY,
     GIVEN,
+    LARGE,
     LEAF,
     MADE,
     NUMBER,
@@ -23,14 +24,17 @@ from tinygrad_wb.compiling.entries import (
     Like,
     Node,
     detach,
+    frozen,
     like,
     merged,
+    readable,
 )
 from tinygrad_wb.compiling.regions import region_of
 from tinygrad_wb.compiling.rewrites import rewritten
 from tinygrad_wb.constants import given_inputs
 from tinygrad_wb.nn.module import Module
 from tinygrad_wb.nn.slots import Slot
+from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.recording import placing, this_thread, watchers
 from tinygrad_wb.value import NO_OPTIONS, Value, constant, next_tick
 
@@ -39,18 +43,19 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.compiling.follow import Follower
 
-__all__ = ["LARGE", "Learner", "Unfollowable"]
+__all__ = ["Learner", "Unfollowable"]
 
-LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
+ASTYPE = REGISTRY["astype"]
 
 
 class Event:
     """One operation of an eager call: what it was given, and the Value that it made."""
 
-    __slots__ = ("asked", "inputs", "likes", "op", "options", "value")
+    __slots__ = ("asked", "inputs", "likes", "op", "options", "value", "wrong")
 
     def __init__(self, op: Any, inputs: tuple[Any, ...], options: Any, value: Any) -> None:
         self.op, self.options, self.value = op, options, value
+        self.wrong = ""  # why it can't be noted
         self.asked = tuple(map(id, inputs))
         self.likes = [like(x) if isinstance(x, Value) and not x.inputs else None for x in inputs]
         self.inputs = tuple([x.copy() if type(x) is ndarray and x.nbytes <= LARGE else x for x in inputs])
@@ -122,8 +127,14 @@ class Learner:
     def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:  # noqa: ARG002
         asked, self._asked = self._asked, ()
         if asked and asked[0] is op:
-            kept = {name: option for name, option in options.items() if name != "shared"}
-            self.events.append(Event(op, asked[1], kept or NO_OPTIONS, value))
+            self.events.append(event := Event(op, asked[1], NO_OPTIONS, value))
+            try:
+                told = frozen({name: option for name, option in options.items() if name != "shared"})
+                event.options = told or NO_OPTIONS
+            except TypeError as error:
+                event.wrong = str(error)
+        elif self.events and op is ASTYPE and inputs[0] is self.events[-1].value:  # the last part of an operation
+            self.events[-1].value = value
 
     def history_read(self, made: list[Any]) -> None:
         self.roots += made[:1]
@@ -181,6 +192,8 @@ class Learner:
         begun = False  # as before
         try:
             for event in self.events:
+                if event.wrong:
+                    raise Unfollowable(event.wrong)
                 op, inputs, options = rewritten(event.op, event.inputs, event.options)
                 if op is OBSERVE:
                     assigned.update(_kept_by(options["tell"]))
@@ -249,6 +262,8 @@ class Learner:
                 else:
                     kinds.append(VALUE)
                     sources.append(like(x))
+            elif not readable(x):
+                raise Unfollowable(f"it computes with a {type(x).__name__}")
             elif type(x := constant(x)) is float:
                 kinds.append(NUMBER)
                 sources.append(x)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_wb.compiling.entries import same
-from tinygrad_wb.compiling.learning import LARGE
+from tinygrad_wb.compiling.entries import LARGE, same
 from tinygrad_wb.flat import handed_out, remembering, together
 from tinygrad_wb.value import Value
 

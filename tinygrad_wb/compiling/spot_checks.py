@@ -185,7 +185,7 @@ def apart(a: Any, b: Any, tolerance: float) -> tuple[Any, Any] | None:
     if not a.size:
         return None
     with silent(True):
-        if a.dtype.kind == "f" and np.abs(a - b).max() <= tolerance * np.abs(a).max():
+        if a.dtype.kind == "f" and np.abs(a - b).max() <= tolerance * np.abs(a).max() < np.inf:
             return None
         x, y = a.astype(np.float64), b.astype(np.float64)
         largest = max(np.max(np.abs(z), where=np.isfinite(z), initial=0.0) for z in (x, y))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_wb.backprop import history
-from tinygrad_wb.compiling.tree import SIMPLE, filled_in, is_nested, others, pattern, taken_out
+from tinygrad_wb.compiling.tree import HOLE, SIMPLE, filled_in, is_nested, others, pattern, taken_out
 from tinygrad_wb.flat import remembering
 from tinygrad_wb.recording import Recorder, ReplayError
 from tinygrad_wb.value import Value, constant, next_tick, traced
@@ -120,6 +120,9 @@ class Terms:
         self.arrays = [p._data for p in run.parameters]  # what fits, as far as is known
         self._shape = run.shape
         self._nested = is_nested(run.shape)
+        # A plain tuple, as most are, is laid out by its places.
+        flat = type(run.shape) is tuple and not any(map(is_nested, run.shape))
+        self._places = [i for i, x in enumerate(run.shape) if x is HOLE] if flat else None
         values = values_of(run)
         self._plain = [i for i, x in enumerate(run.results) if type(x) is np.ndarray or x not in values]
         remembering.add(self)
@@ -148,6 +151,11 @@ class Terms:
         for i in self._plain:
             x = results[i]
             results[i] = x._data if type(x) is Value else x.copy() if type(x) is np.ndarray else x
+        if self._places is not None:
+            laid_out = list(self._shape)
+            for place, x in zip(self._places, results):
+                laid_out[place] = x
+            return tuple(laid_out)
         return filled_in(self._shape, results) if self._nested else results[0]
 
 

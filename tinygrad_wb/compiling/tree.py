@@ -11,7 +11,7 @@ from tinygrad_wb.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["SIMPLE", "arguments_of", "filled_in", "is_nested", "kind_of", "others", "pattern", "taken_out"]
+__all__ = ["HOLE", "SIMPLE", "arguments_of", "filled_in", "is_nested", "kind_of", "others", "pattern", "taken_out"]
 
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic)  # what can't change
 HOLE = object()  # where an array, a number or a Value stands

@@ -84,17 +84,17 @@ def detect_anomaly() -> Iterator[None]:
     ...
     """
     thread = this_thread()
-    watch: Any = watchers.get(thread)
-    if watch is None:
-        watch = watchers[thread] = Watch()
-    watch.blocks += 1
-    try:
-        with source_lines():
+    with source_lines():
+        watch: Any = watchers.get(thread)
+        if watch is None:
+            watch = watchers[thread] = Watch()
+        watch.blocks += 1
+        try:
             yield
-    finally:
-        watch.blocks -= 1
-        if not watch.blocks:
-            del watchers[thread]
+        finally:
+            watch.blocks -= 1
+            if not watch.blocks:
+                del watchers[thread]
 
 
 class Seen(NamedTuple):

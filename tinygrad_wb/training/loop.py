@@ -134,7 +134,7 @@ class Training:
             self.last_batch = start + batch_size >= len(x)
             self.tell("on_batch_start")
             self.step(x.take(rows, 0), y.take(rows, 0), meter)
-            bar.batch(self.epoch, meter, self.way)
+            bar.batch(self, meter)
             self.tell("on_batch")
             if self.stop:
                 break

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from tinygrad_wb.training.loop import Training
     from tinygrad_wb.training.measuring import Meter
 
 __all__ = ["Progress"]
@@ -23,7 +24,7 @@ class Progress:
         self.bar: Any = None
         self.next_look = 0.0
         self.shown: dict[str, float] = {}
-        self.way = ""
+        self.training: Training | None = None
         if show:
             from tqdm.auto import tqdm
 
@@ -37,12 +38,12 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def batch(self, epoch: int, meter: Meter, way: str) -> None:
-        """A batch is done, computed in this ``way``; now and then, show how it stands."""
-        self.way = way
+    def batch(self, training: Training, meter: Meter) -> None:
+        """A batch is done; now and then, show how it stands."""
+        self.training = training
         if self.bar is not None and time.perf_counter() >= self.next_look:
             self.next_look = time.perf_counter() + EVERY
-            self._show(epoch, meter.rows, meter.found())
+            self._show(training.epoch, meter.rows, meter.found())
 
     def epoch(self, epoch: int, measured: dict[str, Any]) -> None:
         """An epoch is done: show what it measured."""
@@ -60,7 +61,8 @@ class Progress:
             words.append(f"{name} {self._number(name)}{unseen}")
         speed = bar.n / max(bar.format_dict["elapsed"], 1e-9)
         rows_per_second = f"{speed / 1000:.0f}k" if speed >= 10_000 else f"{speed:.0f}"
-        way = self.way if len(self.way) <= WAY else f"{self.way[: WAY - 1]}…"
+        way = self.training.way if self.training is not None else ""
+        way = way if len(way) <= WAY else f"{way[: WAY - 1]}…"
         head, how = f"epoch {epoch}/{self.epochs}", f" {way}" if way else ""
         line = f"{head} {', '.join([*words, f'{rows_per_second} rows/s'])}{how}"
         if len(line) > WIDTH:
