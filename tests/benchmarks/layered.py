@@ -30,6 +30,7 @@ class Layered:
     batch: int = 32
 
     learning_rate = 0.05
+    criterion = "cross_entropy"
     binary = False
     unit = "µs"
     scale = 1e6

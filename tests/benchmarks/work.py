@@ -20,13 +20,16 @@ import tracemalloc
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import moons
 import numpy as np
 from layered import Convolution, Letters, cross_entropy
 from timing import CHECKED, QUICK, Measured, distance, median_time, timed
 from transformer import Transformer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 THREADS = 2
 
@@ -56,6 +59,11 @@ class Net:
     @property
     def binary(self) -> bool:
         return self.sizes[-1] == 1
+
+    @property
+    def criterion(self) -> str:
+        """The name of the loss."""
+        return "binary_cross_entropy" if self.binary else "cross_entropy"
 
     def data(self) -> tuple[Any, Any]:
         """Inputs, and targets (batch, 1) of 0 and 1 or labels (batch)."""
@@ -99,17 +107,33 @@ class Net:
             for i, (w, b) in enumerate(layers):
                 z = inputs[-1] @ w + b
                 inputs.append(np.maximum(z, 0.0) if i < len(layers) - 1 else z)
-            if self.binary:
-                losses.append(np.mean(np.logaddexp(0.0, z) - z * targets))
-                g = (1.0 / (1.0 + np.exp(-z)) - targets) / self.batch
-            else:
-                loss, g = cross_entropy(z, targets)
-                losses.append(loss)
+            loss, g = self.measured(z, targets)
+            losses.append(loss)
             for i in reversed(range(len(layers))):
                 (w, b), a = layers[i], inputs[i]
                 layers[i] = w - self.learning_rate * a.T @ g, b - self.learning_rate * g.sum(0)
                 g = g @ w.T * (a > 0.0)
         return [float(loss) for loss in losses]
+
+    def measured(self, z: Any, targets: Any) -> tuple[float, Any]:
+        """The loss of scores, and its gradient by them."""
+        if not self.binary:
+            return cross_entropy(z, targets)
+        return np.mean(np.logaddexp(0.0, z) - z * targets), (1.0 / (1.0 + np.exp(-z)) - targets) / self.batch
+
+
+@dataclass(frozen=True)
+class OwnNet(Net):
+    """What this package trains in each of its ways. One output learns by the mean squared error."""
+
+    @property
+    def criterion(self) -> str:
+        return "mean_squared_error" if self.binary else "cross_entropy"
+
+    def measured(self, z: Any, targets: Any) -> tuple[float, Any]:
+        if not self.binary:
+            return cross_entropy(z, targets)
+        return np.mean(np.square(z - targets)), 2.0 * (z - targets) / self.batch
 
 
 @dataclass(frozen=True)
@@ -388,7 +412,7 @@ class Moons:
 
     def run(self, peer: Any, quick: bool) -> Measured:
         step = moons.make_step(peer, *moons.make_loss(peer))
-        return timed(step, max(2, self.steps // QUICK) if quick else self.steps, 0.2 if quick else 1.0)
+        return timed(step, max(3, self.steps // QUICK) if quick else self.steps, 0.2 if quick else 1.0)
 
     def reference(self, count: int) -> list[float]:
         return moons.reference(count)
@@ -487,10 +511,91 @@ class Looking:
         return [distance(self.of.scores(self.of.data()[0]))]
 
 
+# -- what compiling costs beside the arithmetic ----------------------------------------------------------------
+
+
+def many_arrays() -> Callable[[], Any]:
+    arrays = list(np.full((1_000, 3), 2.0))
+    return lambda: arrays[500]
+
+
+def dictionary() -> Callable[[], Any]:
+    table = dict.fromkeys(range(100_000), 2.0)
+    return lambda: table[500]
+
+
+def large_array() -> Callable[[], Any]:
+    array = np.full(100 * 2**20 // 8, 2.0)
+    return lambda: array[500:503]
+
+
+def transposed_array() -> Callable[[], Any]:
+    array = np.full((3_000, 3_000), 2.0).T
+    return lambda: array[500:503, 500]
+
+
+@dataclass(frozen=True)
+class Around:
+    """How much longer a compiled call takes than the function as it is, in turn, if there is much around the function.
+
+    ``make`` gives what takes a piece out of that: three numbers, or one.
+    """
+
+    what: str
+    make: Callable[[], Callable[[], Any]]
+    steps: int = 400
+
+    unit = "µs"
+    scale = 1e6
+    rounds = 5
+
+    @property
+    def name(self) -> str:
+        return f"a function around {self.what}"
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        eager, compiled = peer.make_both(self.make())
+        seen = [compiled().data for _ in range(CHECKED)]
+        turns = range(5 if quick else 15)
+        beyond = [median_time(compiled, self.steps) - median_time(eager, self.steps) for _ in turns]
+        return Measured(statistics.median(beyond), seen)
+
+    def reference(self, count: int) -> list[float]:
+        return [6.0] * count
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """The look at a Sequential, in each call of the known way, whether it is as it was."""
+
+    layers: int = 100
+    steps: int = 4000
+
+    unit = "µs"
+    scale = 1e6
+    rounds = 5
+
+    @property
+    def name(self) -> str:
+        return f"the guard of a Sequential of {self.layers} layers"
+
+    def run(self, peer: Any, quick: bool) -> Measured:
+        guard = peer.make_guard(self.layers)
+        return timed(guard, self.steps // QUICK if quick else self.steps)
+
+    def reference(self, count: int) -> list[float]:
+        return [1.0] * count  # it is
+
+
 SMALL = Net((2, 16, 16, 1), batch=100, steps=2000)
 LABELS = Net((64, 128, 10), batch=32, steps=2000)
 DIGITS = Net((784, 128, 10), batch=128, steps=400)
 WIDE = Net((1024, 1024, 1024, 10), batch=512, steps=15)
+OWN = (
+    OwnNet((3, 16, 16, 1), batch=96, steps=2000),
+    OwnNet((64, 96, 10), batch=48, steps=2000),
+    OwnNet((784, 160, 10), batch=128, steps=400),
+)
 MOONS = Moons(steps=6)
 SCALAR_MEMORY = ScalarMemory(operations=20_000)
 COMPILING = Compiling()
@@ -506,6 +611,16 @@ LOOKING = tuple(
     for block in ("source_lines", "frames_kept", "detect_anomaly")  # the second is `step`'s
     for of, steps in ((SMALL, 200), (MOONS, 1))
 )
+AROUND = tuple(
+    Around(what, make)
+    for what, make in (
+        ("a list of 1,000 arrays", many_arrays),
+        ("a dictionary of 100,000 numbers", dictionary),
+        ("an array of 100 MB", large_array),
+        ("a transposed array of 72 MB", transposed_array),
+    )
+)
+GUARDING = Guarding()
 
 WORK = (
     SMALL,
@@ -527,4 +642,7 @@ WORK = (
     Compiling(samples=24),
     COMPILING,
     Compiling(samples=400),
+    *OWN,
+    *AROUND,
+    GUARDING,
 )

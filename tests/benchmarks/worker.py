@@ -1,4 +1,4 @@
-"""One turn of one framework, in a process of its own: ``worker.py PEER-FILE WORK-NUMBER QUICK``; prints JSON."""
+"""One turn of one framework, in a process of its own: ``worker.py PEER WORK-NUMBER QUICK``; prints JSON."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ def main(file: str, number: str, quick: str) -> None:
     if hasattr(os, "sched_setaffinity"):  # no more processors than threads: some frameworks count the former
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     try:
-        peer = importlib.import_module(f"peers.{file}")
+        name, _, part = file.partition(":")
+        peer = importlib.import_module(f"peers.{name}")
+        peer = getattr(peer, part) if part else peer
         measured = WORK[int(number)].run(peer, quick == "quick")
+        if problem := getattr(peer, "problem", str)():
+            raise NotHere(problem)
     except NotHere as reason:
         print(json.dumps({"not_here": str(reason)}))
     else:

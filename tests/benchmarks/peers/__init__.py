@@ -11,7 +11,9 @@ What a file has depends on the work it is asked to do (see ``work.py``):
   recorded), ``make_chain(chain)`` and ``make_predict(net)``, which give functions from such an array to an array;
 - ``fit(net, x, y, epochs, on_epoch)``, which gives the loss of each epoch;
 - ``source_lines``, the context in which the lines of the source are recorded;
-- ``kernels()``: which kernels its matrix products run, if those are not NumPy's.
+- for what compiling costs: ``make_both(piece)``, a function as it is and compiled, and ``make_guard(layers)``;
+- ``kernels()``: which kernels its matrix products run, if those are not NumPy's;
+- ``problem()``: asked after the work, why it does not count; "" if it does.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ class NotHere(Exception):
 
 @dataclass(frozen=True)
 class Peer:
-    """A framework, and the kinds of work it is asked to do."""
+    """A framework, and the kinds of work it is asked to do. ``file`` may be "file:name", if the file has several."""
 
     file: str
     title: str
@@ -45,7 +47,8 @@ class Peer:
             return "from source"
 
 
-OURS, COMPILED = "tinygrad_wb", "tinygrad_wb compiled"
+OURS = "tinygrad_wb"
+FOLLOWED, KNOWN, PROMISED = COMPILED = tuple(f"{OURS} {way}" for way in ("followed", "known", "promised"))
 ARRAYS = ("Net", "Chain", "Row")
 LAYERED = ("Convolution", "Letters", "Transformer")
 SCALARS = ("Moons", "Compiling")
@@ -54,9 +57,19 @@ PEERS = (
         "ours",
         OURS,
         "tinygrad_wb",
-        (*ARRAYS, *LAYERED, *SCALARS, "Curvature", "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Looking"),
+        (
+            *(*ARRAYS, *LAYERED, *SCALARS, "OwnNet"),
+            *("Curvature", "ScalarMemory", "ChainMemory", "StepMemory", "Fit", "Looking"),
+        ),
     ),
-    Peer("ours_compiled", COMPILED, "tinygrad_wb", (*ARRAYS, *LAYERED, *SCALARS, "ChainMemory", "StepMemory", "Fit")),
+    Peer("ours_compiled:followed", FOLLOWED, "tinygrad_wb", ("Net", "OwnNet", *LAYERED, "Around")),
+    Peer("ours_compiled:known", KNOWN, "tinygrad_wb", ("OwnNet", "Convolution", "Letters", "Fit", "Guarding")),
+    Peer(
+        "ours_compiled:promised",
+        PROMISED,
+        "tinygrad_wb",
+        (*ARRAYS, *LAYERED, *SCALARS, "OwnNet", "ChainMemory", "StepMemory"),
+    ),
     Peer("by_hand", "NumPy by hand", "numpy", (*ARRAYS, "ChainMemory", "StepMemory")),
     Peer("pytorch", "PyTorch", "torch", (*ARRAYS, *LAYERED, "Curvature", "StepMemory")),
     Peer("pytorch_compiled", "torch.compile", "torch", (*ARRAYS, *LAYERED)),

@@ -60,7 +60,7 @@ def transformer(work):
     return GPT()
 
 
-MODELS = {"Net": net, "Convolution": convolution, "Letters": letters, "Transformer": transformer}
+MODELS = {"Net": net, "OwnNet": net, "Convolution": convolution, "Letters": letters, "Transformer": transformer}
 
 
 def build(net):
@@ -68,13 +68,13 @@ def build(net):
     for p, w in zip(model.parameters(), net.weights(), strict=True):
         p.data = w
     optimizer = wb.SGD(model.parameters(), learning_rate=net.learning_rate)
-    return model, wb.binary_cross_entropy if net.binary else wb.cross_entropy, optimizer
+    return model, getattr(wb, net.criterion), optimizer
 
 
-def make_step(net, wrap=lambda loss_of: loss_of):
+def make_step(net, wrap=lambda loss_of, *roots: loss_of):
     x, targets = net.data()
     model, measure, optimizer = build(net)
-    loss_of = wrap(lambda x, targets: measure(model(x), targets))
+    loss_of = wrap(lambda x, targets: measure(model(x), targets), model, measure)
 
     def step():
         optimizer.zero_grad()
