@@ -90,6 +90,7 @@ class Follower:
         """Begin to note this thread's operations; whether that is possible."""
         if noters and this_thread() in noters:  # this is part of another call
             return False
+        self.finished, self.completed = None, False
         if not only_warns():
             self.reason = "NumPy is to raise an error, or to call a function, where a number overflows or is nan"
             return False
@@ -103,7 +104,6 @@ class Follower:
         self._given_state = given = state()
         self._filters = warnings.filters
         self._state = WATCHING if self.leaves.watched else given
-        self.finished, self.completed = None, False
         if self._peeks:
             self._peeks = {}
         self.active = self.following = True
