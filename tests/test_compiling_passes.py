@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from test_compile import MOVES
+from test_compiled_arithmetic import MOVES
 
 import tinygrad_wb as wb
 from tinygrad_wb.compiling import tiling

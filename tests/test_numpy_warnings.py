@@ -91,6 +91,15 @@ def test_warnings_of_a_replay_name_the_users_line():
     assert {w.filename for w in said} == {__file__}
 
 
+@pytest.mark.parametrize("pure", [False, True], ids=["followed", "promised"])
+def test_a_call_that_makes_a_program_warns_once(pure):
+    w = V(np.ones(2))
+    f = wb.compile(lambda x: wb.sum(wb.exp(w * x)), pure)
+    for _ in range(2):
+        assert [str(w.message) for w in warned(lambda: f(BIG))] == ["overflow encountered in exp"]
+    assert f.replaying
+
+
 def test_warnings_in_the_users_own_module_name_its_line():
     class Mine(wb.Module):
         def forward(self, x):

@@ -292,6 +292,8 @@ class CourseCall:
         still_here = self.filled is not None and self.filled.owner is self
         if given is not None and given is g and still_here:
             return self._handed_out(result)
+        if not self.handed and still_here:
+            self._let_go()
         found: Sequence[Any] = self._pulled_back(result, g)
         return found
 
@@ -301,9 +303,14 @@ class CourseCall:
         given = [found[i] for i in program.ready[result]]  # type: ignore[index]
         for position, i in program.inner[result]:
             self.handed[i] = given[position]
-        if not self.handed and self.filled is not None:
-            self.filled.owner = self.found = None  # nothing is kept, so that the arrays are free once they are dropped
+        if not self.handed:
+            self._let_go()
         return given
+
+    def _let_go(self) -> None:
+        """Nothing is wanted any more of what was found: its arrays are free once they are dropped."""
+        if self.filled is not None:
+            self.filled.owner = self.found = None
 
     @at_the_users_line
     def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:

@@ -202,7 +202,8 @@ def fits(entry: Entry, inputs: Sequence[Any], options: Mapping[str, Any], given:
             if x is not known:
                 return False
             continue
-        if type(x) is not ndarray and kind is not VALUE and type(x) is not float and not isinstance(x, Value):
+        plain = type(x) is float or (type(x) is ndarray and x.ndim)
+        if not plain and kind is not VALUE and not isinstance(x, Value):
             if not readable(x):
                 return False
             try:

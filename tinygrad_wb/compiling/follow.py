@@ -53,6 +53,7 @@ class Parted:
 PARTED = Parted()
 WATCHING = object()  # in the place of a state of NumPy's warnings, so that no operation matches at first sight
 PEEKS = 4  # numbers in the middle that a program finds in one call; each begins at the beginning
+QUIET: dict[str, Any] = {"all": "ignore"}  # where eager mode has warned already, or a program will when it is called
 WATCHED = 1 << 16  # bytes of an array up to which it is compared with a copy at each operation
 
 
@@ -266,7 +267,7 @@ class Follower:
         given = self.given[: entry.places]
         try:
             if entry.peek is None:
-                with self._unheard():
+                with self._unheard(), np.errstate(**QUIET):
                     entry.peek = Peek(entry, given)
             return entry.peek.computed(given)
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
@@ -336,7 +337,7 @@ class Follower:
         node = ending.node
         results = sorted(ending.results, key=lambda entry: entry.depth)
         try:
-            with self._unheard():
+            with self._unheard(), np.errstate(**QUIET):
                 ending.program = CourseProgram(node, results, self.given[: node.places], not self._paused)
             self._grown = True
         except Unfollowable as why:
@@ -432,7 +433,8 @@ class Follower:
             return
         call = CourseCall(program, self.given[: ending.node.places])
         try:
-            found = call.computed([leaf._data for leaf in program.leaves])
+            with np.errstate(**QUIET):
+                found = call.computed([leaf._data for leaf in program.leaves])
         except Exception:  # noqa: BLE001 - eager mode has done it already
             return
         pairs = [

@@ -268,7 +268,9 @@ class Learner:
                 kinds.append(NUMBER)
                 sources.append(x)
             else:
-                if x.nbytes > LARGE or not x.dtype.isnative:
+                if not x.dtype.isnative:
+                    raise Unfollowable(f"it computes with an array of another byte order ({x.dtype.str})")
+                if x.nbytes > LARGE:
                     raise Unfollowable(f"it computes with an array of {x.nbytes / 2**20:.1f} MB")
                 kinds.append(ARRAY)
                 whole = x.dtype.kind in "iu" and op.partials[position if not op.variadic else 0] is None

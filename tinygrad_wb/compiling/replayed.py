@@ -148,7 +148,8 @@ class Replayed:
         self._latest = program
         given: Any = program.fitting()
         try:
-            found: Any = program.replay(holes, given, [leaf._data for leaf, _ in run.recorder.draws])
+            with np.errstate(**QUIET):
+                found: Any = program.replay(holes, given, [leaf._data for leaf, _ in run.recorder.draws])
         except FAILURES:
             tell(run.observers, [x._data for x in run.observed])
             found = Recorded(run).results(holes)
