@@ -148,7 +148,7 @@ class Replayed:
         self._latest = program
         given: Any = program.fitting()
         try:
-            with np.errstate(all="ignore"):
+            with silent(True):  # there were warnings already
                 found: Any = program.replay(holes, given, [leaf._data for leaf, _ in run.recorder.draws])
         except FAILURES:
             tell(run.observers, [x._data for x in run.observed])
