@@ -597,3 +597,18 @@ def large_array_of_a_value_that_is_written(s):
         return found + wb.mean(v * w)
 
     return _value_and_gradient(s, w, loss)
+
+
+@row
+def alias_of_a_parameter_written_between_functions_of_it_alone(s):
+    w = wb.Value(normal(3))
+    alias = w.data
+
+    @s.compiled
+    def loss(x):
+        before = wb.tanh(w)
+        alias[1] += 0.5
+        after = wb.tanh(w)
+        return wb.sum(before * after)
+
+    return _value_and_gradient(s, w, loss)

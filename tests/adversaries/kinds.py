@@ -462,3 +462,22 @@ def small_floats_with_data_of_other_dtypes(s):
         s.note(w.grad)
 
     return call
+
+
+@row(calls=24)
+def arguments_that_are_values_of_one_shape_until_they_are_not(s):
+    w = leaf(3)
+
+    @s.compiled
+    def loss(v):
+        return wb.sum(wb.tanh(v)) + wb.mean(wb.tanh(v) * w), wb.tanh(v)
+
+    def call(i):
+        other = (normal(1), normal(4, 3), 0.5, normal(1, 3), normal(3, dtype="f4"), normal(3))[i // 4]
+        v = wb.Value(normal(3, seed=i) if i % 4 < 3 else other)
+        w.grad = None
+        result = loss(v)
+        s.back(result, every=True)
+        s.note(result, v.grad, w.grad)
+
+    return call

@@ -349,7 +349,11 @@ def _gradient_by(g: Any, y: Any, *inputs: Any, position: int, call: Any, result:
     return call.gradients(result, g)[position]
 
 
-@operation(variadic=True, dinputs=_gradient_by)
+def _has_no_text(**_: Any) -> str:
+    raise TypeError("compiled() can't be written as Python: ask the compiled function for its .program(…)")
+
+
+@operation(variadic=True, numpy=_has_no_text, dinputs=_gradient_by)
 def compiled(inputs: Any, call: Any, result: int) -> Any:
     """A function that was compiled: one operation, whose inputs are the parameters that it reads."""
     return call.replayed(inputs)[result]

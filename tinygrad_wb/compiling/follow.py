@@ -27,7 +27,7 @@ from tinygrad_wb.compiling.leaves import CHANGED, Leaves
 from tinygrad_wb.compiling.rewrites import computed, rewritten
 from tinygrad_wb.compiling.tracing import tell as tell_all
 from tinygrad_wb.following import PASSING
-from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, only_warns, state
+from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, only_warns, silent, state
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.pending import DATA, OP, Aside, Awaited, Pending
 from tinygrad_wb.recording import noters, paused, recording, this_thread, user_line
@@ -54,7 +54,6 @@ class Parted:
 PARTED = Parted()
 WATCHING = object()  # in the place of a state of NumPy's warnings, so that no operation matches at first sight
 PEEKS = 4  # numbers in the middle that a program finds in one call; each begins at the beginning
-QUIET: dict[str, Any] = {"all": "ignore"}  # where eager mode has warned already, or a program will when it is called
 WATCHED = 1 << 16  # bytes of an array up to which it is compared with a copy at each operation
 
 
@@ -93,6 +92,7 @@ class Follower:
         """Begin to note this thread's operations; whether that is possible."""
         if noters and this_thread() in noters:  # this is part of another call
             return False
+        self.finished, self.completed = None, False
         if not only_warns():
             self.reason = "NumPy is to raise an error, or to call a function, where a number overflows or is nan"
             return False
@@ -106,7 +106,6 @@ class Follower:
         self._given_state = given = state()
         self._filters = warnings.filters
         self._state = WATCHING if self.leaves.watched else given
-        self.finished, self.completed = None, False
         if self._peeks:
             self._peeks = {}
         self.active = self.following = True
@@ -167,14 +166,8 @@ class Follower:
 
     def three(self, op: Any, a: Any, b: Any, c: Any) -> Any:
         e = self.expected
-        if (
-            op is e.op
-            and a is e.a
-            and b is e.b
-            and c is e.c
-            and state() is self._state
-            and warnings.filters is self._filters
-        ):
+        same = op is e.op and a is e.a and b is e.b and c is e.c
+        if same and state() is self._state and warnings.filters is self._filters:
             self.expected = e.next
             return e.value
         return self._other(op, (a, b, c), NO_OPTIONS)
@@ -222,7 +215,7 @@ class Follower:
             return self.learner.called(module, args, kwargs)
         return module.forward(*args, **kwargs)
 
-    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
+    def observe(self, tell: Any, values: tuple[Any, ...]) -> bool:
         if self.following:
             for entry in self.expected.parent.children:
                 if entry.op is OBSERVE and fits(entry, values, {"tell": tell}, self.given):
@@ -278,7 +271,7 @@ class Follower:
         given = self.given[: entry.places]
         try:
             if entry.peek is None:
-                with self._unheard(), np.errstate(**QUIET):
+                with self._unheard(), silent(True):
                     entry.peek = Peek(entry, given)
             return entry.peek.computed(given)
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
@@ -369,7 +362,7 @@ class Follower:
         node = ending.node
         results = sorted(ending.results, key=lambda entry: entry.depth)
         try:
-            with self._unheard(), np.errstate(**QUIET):
+            with self._unheard(), silent(True):
                 ending.program = CourseProgram(node, results, self.given[: node.places], not self._paused)
             self._grown = True
         except Unfollowable as why:
@@ -467,7 +460,7 @@ class Follower:
             return
         call = CourseCall(program, self.given[: ending.node.places])
         try:
-            with np.errstate(**QUIET):
+            with silent(True):
                 found = call.computed([leaf._data for leaf in program.leaves])
         except Exception:  # noqa: BLE001 - eager mode has done it already
             return
