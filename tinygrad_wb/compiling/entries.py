@@ -41,6 +41,7 @@ VALUE = "value"  # a Value of this shape and dtype, made inside or computed outs
 GIVEN = frozenset({FLOAT, ARRAY, VALUE})
 
 LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
+FLOAT64 = np.dtype(np.float64)
 COMPARABLE = frozenset(
     {int, float, bool, complex, str, bytes, type, type(None), type(...)}
 )  # classes of what never changes
@@ -131,7 +132,9 @@ class Entry(Node):
         self.kinds = tuple(kinds)
         self.sources = tuple(sources)  # an Entry, a leaf, a number, or what is known of what is given
         self.options: Mapping[str, Any] = options
-        self.shape, self.dtype, self.size = np.shape(like), getattr(like, "dtype", np.dtype(np.float64)), np.size(like)
+        data = like._data if like is not None else 0.0  # NumPy's functions take long to see that a Value is none of theirs
+        is_array = type(data) is ndarray
+        self.shape, self.dtype, self.size = (data.shape, data.dtype, data.size) if is_array else ((), FLOAT64, 1)
         self.noter = noter
         self.peek: Peek | None = None  # the program that finds its number in the middle of a call
         self.consumers: list[Entry] = []
