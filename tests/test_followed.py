@@ -1,8 +1,10 @@
 """Functions that are followed, in surroundings that are hostile to it: each is played as it is and compiled."""
 
 import copy
+import gc
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -468,3 +470,24 @@ def test_results_share_memory_only_where_they_do_in_eager_mode():
         return call
 
     check(make)
+
+
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_what_a_call_was_given_is_freed_with_its_results(goes_back):
+    w = wb.Value(np.ones(3))
+    loss = wb.compile(lambda a, x: wb.sum(wb.tanh(a * x) * w))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(6):
+            argument = wb.Value(np.ones(3)) * 2.0
+            seen = weakref.ref(argument)
+            found = loss(argument, np.ones(3))
+            if goes_back:
+                found.backward()
+            del argument, found
+            w.grad = None
+            assert seen() is None
+    finally:
+        gc.enable()
+    assert loss.replaying

@@ -290,7 +290,9 @@ def _behind(result: Value, sources: dict[Value, Any]) -> list[Value]:
 class CourseCall:
     """One call that was followed: what was given, and the gradients that were found."""
 
-    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program")
+    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program", "run")
+
+    run: int  # when it last ran, by which it knows what is its own
 
     numbers: Sequence[Any]  # gradients by numbers, which have no array
 
@@ -316,7 +318,8 @@ class CourseCall:
                 found = program.function(*data, *self.arguments, *gradients.views)
             finally:
                 leave(token)
-            gradients.owner, self.filled = self, gradients
+            gradients.owner = self.run = next_tick()
+            self.filled = gradients
         self.numbers = found[program.count :]
         self.found, self.handed = None, {}
         return self._apart(found, data)
@@ -348,7 +351,7 @@ class CourseCall:
                 pulled_back: Sequence[Any] = self._pulled_back(result, g)
                 return pulled_back
             filled = self.filled
-            if filled is None or filled.owner is not self or self.found is not None:
+            if filled is None or filled.owner != self.run or self.found is not None:
                 self.replayed(())  # a later call has taken its arrays, or they were handed out before
                 filled = self.filled
             found: Any = program.form.in_order(filled.views, self.numbers)  # type: ignore[union-attr]
@@ -364,7 +367,7 @@ class CourseCall:
     def _of_inner(self, result: int, g: Any) -> Sequence[Any]:
         """The same for a result that others are computed from: found already, if ``g`` is what they gave it."""
         given = self.handed.pop(result, None)
-        still_here = self.filled is not None and self.filled.owner is self
+        still_here = self.filled is not None and self.filled.owner == self.run
         if given is not None and given is g and still_here:
             return self._handed_out(result)
         if not self.handed and still_here:

@@ -139,6 +139,7 @@ class Follower:
                 self._given_away = {}
             self.active = False
             self.expected, self.finished = PARTED, None
+            self.given = [None] * len(self.given)  # what was given belongs to the results now
             del noters[self._thread]
             if self._grown:
                 self._take_stock()
