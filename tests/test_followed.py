@@ -472,6 +472,34 @@ def test_results_share_memory_only_where_they_do_in_eager_mode():
     check(make)
 
 
+@pytest.mark.parametrize("whose", ["parameter", "intermediate"])
+def test_an_array_that_is_written_in_the_call_after_it_was_read(whose):
+    def make(s):
+        w, v = leaf(3, seed=1), leaf(3, seed=2)
+
+        @s.compiled
+        def loss(x, writes):
+            h = wb.exp(w * w * x)
+            array = (w if whose == "parameter" else h).data
+            found = wb.sum(h * v)
+            if writes:
+                array[0] = 0.5
+            return found, h
+
+        def call(i):
+            found, h = loss(row_of(i), i % 2)
+            try:
+                found.backward()
+            except wb.StaleGraphError as error:
+                s.note(type(error))
+            s.note(w.grad, v.grad, w.data, h.data)
+            w.grad = v.grad = None
+
+        return call
+
+    check(make)
+
+
 @pytest.mark.parametrize("goes_back", [True, False])
 def test_what_a_call_was_given_is_freed_with_its_results(goes_back):
     w = wb.Value(np.ones(3))

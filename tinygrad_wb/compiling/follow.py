@@ -13,11 +13,12 @@ from __future__ import annotations
 import threading
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
+from tinygrad_wb.changed import hand_out as note_handed_out
 from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, Peek, operands
 from tinygrad_wb.compiling.endings import Ending, Finished
 from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Like, Node, changed_by, fits
@@ -57,6 +58,14 @@ PEEKS = 4  # numbers in the middle that a program finds in one call; each begins
 WATCHED = 1 << 16  # bytes of an array up to which it is compared with a copy at each operation
 
 
+class HandedOut(NamedTuple):
+    """When the array of a Value was handed out, how many operations had been noted by then, and the Value."""
+
+    tick: int
+    depth: int
+    value: Value
+
+
 class Follower:
     """The `Noter` of one function: where its call stands in the course."""
 
@@ -79,6 +88,7 @@ class Follower:
         self._given_state: Any = None
         self._filters: Any = None  # of warnings
         self._named: list[Entry] = []  # in this call
+        self._handed_out: list[HandedOut] = []
         self._awaited: list[Value] = []  # what layers change when they are told what they observe
         self._given_away: dict[Entry, Value] = {}  # Values that another thread asked for
         self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
@@ -108,6 +118,8 @@ class Follower:
         self._state = WATCHING if self.leaves.watched else given
         if self._peeks:
             self._peeks = {}
+        if self._handed_out:
+            self._handed_out = []
         self.active = self.following = True
         self.expected = expected = self.roots[self._paused].next
         noters[self._thread] = self
@@ -262,10 +274,25 @@ class Follower:
         return False
 
     def _watch(self, value: Value, data: Any) -> None:
-        """Look from now on whether others write to an array."""
+        """Look from now on whether others write to an array, which is handed out."""
         if type(data) is not float:
             self.leaves.watch(value, data)
             self._state = WATCHING
+            self._handed_out.append(HandedOut(next_tick(), self.expected.parent.depth, value))
+
+    def _before_handed_out(self, values: Mapping[Entry, Value], watched: Mapping[Value, tuple[Any, Any]]) -> None:
+        """Let Values be older than the arrays that were handed out after they had been noted.
+
+        So the engine knows which of them had read what was in an array, before others wrote to it.
+        """
+        begin = 0
+        for tick, depth, value in self._handed_out:
+            _put_before(tick, [made for entry, made in values.items() if begin < entry.depth <= depth])
+            begin = depth
+            if value in watched and type(value) is Value and value.inputs:
+                now, value._data = watched[value]
+                note_handed_out(value, tick)
+                value._data = now
 
     def _peeked(self, entry: Entry) -> Any:
         """The number of an entry in the middle of a course that goes on; None where no program finds it."""
@@ -388,6 +415,11 @@ class Follower:
         for entry in program.results:
             entry.renew()
         self._become(values, program, call, found)
+        if self._handed_out:
+            for value in values.values():
+                if value in self.leaves.watched:
+                    value._data = self.leaves.watched[value][0]  # the very array that was handed out
+            self._before_handed_out(values, self.leaves.watched)
         if program.observers:
             tell_all(program.observers, found[len(program.results) :])
         return values
@@ -482,6 +514,7 @@ class Follower:
         """
         if self._awaited:
             self._wait_no_more()
+        watched = self.leaves.watched
         last = max((entry.depth for entry in known), default=0)
         ticks = [value.tick for value in known.values()]
         token = enter(self._given_state)
@@ -499,6 +532,8 @@ class Follower:
             leave(token)
             for entry in path:
                 entry.renew()
+        if self._handed_out:
+            self._before_handed_out(values, watched)
         if known:  # operations on these have been recorded since, and come after all of this
             _put_before(min(ticks), [value for entry, value in values.items() if entry.depth <= last])
         return {id(value): (value, entry) for entry, value in values.items()}
