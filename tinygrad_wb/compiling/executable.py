@@ -86,7 +86,8 @@ class Form:
 
 class Gradients:
     """Arrays for gradients, side by side in the order of the parameters; ``owner`` is the run whose they are: holding the
-    call itself would be a cycle."""
+    call itself would be a cycle.
+    """
 
     def __init__(self, arrays: list[Any]) -> None:
         groups: dict[Any, list[int]] = defaultdict(list)
