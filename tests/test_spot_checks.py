@@ -25,6 +25,9 @@ def test_which_calls_are_checked():
         found.append(calls)
         calls = after(calls)
     assert found == [3, 10, 30, 100, 300, 1000, 3000]
+    assert after(3, 0.001, 0.00001) == 10, "a short check costs nothing that anybody would notice"
+    assert after(3, 1.0, 0.002) == 100_000, "a long one has to wait until it is a hundredth of the time"
+    assert after(11) == 30
 
 
 # -- what is not pure ---------------------------------------------------------------------------------------------------

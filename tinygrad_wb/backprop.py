@@ -120,6 +120,10 @@ def contributions(
     """
     op: Any = node.op
     options = node.options
+    if op.arity == ALL_AT_ONCE:
+        call, result = options["call"], options["result"]
+        all_of_it = call.recorded(result, g, node.inputs) if record else call.gradients(result, g)
+        return [(x, d) for x, d in zip(node.inputs, all_of_it, strict=True) if _varies(x._data)]
     y = node if record else node._data
     operands = operands or [x._data if type(x) is Value and not record else x for x in node.inputs]
     if op.shared is not None and record:

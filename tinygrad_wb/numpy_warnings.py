@@ -110,7 +110,7 @@ def only_warns() -> bool:
 def _raises(text: str) -> bool:
     """Whether a warning of NumPy's with this text is an error, by the first filter for it, whatever the module."""
     for action, message, category, _, _ in warnings.filters:
-        if issubclass(RuntimeWarning, category) and (message is None or message.match(text)):  # type: ignore[union-attr]
+        if issubclass(RuntimeWarning, category) and (message is None or message.match(text)):
             return action == "error"
     return False
 

@@ -9,13 +9,13 @@ them: the gradients by the leaves behind the prediction are handed out when back
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.entries import GIVEN, LEAF, MADE, OBSERVE, VALUE, Entry
-from tinygrad_wb.compiling.executable import Form, Gradients
+from tinygrad_wb.compiling.executable import Form, Gradients, by_input
 from tinygrad_wb.compiling.learning import Unfollowable
 from tinygrad_wb.compiling.rewrites import computed
 from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["CourseCall", "CourseProgram", "Peek", "operands"]
 
 
+SMALL, LARGE = 1e-30, 1e30  # between which gradients may be multiplied by a number once they are found
+
+
 class Traced:
     """A course on Values that stand for its leaves and for what is given, in the form that `Form` reads."""
 
@@ -40,7 +43,8 @@ class Traced:
         self.leaves: dict[tuple[Value, Any], Value] = {}  # by leaf, and the part of the course that it is read in
         self.observers: list[tuple[Callable[..., None], int]] = []
         self.observed: list[Value] = []
-        twins: dict[Entry, Any] = {}
+        self.twins: dict[Entry, Any] = {}
+        twins = self.twins
         part = _parts(path, results)
         with self.recorder.running(lines=False):
             for entry in path:
@@ -128,6 +132,7 @@ class CourseProgram:
         sources |= {x: ("given", i) for x, i in places.items() if i in values}
         behind = [_behind(twin, sources) for twin in run.results] if gradient else [[] for _ in run.results]
         self.takes_values = bool(values)
+        self.views = _views(results, run.twins, sources) if gradient else {}
         self.inputs = [[sources[x] for x in found] for found in behind]
         self.origins = [dtype_behind(x) if type(x._data) is float else None for x in run.results]
         self.made_by = list(map(made_by, run.results))
@@ -150,8 +155,8 @@ class CourseProgram:
         self.lock = threading.RLock()
         self._spare: list[Gradients] = []
         self._pullbacks: dict[int, Form] = {}
-        # The record is kept only where it may be needed: for gradients of other results than the main one.
-        self._run: Any = (run, behind) if gradient and len(run.results) > (self.main is not None) else None
+        # Half precision does not reach far: a gradient that is multiplied when it is found may be 0 or inf by then.
+        self.coarse = any(x._data.dtype == np.float16 for x in run.wanted if type(x._data) is not float)
 
     def sources(self, result: int, call: CourseCall, made: Sequence[Any]) -> tuple[Value, ...]:
         """The inputs of a result: leaves, other results that were ``made``, and Values that were given."""
@@ -178,15 +183,56 @@ class CourseProgram:
         """The parameters have other places now; gradients are to have the same order."""
         self._spare = []
 
-    def pullback(self, result: int) -> Form:
-        """The program for the gradients of another result than the main one, given the gradient of that result."""
+    def pullback(self, result: int, given: Sequence[Any]) -> Form:
+        """The program for the gradients of a result, given the gradient of that result."""
         if result not in self._pullbacks:
-            run, behind = self._run
+            run = Traced(self.path, self.results, given)
+            where = {"leaf": run.parameters, "result": run.results, "given": run.arguments}
+            run.wanted = [where[kind][i] for kind, i in self.inputs[result]]
             like = run.results[result]._data
-            run.wanted = behind[result]
             seed = traced(1.0 if type(like) is float else np.ones_like(like), "seed")
             self._pullbacks[result] = Form(run, result, seed)
         return self._pullbacks[result]
+
+
+class View(NamedTuple):
+    """A result that is a part of another array: of a leaf, of a result, or of a Value that was given."""
+
+    kind: str
+    i: int
+    steps: list[Entry]  # from there to the result
+
+    def taken(self, call: CourseCall, found: Sequence[Any]) -> Any:
+        """The array of the result."""
+        if self.kind == "result":
+            x = found[self.i]
+        else:
+            x = (call.program.leaves[self.i] if self.kind == "leaf" else call.given[self.i][0])._data
+        for entry in self.steps:
+            x = computed(entry.op, (x,), entry.options)
+        return x
+
+
+def _views(results: Sequence[Entry], twins: Mapping[Any, Value], sources: Mapping[Value, Any]) -> dict[int, View]:
+    """The results that are views in eager mode, by number: what is written there shows in them."""
+    entries = {twin: entry for entry, twin in twins.items()}
+    found: dict[int, View] = {}
+    for i, result in enumerate(results):
+        steps: list[Entry] = []
+        entry, x = result, twins[result]
+        while type(x._data) is np.ndarray and len(x.inputs) == 1 and type(x.inputs[0]) is Value:
+            steps.insert(0, entry)
+            (below,) = x.inputs
+            if not np.may_share_memory(x._data, below._data):
+                break
+            if below in sources:
+                kind, j = sources[below]
+                found[i] = View(kind, j, steps)
+                break
+            if below not in entries:
+                break
+            entry, x = entries[below], below
+    return found
 
 
 def _empty_like(data: Any) -> Any:
@@ -252,7 +298,7 @@ class CourseCall:
             try:
                 if program.main is None:
                     found = program.function(*data, *self.arguments)
-                    return found
+                    return self._with_views(found) if program.views else found
                 gradients = program.spare()
                 found = program.function(*data, *self.arguments, *gradients.views)
             finally:
@@ -260,6 +306,13 @@ class CourseCall:
             gradients.owner, self.filled = self, gradients
         self.numbers = found[program.count :]
         self.found, self.handed = None, {}
+        return self._with_views(found) if program.views else found
+
+    def _with_views(self, found: Sequence[Any]) -> Sequence[Any]:
+        """The results, those that are views in eager mode as such."""
+        found = list(found)
+        for i, view in self.program.views.items():
+            found[i] = view.taken(self, found)
         return found
 
     def replayed(self, _: Any) -> Sequence[Any]:
@@ -272,6 +325,9 @@ class CourseCall:
         with program.lock:  # another thread may be in the same program
             if result != program.main:
                 return self._of_inner(result, g)
+            if g != 1.0 and (program.coarse or not SMALL < abs(g) < LARGE):
+                pulled_back: Sequence[Any] = self._pulled_back(result, g)
+                return pulled_back
             filled = self.filled
             if filled is None or filled.owner is not self or self.found is not None:
                 self.replayed(())  # a later call has taken its arrays, or they were handed out before
@@ -314,7 +370,7 @@ class CourseCall:
 
     @at_the_users_line
     def _pulled_back(self, result: int, g: Any) -> Sequence[Any]:
-        form = self.program.pullback(result)
+        form = self.program.pullback(result, self.given)
         arrays = Gradients(form.arrays()).views
         data = [leaf._data for leaf in self.program.leaves]
         numbers = form.function(*data, *self.arguments, g, *arrays)
@@ -341,8 +397,7 @@ class CourseCall:
         def of_this_part(_: Value, nodes: Sequence[Value], __: Any) -> list[Value]:
             return [node for node in nodes if node.tick > start]
 
-        gradients = pull_back(values[wanted], g, True, of_this_part)
-        return [gradients.get(x, 0.0) for x in inputs]
+        return by_input(pull_back(values[wanted], g, True, of_this_part), inputs)
 
 
 class Peek:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tinygrad_wb.compiling.regions import Region
 
 __all__ = [
-    "ARRAY", "FLOAT", "GIVEN", "LARGE", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node", "all_below",
-    "detach", "fits", "frozen", "like", "merged", "readable", "same",
+    "ARRAY", "FLOAT", "GIVEN", "LARGE", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node",
+    "all_below", "detach", "fits", "frozen", "like", "merged", "readable", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
@@ -42,7 +42,9 @@ VALUE = "value"  # a Value of this shape and dtype, made inside or computed outs
 GIVEN = frozenset({FLOAT, ARRAY, VALUE})
 
 LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
-COMPARABLE = frozenset({int, float, bool, complex, str, bytes, type, type(None), type(...)})  # classes of what never changes
+COMPARABLE = frozenset(
+    {int, float, bool, complex, str, bytes, type, type(None), type(...)}
+)  # classes of what never changes
 
 
 class Like(NamedTuple):

@@ -23,7 +23,7 @@ from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import UNRECORDED, Value, dtype_behind, record, traced
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["COMPILED", "Call", "Form", "Gradients", "Recorded", "Replay", "Returned", "leaves_behind"]
 
@@ -107,6 +107,12 @@ class Gradients:
     def free(self) -> bool:
         """Whether nobody but us holds one of the arrays, or a part of one."""
         return list(map(sys.getrefcount, self._arrays)) == self._alone
+
+
+def by_input(gradients: Mapping[Value, Any], inputs: Sequence[Value]) -> list[Any]:
+    """The gradient by each of ``inputs``, for one place alone where a Value is among them several times."""
+    left = dict(gradients)
+    return [left.pop(x, 0.0) for x in inputs]
 
 
 class Replay:
@@ -241,8 +247,7 @@ class Returned:
         found: list[Any] = []
         with Recorder().running(lines=False):  # so that nobody is told of it, as of a call of its own
             pattern(self._function(*args, **kwargs), found)
-        gradients = pull_back(found[result], g, record=True)
-        return [gradients.get(x, 0.0) for x in inputs]
+        return by_input(pull_back(found[result], g, record=True), inputs)
 
 
 class Call:

@@ -165,7 +165,8 @@ class Follower:
 
     def three(self, op: Any, a: Any, b: Any, c: Any) -> Any:
         e = self.expected
-        if op is e.op and a is e.a and b is e.b and c is e.c and state() is self._state and warnings.filters is self._filters:
+        same = op is e.op and a is e.a and b is e.b and c is e.c
+        if same and state() is self._state and warnings.filters is self._filters:
             self.expected = e.next
             return e.value
         return self._other(op, (a, b, c), NO_OPTIONS)

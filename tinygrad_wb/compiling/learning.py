@@ -124,7 +124,7 @@ class Learner:
 
     # -- as a Watcher -------------------------------------------------------------------------------------------------
 
-    def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def computed(self, value: Value, op: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         asked, self._asked = self._asked, ()
         if asked and asked[0] is op:
             self.events.append(event := Event(op, asked[1], NO_OPTIONS, value))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_wb.compiling.executable import Recorded, Replay
 from tinygrad_wb.compiling.spot_checks import FIRST, Work, after, check
-from tinygrad_wb.compiling.tracing import Run, Terms, tell
+from tinygrad_wb.compiling.tracing import Run, Terms, tell, values_of
 from tinygrad_wb.compiling.tree import arguments_of, filled_in, kind_of, others, pattern
 from tinygrad_wb.memory import without_collection
 from tinygrad_wb.numpy_warnings import at_the_users_line, silent
@@ -33,9 +34,10 @@ class Specialization:
     """A traced run as a program, with what is needed to know whether it fits, and to check it."""
 
     def __init__(self, run: Run) -> None:
-        self.terms = Terms(run)
+        values = values_of(run)
+        self.terms = Terms(run, values)
         self.replay: Replay = at_the_users_line(Replay)(run, is_recording())
-        self.work = Work(run)
+        self.work = Work(run, values)
         # A call may draw random numbers, and then find that a branch goes another way.
         self.generators = generators_around(run.function) if run.recorder.decisions and run.recorder.draws else []
         self.calls = 1
@@ -148,7 +150,7 @@ class Replayed:
         self._latest = program
         given: Any = program.fitting()
         try:
-            with np.errstate(**QUIET):
+            with silent(True):  # the trace has warned
                 found: Any = program.replay(holes, given, [leaf._data for leaf, _ in run.recorder.draws])
         except FAILURES:
             tell(run.observers, [x._data for x in run.observed])
@@ -162,6 +164,7 @@ class Replayed:
         due = program.calls >= program.next_check
         before = states(program.generators)
         drawn = program.replay.drawn()
+        began = thread_time()
         try:
             with silent(due and not self._trusted):  # else NumPy's warnings come twice
                 made = program.replay.called(holes, given, drawn)
@@ -173,18 +176,27 @@ class Replayed:
             return None
         self._latest = program
         if due:
-            start = next_tick()
-            with called_again(drawn, quiet=self._trusted), silent(self._trusted), recording(True):
-                own = self._as_it_is(program, args, kwargs)
-                try:
-                    check(program.work, start, own, [*holes, *drawn], *made)
-                except ReplayError as error:
-                    raise ReplayError(self._blame(f"in call {program.calls:,} {error}")) from None
-            program.next_check = after(program.calls)
+            took = thread_time() - began
+            own = self._checked(program, args, kwargs, [*holes, *drawn], made)
+            program.next_check = after(program.calls, thread_time() - began - took, took)
             if not self._trusted and is_recording():
                 return (own,)
         told = due and not self._trusted
         return (program.terms.returned(program.replay.handed_back(*made, holes, told)),)
+
+    def _checked(
+        self, program: Specialization, args: tuple[Any, ...], kwargs: dict[str, Any], given: list[Any], made: Any
+    ) -> Any:
+        """What the function itself returns, after it was found to agree with the call that a program ``made``."""
+        start = next_tick()
+        drawn = given[len(given) - len(program.replay.draws) :]
+        with called_again(drawn, quiet=self._trusted), silent(self._trusted), recording(True):
+            own = self._as_it_is(program, args, kwargs)
+            try:
+                check(program.work, start, own, given, *made)
+            except ReplayError as error:
+                raise ReplayError(self._blame(f"in call {program.calls:,} {error}")) from None
+        return own
 
     def _as_it_is(self, program: Specialization, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the function itself returns. Floats are Values to it, as they were when it was traced: 1/0 is inf."""

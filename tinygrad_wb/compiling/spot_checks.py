@@ -15,14 +15,13 @@ import numpy as np
 
 from tinygrad_wb.backprop import pull_back
 from tinygrad_wb.compiling.entries import same
-from tinygrad_wb.compiling.tracing import values_of
 from tinygrad_wb.compiling.tree import SIMPLE, taken_out
 from tinygrad_wb.numpy_warnings import silent
 from tinygrad_wb.operation import REGISTRY, apply
 from tinygrad_wb.program.names import line_of
 from tinygrad_wb.program.trace import made_since
-from tinygrad_wb.recording import PACKAGE, ReplayError, line_with_text
-from tinygrad_wb.value import TRACED, Value
+from tinygrad_wb.recording import PACKAGE, Place, ReplayError, line_with_text
+from tinygrad_wb.value import NO_OPTIONS, TRACED, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,9 +41,21 @@ GETITEM, TAKE = REGISTRY["getitem"], REGISTRY["take"]
 _by_tick = attrgetter("tick")
 
 
-def after(calls: int) -> int:
-    """The call that is checked next: 3, 10, 30, 100, 300, …"""
-    return calls * 10 // 3 if str(calls)[0] == "3" else calls * 3
+SHORT = 0.02  # seconds that a check may take without a thought
+SHARE = 0.01  # of the time, for longer ones
+
+
+def after(calls: int, check_time: float = 0.0, call_time: float = 1.0) -> int:
+    """The call that is checked next: 3, 10, 30, 100, 300, …
+
+    After a check that took long, such as one of thousands of operations on numbers, as many calls are left out as make
+    it a small part of the whole.
+    """
+    soonest = calls + check_time / (SHARE * max(call_time, 1e-9)) if check_time > SHORT else calls
+    found = FIRST
+    while found <= calls or found < soonest:
+        found = found * 10 // 3 if str(found)[0] == "3" else found * 3
+    return found
 
 
 # -- what was traced ------------------------------------------------------------------------------------------------
@@ -71,10 +82,10 @@ class TracedOperation(NamedTuple):
 class Work:
     """What a function did while it was traced: ``lines`` are the operations that are recorded without tracing, too.
 
-    ``plain`` are those that are not, because they compute with arguments alone.
+    ``plain`` are those that are not, because they compute with arguments alone. ``values`` are those of the run.
     """
 
-    def __init__(self, run: Any) -> None:
+    def __init__(self, run: Any, values: set[Any]) -> None:
         self.lines: list[TracedOperation] = []
         self.plain: list[TracedOperation] = []
         self.shape = run.shape
@@ -82,11 +93,10 @@ class Work:
             x: (GIVEN, i) for i, x in enumerate([*run.arguments, *(leaf for leaf, _ in run.recorder.draws)])
         }
         self._start = run.start
-        values = values_of(run)
         behind = _behind([x for x in run.results if type(x) is Value], values)
         for node in run.nodes:
             inputs = list(map(self._source, node.inputs))
-            line = TracedOperation(node.op, inputs, _told(node), getattr(node, "_place", None) and node.place)
+            line = TracedOperation(node.op, inputs, _told(node), getattr(node, "_place", None))
             if node in behind:
                 self._places[node] = LINE, len(self.lines)
                 self.lines.append(line)
@@ -109,8 +119,10 @@ class Work:
         return (LEAF, x) if x.tick < self._start else (MADE, x._data)
 
 
-def _told(node: Value) -> dict[str, Any]:
+def _told(node: Value) -> Mapping[str, Any]:
     """What an operation was told besides its inputs."""
+    if not node.options:
+        return NO_OPTIONS
     return {name: option for name, option in node.options.items() if name != "shared"}
 
 
@@ -286,13 +298,14 @@ def _other_source(x: Any, source: tuple[str, Any], places: Mapping[Value, int], 
 def _named(node: Value) -> str:
     """The name of an operation, with its line of the user's code."""
     op: Any = node.op
-    return f"{op.name}{_at(getattr(node, '_place', None) and node.place)}"
+    return f"{op.name}{_at(getattr(node, '_place', None))}"
 
 
 def _at(place: Any) -> str:
     """The line of the user's code at a place."""
-    if place is None or place.code.co_filename.startswith(PACKAGE):
+    if place is None or place[0].co_filename.startswith(PACKAGE):
         return ""
+    place = Place._make(place)
     return f" at {line_with_text(place.code.co_filename, line_of(place))}"
 
 

@@ -115,7 +115,7 @@ class Terms:
 
     blocks = ()  # of parameters that stand side by side: it holds the parameters' own arrays alone
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, values: set[Any]) -> None:
         self._parameters = run.parameters
         self.arrays = [p._data for p in run.parameters]  # what fits, as far as is known
         self._shape = run.shape
@@ -123,7 +123,6 @@ class Terms:
         # A plain tuple, as most are, is laid out by its places.
         flat = type(run.shape) is tuple and not any(map(is_nested, run.shape))
         self._places = [i for i, x in enumerate(run.shape) if x is HOLE] if flat else None
-        values = values_of(run)
         self._plain = [i for i, x in enumerate(run.results) if type(x) is np.ndarray or x not in values]
         remembering.add(self)
 
