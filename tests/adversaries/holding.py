@@ -266,7 +266,7 @@ def forgotten_before_the_function_returns(s):
     return call
 
 
-@row
+@row(fits=True)
 def counted_references(s):
     w = leaf(3)
 
@@ -280,7 +280,7 @@ def counted_references(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def object_arrays_of_values(s):
     w = leaf(3)
 
