@@ -1,6 +1,10 @@
 """Functions that are followed, in surroundings that are hostile to it: each is played as it is and compiled."""
 
+import copy
+import gc
+import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -351,3 +355,167 @@ def test_a_view_of_a_parameter_that_is_returned_shows_later_steps():
         return call
 
     check(make)
+
+
+# == layers ==================================================================================================================
+
+
+DOORS = {
+    "copied": lambda m: copy.deepcopy(m).running_mean,
+    "pickled": lambda m: pickle.loads(pickle.dumps(m)).running_var,
+    "shown": lambda m: repr(m.running.mean),
+    "compared": lambda m: m.running.var > 1.0,
+    "its largest": lambda m: m.running.mean.argmax(),
+    "saved": lambda m: [np.array(slot.read()) for _, slot in m.state()],
+    "under no_grad": lambda m: wb.no_grad()(lambda: m.running.mean * 2.0)(),
+}
+
+
+@pytest.mark.parametrize("read", DOORS.values(), ids=DOORS)
+def test_running_means_are_those_of_this_moment_whoever_reads_them(read):
+    def make(s):
+        norm = wb.BatchNorm(3)
+
+        @s.compiled
+        def loss(x):
+            h = norm(x)
+            s.note(read(norm))
+            return wb.sum(h * h * x)
+
+        def call(i):
+            found = loss(batch(i))
+            s.back(found)
+            s.note([p.grad for p in norm.parameters()], norm.running_mean)
+            norm.zero_grad()
+            return found
+
+        return call
+
+    check(make)
+
+
+def test_settings_of_running_means_that_change_in_a_call():
+    def make(s):
+        norm = wb.BatchNorm(3)
+
+        @s.compiled
+        def loss(x, i):
+            h, before = norm(x), norm.running
+            norm.momentum = 0.5
+            if i % 3 == 1:
+                norm.running = copy.deepcopy(before)
+            k = norm(h * x)
+            norm.momentum, norm.running = 0.1, before
+            return wb.sum(h * k)
+
+        def call(i):
+            found = loss(batch(i), i)
+            s.note(norm.running_mean, norm.running_var)
+            return found
+
+        return call
+
+    check(make)
+
+
+class Keeping(wb.Module):
+    """Keeps what it computes, as one does to look at it later."""
+
+    def __init__(self):
+        self.hidden, self.out = wb.Dense(3, 3, "tanh", seed=1), wb.Dense(3, 2, seed=2)
+        self.seen = []
+
+    def forward(self, x):
+        self.h = self.hidden(x)
+        self.seen = [*self.seen[-1:], self.h]
+        self.train(len(list(self.named_parameters())) == 4)
+        return self.out(self.h)
+
+
+def test_modules_that_keep_what_they_compute():
+    def make(s):
+        model = Keeping()
+        loss = s.compiled(lambda x: wb.sum(model(x) ** 2))
+
+        def call(i):
+            found = loss(batch(i))
+            s.back(found)
+            s.note([p.grad for p in model.parameters()], model.h.grad, len(model.seen))
+            model.zero_grad()
+            return found
+
+        return call
+
+    assert all(f.report().way == "followed" for f in check(make).functions)
+
+
+# == results =================================================================================================================
+
+
+def test_results_share_memory_only_where_they_do_in_eager_mode():
+    def make(s):
+        w = leaf(3, seed=1)
+
+        @s.compiled
+        def results(x):
+            h = w * x
+            return h, h * 1.0, h + 0.0, h**1, h.reshape(3, 1), h[1:], wb.relu(wb.relu(h)), w * 1.0, w.reshape(1, 3), h
+
+        def call(i):
+            found = results(row_of(i))
+            s.note([[np.shares_memory(a.data, b.data) for a in (*found, w)] for b in found])
+            found[i % 7].data[...] = 5.0
+            return *found, w
+
+        return call
+
+    check(make)
+
+
+@pytest.mark.parametrize("whose", ["parameter", "intermediate"])
+def test_an_array_that_is_written_in_the_call_after_it_was_read(whose):
+    def make(s):
+        w, v = leaf(3, seed=1), leaf(3, seed=2)
+
+        @s.compiled
+        def loss(x, writes):
+            h = wb.exp(w * w * x)
+            array = (w if whose == "parameter" else h).data
+            found = wb.sum(h * v)
+            if writes:
+                array[0] = 0.5
+            return found, h
+
+        def call(i):
+            found, h = loss(row_of(i), i % 2)
+            try:
+                found.backward()
+            except wb.StaleGraphError as error:
+                s.note(type(error))
+            s.note(w.grad, v.grad, w.data, h.data)
+            w.grad = v.grad = None
+
+        return call
+
+    check(make)
+
+
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_what_a_call_was_given_is_freed_with_its_results(goes_back):
+    w = wb.Value(np.ones(3))
+    loss = wb.compile(lambda a, x: wb.sum(wb.tanh(a * x) * w))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(6):
+            argument = wb.Value(np.ones(3)) * 2.0
+            seen = weakref.ref(argument)
+            found = loss(argument, np.ones(3))
+            if goes_back:
+                found.backward()
+            del argument, found
+            w.grad = None
+            assert seen() is None
+    finally:
+        gc.enable()
+    assert loss.replaying

@@ -28,8 +28,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 __all__ = [
-    "OF_STEPS", "OF_UFUNC", "as_numpy", "at_the_users_line", "enter", "leave", "only_warns", "silent", "state",
-    "warned",
+    "OF_STEPS", "OF_UFUNC", "SILENT", "as_numpy", "at_the_users_line", "enter", "leave", "only_warns", "silent",
+    "state", "warned",
 ]  # fmt: skip
 
 VARIABLE: ContextVar[Any] = getattr(np._core.umath, "_extobj_contextvar", None) or ContextVar("unused", default=None)  # type: ignore[attr-defined]

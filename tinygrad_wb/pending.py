@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.recording import Noter
 
-__all__ = ["BYSTANDER", "DATA", "Aside", "Pending", "pending"]
+__all__ = ["BYSTANDER", "DATA", "OP", "Aside", "Awaited", "Pending", "pending"]
 
 
 class Pending(Value):
@@ -52,6 +52,7 @@ def _set_data(v: Value, new: Any) -> None:
     DATA.__set__(v, new)
 
 
+OP: Any = Value.op  # type: ignore[misc]
 NAME: Any = Value.name  # type: ignore[misc]
 
 
@@ -67,6 +68,7 @@ _hiding |= {
     "_data": property(lambda v: v._entry.noter.data_of(v), _set_data),
     "name": property(NAME.__get__, _set_name),
     "grad": property(lambda _: None, _hiding["grad"].fset),  # backward() settles what it comes to
+    "op": property(lambda v: v._entry.noter.op_of(v), _hiding["op"].fset),
 }
 for _name, _property in _hiding.items():
     setattr(Pending, _name, _property)
@@ -81,6 +83,29 @@ def pending(entry: Any) -> Pending:
     v._entry = entry
     NAME.__set__(v, None)
     return v
+
+
+class Awaited:
+    """In the place of an entry, for a Value that a layer changes when it is told what it observes: ``tell`` does so."""
+
+    __slots__ = ("_tell", "dtype", "noter", "shape", "size")
+
+    def __init__(self, value: Value, tell: Callable[[], None]) -> None:
+        self.shape, self.dtype, self.size = value.shape, value.dtype, value.size
+        self.noter, self._tell = self, tell
+
+    def settle(self, value: Value) -> None:  # noqa: ARG002 - the signature of `Noter`
+        self._tell()
+
+    def data_of(self, value: Value) -> Any:
+        self._tell()
+        return DATA.__get__(value)
+
+    def op_of(self, value: Value) -> None:
+        """None: it is a leaf."""
+
+    def named(self, value: Value) -> None:
+        """Its name is its own, now as ever."""
 
 
 class Aside:
@@ -120,6 +145,9 @@ class Aside:
 
     def data_of(self, value: Pending) -> Any:
         return value._entry.noter.data_of(value)
+
+    def op_of(self, value: Pending) -> Any:
+        return value._entry.noter.op_of(value)
 
     def hand_out(self, value: Value) -> bool:
         return self._noter is not None and self._noter.hand_out(value)

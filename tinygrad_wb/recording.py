@@ -306,6 +306,9 @@ class Noter(Protocol):
     def data_of(self, value: Any) -> Any:
         """The number or array of a pending Value."""
 
+    def op_of(self, value: Any) -> Any:
+        """The operation of a pending Value."""
+
     def hand_out(self, value: Any) -> bool:
         """A user, who may write to it, is about to be given the array of ``value``; whether that is still pending."""
 
@@ -393,8 +396,11 @@ def drawn(draw: Callable[[], Any], traced: Callable[[Any], Any]) -> Any:
     return leaf
 
 
-def observed(tell: Callable[..., None], *values: Any) -> None:
-    """Call ``tell`` with the plain data of ``values``. In a program that is done after every replay."""
+def observed(tell: Any, *values: Any) -> None:
+    """Call ``tell`` with the plain data of ``values``. In a program that is done after every replay.
+
+    ``tell`` is a tuple that can be called: the Values in it are those that it changes.
+    """
     current = recorder()
     if current is None:
         if noters and (noter := noters.get(this_thread())) is not None and noter.observe(tell, values):

@@ -18,7 +18,7 @@ from tinygrad_wb.compiling.entries import GIVEN, LEAF, MADE, OBSERVE, VALUE, Ent
 from tinygrad_wb.compiling.executable import Form, Gradients, by_input
 from tinygrad_wb.compiling.learning import Unfollowable
 from tinygrad_wb.compiling.rewrites import computed
-from tinygrad_wb.numpy_warnings import OF_STEPS, at_the_users_line, enter, leave, state
+from tinygrad_wb.numpy_warnings import OF_STEPS, SILENT, at_the_users_line, enter, leave, state
 from tinygrad_wb.operations.ranges import made_by
 from tinygrad_wb.recording import Recorder
 from tinygrad_wb.value import Value, dtype_behind, next_tick, traced
@@ -133,6 +133,7 @@ class CourseProgram:
         behind = [_behind(twin, sources) for twin in run.results] if gradient else [[] for _ in run.results]
         self.takes_values = bool(values)
         self.views = _views(results, run.twins, sources) if gradient else {}
+        self.shared: list[int] | None = None  # results whose arrays the program also has elsewhere, once it has run
         self.inputs = [[sources[x] for x in found] for found in behind]
         self.origins = [dtype_behind(x) if type(x._data) is float else None for x in run.results]
         self.made_by = list(map(made_by, run.results))
@@ -235,6 +236,18 @@ def _views(results: Sequence[Entry], twins: Mapping[Any, Value], sources: Mappin
     return found
 
 
+def _shared(results: Sequence[Any], others: Sequence[Any], views: Mapping[int, View]) -> list[int]:
+    """The numbers of ``results`` that share memory with earlier ones, or with ``others``, and are no ``views``."""
+    arrays = [x for x in others if type(x) is np.ndarray]
+    found = []
+    for i, x in enumerate(results):
+        if type(x) is np.ndarray and i not in views:
+            if any(np.may_share_memory(x, other) for other in arrays):
+                found.append(i)
+            arrays.append(x)
+    return found
+
+
 def _empty_like(data: Any) -> Any:
     """Something of the same shape and dtype, without the memory."""
     return data if type(data) is float else np.broadcast_to(np.zeros((), data.dtype), data.shape)
@@ -277,7 +290,9 @@ def _behind(result: Value, sources: dict[Value, Any]) -> list[Value]:
 class CourseCall:
     """One call that was followed: what was given, and the gradients that were found."""
 
-    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program")
+    __slots__ = ("arguments", "filled", "found", "given", "handed", "numbers", "program", "run")
+
+    run: int  # when it last ran, by which it knows what is its own
 
     numbers: Sequence[Any]  # gradients by numbers, which have no array
 
@@ -298,21 +313,28 @@ class CourseCall:
             try:
                 if program.main is None:
                     found = program.function(*data, *self.arguments)
-                    return self._with_views(found) if program.views else found
+                    return self._apart(found, data)
                 gradients = program.spare()
                 found = program.function(*data, *self.arguments, *gradients.views)
             finally:
                 leave(token)
-            gradients.owner, self.filled = self, gradients
+            gradients.owner = self.run = next_tick()
+            self.filled = gradients
         self.numbers = found[program.count :]
         self.found, self.handed = None, {}
-        return self._with_views(found) if program.views else found
+        return self._apart(found, data)
 
-    def _with_views(self, found: Sequence[Any]) -> Sequence[Any]:
-        """The results, those that are views in eager mode as such."""
-        found = list(found)
-        for i, view in self.program.views.items():
-            found[i] = view.taken(self, found)
+    def _apart(self, found: Sequence[Any], data: Sequence[Any]) -> Sequence[Any]:
+        """The results, each in an array of its own, but for those that are views in eager mode."""
+        program = self.program
+        if program.shared is None:
+            program.shared = _shared(found[: len(program.results)], [*data, *self.arguments], program.views)
+        if program.shared or program.views:
+            found = list(found)
+            for i in program.shared:
+                found[i] = found[i].copy()
+            for i, view in program.views.items():
+                found[i] = view.taken(self, found)
         return found
 
     def replayed(self, _: Any) -> Sequence[Any]:
@@ -329,7 +351,7 @@ class CourseCall:
                 pulled_back: Sequence[Any] = self._pulled_back(result, g)
                 return pulled_back
             filled = self.filled
-            if filled is None or filled.owner is not self or self.found is not None:
+            if filled is None or filled.owner != self.run or self.found is not None:
                 self.replayed(())  # a later call has taken its arrays, or they were handed out before
                 filled = self.filled
             found: Any = program.form.in_order(filled.views, self.numbers)  # type: ignore[union-attr]
@@ -345,7 +367,7 @@ class CourseCall:
     def _of_inner(self, result: int, g: Any) -> Sequence[Any]:
         """The same for a result that others are computed from: found already, if ``g`` is what they gave it."""
         given = self.handed.pop(result, None)
-        still_here = self.filled is not None and self.filled.owner is self
+        still_here = self.filled is not None and self.filled.owner == self.run
         if given is not None and given is g and still_here:
             return self._handed_out(result)
         if not self.handed and still_here:
@@ -412,7 +434,7 @@ class Peek:
     def computed(self, given: Sequence[Any]) -> Any:
         """The number or array."""
         arguments = [x[1] if type(x) is tuple else x for x in given]
-        token = enter(OF_STEPS[state()])
+        token = enter(SILENT)  # it warns when all is computed
         try:
             found: Sequence[Any] = self._function(*[leaf._data for leaf in self._leaves], *arguments)
             return found[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from operator import is_
-from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAY", "FLOAT", "GIVEN", "LARGE", "LEAF", "MADE", "NUMBER", "OBSERVE", "VALUE", "Entry", "Like", "Node",
-    "all_below", "detach", "fits", "frozen", "like", "merged", "readable", "same",
+    "all_below", "changed_by", "detach", "fits", "frozen", "like", "merged", "readable", "same",
 ]  # fmt: skip
 
 # What an input is: fixed,
@@ -42,6 +41,7 @@ VALUE = "value"  # a Value of this shape and dtype, made inside or computed outs
 GIVEN = frozenset({FLOAT, ARRAY, VALUE})
 
 LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
+FLOAT64 = np.dtype(np.float64)
 COMPARABLE = frozenset(
     {int, float, bool, complex, str, bytes, type, type(None), type(...)}
 )  # classes of what never changes
@@ -132,7 +132,11 @@ class Entry(Node):
         self.kinds = tuple(kinds)
         self.sources = tuple(sources)  # an Entry, a leaf, a number, or what is known of what is given
         self.options: Mapping[str, Any] = options
-        self.shape, self.dtype, self.size = np.shape(like), getattr(like, "dtype", np.dtype(np.float64)), np.size(like)
+        data = (
+            like._data if like is not None else 0.0
+        )  # NumPy's functions take long to see that a Value is none of theirs
+        is_array = type(data) is ndarray
+        self.shape, self.dtype, self.size = (data.shape, data.dtype, data.size) if is_array else ((), FLOAT64, 1)
         self.noter = noter
         self.peek: Peek | None = None  # the program that finds its number in the middle of a call
         self.consumers: list[Entry] = []
@@ -183,6 +187,11 @@ class Observe:
 
 
 OBSERVE = Observe()
+
+
+def changed_by(tell: Sequence[Any]) -> list[Value]:
+    """The Values that a layer changes when it is told what it observes."""
+    return [x for x in tell if isinstance(x, Value)]
 
 
 # -- whether an operation is the one that is known -------------------------------------------------------------------
@@ -286,7 +295,7 @@ def same(a: Any, b: Any) -> bool:
         return False
     if kind is float:
         return same_number(a, b)
-    if kind is tuple or kind is list:
+    if issubclass(kind, (tuple, list)):
         return len(a) == len(b) and all(map(same, a, b))
     if kind is dict:
         return a.keys() == b.keys() and all(map(same, a.values(), map(b.__getitem__, a)))
@@ -294,7 +303,7 @@ def same(a: Any, b: Any) -> bool:
         return same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
     if kind is ndarray:
         return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
-    return (kind in COMPARABLE or kind is MethodType or issubclass(kind, (generic, dtype))) and bool(a == b)
+    return (kind in COMPARABLE or issubclass(kind, (generic, dtype))) and bool(a == b)
 
 
 # -- two ways that differ in numbers alone -----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from tinygrad_wb.operation import ALL_AT_ONCE, REGISTRY, operation
 from tinygrad_wb.operations.ranges import made_by
 from tinygrad_wb.program.trace import Trace
 from tinygrad_wb.recording import Recorder
-from tinygrad_wb.value import UNRECORDED, Value, dtype_behind, record, traced
+from tinygrad_wb.value import UNRECORDED, Value, dtype_behind, next_tick, record, traced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -85,7 +85,8 @@ class Form:
 
 
 class Gradients:
-    """Arrays for gradients, side by side in the order of the parameters; ``owner`` is the call whose they are."""
+    """Arrays for gradients, side by side in the order of the parameters; ``owner`` is the run whose they are: holding the
+    call itself would be a cycle."""
 
     def __init__(self, arrays: list[Any]) -> None:
         groups: dict[Any, list[int]] = defaultdict(list)
@@ -253,7 +254,9 @@ class Returned:
 class Call:
     """One replay: its arguments and random numbers, and the gradients that it found."""
 
-    __slots__ = ("arguments", "filled", "numbers", "replay")
+    __slots__ = ("arguments", "filled", "numbers", "replay", "run")
+
+    run: int  # when it last ran, by which it knows what is its own
 
     def __init__(self, replay: Replay, arguments: list[Any]) -> None:
         self.replay = replay
@@ -273,7 +276,8 @@ class Call:
         finally:
             leave(token)
         if found is not None:
-            gradients.owner, self.filled, self.numbers = self, gradients, found[replay.count :]
+            gradients.owner = self.run = next_tick()
+            self.filled, self.numbers = gradients, found[replay.count :]
         return found
 
     def replayed(self, _: Any) -> Sequence[Any]:
@@ -292,7 +296,7 @@ class Call:
         replay = self.replay
         if result != replay.main:
             return self._pulled_back(result, g)
-        if self.filled is None or self.filled.owner is not self:
+        if self.filled is None or self.filled.owner != self.run:
             self.replayed(())  # a later call has taken its arrays, or someone was given them before
         filled: Any = self.filled
         filled.owner = None

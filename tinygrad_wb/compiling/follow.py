@@ -13,14 +13,15 @@ from __future__ import annotations
 import threading
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_wb.backprop import pull_back
+from tinygrad_wb.changed import hand_out as note_handed_out
 from tinygrad_wb.compiling.course_program import CourseCall, CourseProgram, Peek, operands
 from tinygrad_wb.compiling.endings import Ending, Finished
-from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Like, Node, fits
+from tinygrad_wb.compiling.entries import LEAF, OBSERVE, Entry, Like, Node, changed_by, fits
 from tinygrad_wb.compiling.executable import COMPILED
 from tinygrad_wb.compiling.learning import Learner, Unfollowable
 from tinygrad_wb.compiling.leaves import CHANGED, Leaves
@@ -28,7 +29,8 @@ from tinygrad_wb.compiling.rewrites import computed, rewritten
 from tinygrad_wb.compiling.tracing import tell as tell_all
 from tinygrad_wb.following import PASSING
 from tinygrad_wb.numpy_warnings import OF_STEPS, OF_UFUNC, enter, leave, only_warns, silent, state
-from tinygrad_wb.pending import DATA, Aside, Pending
+from tinygrad_wb.operation import REGISTRY
+from tinygrad_wb.pending import DATA, OP, Aside, Awaited, Pending
 from tinygrad_wb.recording import noters, paused, recording, this_thread, user_line
 from tinygrad_wb.value import NO_OPTIONS, UNRECORDED, Value, next_tick
 
@@ -56,6 +58,14 @@ PEEKS = 4  # numbers in the middle that a program finds in one call; each begins
 WATCHED = 1 << 16  # bytes of an array up to which it is compared with a copy at each operation
 
 
+class HandedOut(NamedTuple):
+    """When the array of a Value was handed out, how many operations had been noted by then, and the Value."""
+
+    tick: int
+    depth: int
+    value: Value
+
+
 class Follower:
     """The `Noter` of one function: where its call stands in the course."""
 
@@ -78,6 +88,8 @@ class Follower:
         self._given_state: Any = None
         self._filters: Any = None  # of warnings
         self._named: list[Entry] = []  # in this call
+        self._handed_out: list[HandedOut] = []
+        self._awaited: list[Value] = []  # what layers change when they are told what they observe
         self._given_away: dict[Entry, Value] = {}  # Values that another thread asked for
         self._peeks: dict[Entry, Any] = {}  # numbers that were asked for in the middle
         self._thread = 0
@@ -106,6 +118,8 @@ class Follower:
         self._state = WATCHING if self.leaves.watched else given
         if self._peeks:
             self._peeks = {}
+        if self._handed_out:
+            self._handed_out = []
         self.active = self.following = True
         self.expected = expected = self.roots[self._paused].next
         noters[self._thread] = self
@@ -137,6 +151,7 @@ class Follower:
                 self._given_away = {}
             self.active = False
             self.expected, self.finished = PARTED, None
+            self.given = [None] * len(self.given)  # what was given belongs to the results now
             del noters[self._thread]
             if self._grown:
                 self._take_stock()
@@ -206,17 +221,20 @@ class Follower:
             region = regions.get(id(module))
             if region is not None and region.entered(args, self.given):
                 self.expected = region.last.next
+                if region.changed:
+                    self._await(region.changed)
                 return region.result.value
         if self.learner is not None:
             return self.learner.called(module, args, kwargs)
         return module.forward(*args, **kwargs)
 
-    def observe(self, tell: Callable[..., None], values: tuple[Any, ...]) -> bool:
+    def observe(self, tell: Any, values: tuple[Any, ...]) -> bool:
         if self.following:
             for entry in self.expected.parent.children:
                 if entry.op is OBSERVE and fits(entry, values, {"tell": tell}, self.given):
                     entry.parent.next = entry
                     self.expected = entry.next
+                    self._await(changed_by(tell))
                     return True
             self._part("", learn=True)
         if self.learner is not None:
@@ -243,13 +261,12 @@ class Follower:
         if not self.following:
             return False
         if isinstance(value, Pending):
-            data = self.data_of(value)
+            data = value._data
             if type(value) is Value:
                 return False
             self._watch(value, data)
             return True
-        self._tell_observers()
-        if self.following and any(leaf is value for leaf in self.leaves.values):
+        if any(leaf is value for leaf in self.leaves.values):
             if value._data.nbytes <= WATCHED:
                 self._watch(value, value._data)
             else:
@@ -257,10 +274,25 @@ class Follower:
         return False
 
     def _watch(self, value: Value, data: Any) -> None:
-        """Look from now on whether others write to an array."""
+        """Look from now on whether others write to an array, which is handed out."""
         if type(data) is not float:
             self.leaves.watch(value, data)
             self._state = WATCHING
+            self._handed_out.append(HandedOut(next_tick(), self.expected.parent.depth, value))
+
+    def _before_handed_out(self, values: Mapping[Entry, Value], watched: Mapping[Value, tuple[Any, Any]]) -> None:
+        """Let Values be older than the arrays that were handed out after they had been noted.
+
+        So the engine knows which of them had read what was in an array, before others wrote to it.
+        """
+        begin = 0
+        for tick, depth, value in self._handed_out:
+            _put_before(tick, [made for entry, made in values.items() if begin < entry.depth <= depth])
+            begin = depth
+            if value in watched and type(value) is Value and value.inputs:
+                now, value._data = watched[value]
+                note_handed_out(value, tick)
+                value._data = now
 
     def _peeked(self, entry: Entry) -> Any:
         """The number of an entry in the middle of a course that goes on; None where no program finds it."""
@@ -273,18 +305,39 @@ class Follower:
         except Exception:  # noqa: BLE001 - eager mode raises it where it belongs, or knows better: 1/0 is inf
             return None
 
+    def op_of(self, value: Pending) -> Any:
+        """The operation that is noted."""
+        op = value._entry.op
+        if not self._paused and REGISTRY.get(op.name) is op:
+            return op
+        self.settle(value)
+        return OP.__get__(value)
+
     def named(self, value: Pending) -> None:
         """A pending Value gets a name, which is its own in this call alone."""
         self._named.append(value._entry)
 
     def stand_aside(self) -> Aside:
-        self._tell_observers()
         return self.aside
 
+    def _await(self, values: Sequence[Value]) -> None:
+        """Wait with what layers have observed until it is read, or to the end of the call."""
+        for value in values:
+            if type(value) is Value:
+                value._entry = Awaited(value, self._tell_observers)
+                value.__class__ = Pending
+                self._awaited.append(value)
+
     def _tell_observers(self) -> None:
-        """Let layers keep what they have observed, before it may be read."""
-        if self.following and any(entry.op is OBSERVE for entry in self.expected.parent.path()):
-            self._part("what a layer has observed may be read", learn=True)
+        """Let layers keep what they have observed: it is read."""
+        if self.following and self._thread == this_thread():
+            self._part("what a layer has observed is read", learn=True)
+
+    def _wait_no_more(self) -> None:
+        for value in self._awaited:
+            value.__class__ = Value
+            del value._entry
+        self._awaited = []
 
     def stop(self, reason: str) -> None:
         """Note nothing in the rest of the call."""
@@ -350,6 +403,8 @@ class Follower:
         program = ending.program
         if program is None:
             return None
+        if self._awaited:
+            self._wait_no_more()
         call = CourseCall(program, self.given[: ending.node.places])
         try:
             found = call.computed([leaf._data for leaf in program.leaves])
@@ -360,6 +415,11 @@ class Follower:
         for entry in program.results:
             entry.renew()
         self._become(values, program, call, found)
+        if self._handed_out:
+            for value in values.values():
+                if value in self.leaves.watched:
+                    value._data = self.leaves.watched[value][0]  # the very array that was handed out
+            self._before_handed_out(values, self.leaves.watched)
         if program.observers:
             tell_all(program.observers, found[len(program.results) :])
         return values
@@ -452,6 +512,9 @@ class Follower:
         They are the pending ones, or those that are ``known`` already; these get a history. What layers observe may
         have been ``told`` them before.
         """
+        if self._awaited:
+            self._wait_no_more()
+        watched = self.leaves.watched
         last = max((entry.depth for entry in known), default=0)
         ticks = [value.tick for value in known.values()]
         token = enter(self._given_state)
@@ -469,6 +532,8 @@ class Follower:
             leave(token)
             for entry in path:
                 entry.renew()
+        if self._handed_out:
+            self._before_handed_out(values, watched)
         if known:  # operations on these have been recorded since, and come after all of this
             _put_before(min(ticks), [value for entry, value in values.items() if entry.depth <= last])
         return {id(value): (value, entry) for entry, value in values.items()}

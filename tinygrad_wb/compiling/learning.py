@@ -23,6 +23,7 @@ from tinygrad_wb.compiling.entries import (
     Entry,
     Like,
     Node,
+    changed_by,
     detach,
     frozen,
     like,
@@ -32,8 +33,6 @@ from tinygrad_wb.compiling.entries import (
 from tinygrad_wb.compiling.regions import region_of
 from tinygrad_wb.compiling.rewrites import rewritten
 from tinygrad_wb.constants import given_inputs
-from tinygrad_wb.nn.module import Module
-from tinygrad_wb.nn.slots import Slot
 from tinygrad_wb.operation import REGISTRY
 from tinygrad_wb.recording import placing, this_thread, watchers
 from tinygrad_wb.value import NO_OPTIONS, Value, constant, next_tick
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tinygrad_wb.compiling.follow import Follower
+    from tinygrad_wb.nn.module import Module
 
 __all__ = ["Learner", "Unfollowable"]
 
@@ -196,7 +196,7 @@ class Learner:
                     raise Unfollowable(event.wrong)
                 op, inputs, options = rewritten(event.op, event.inputs, event.options)
                 if op is OBSERVE:
-                    assigned.update(_kept_by(options["tell"]))
+                    assigned.update(map(id, changed_by(options["tell"])))
                 elif not op.deferrable:
                     raise Unfollowable(f"{op.name} is computed where it stands")
                 kinds, sources = self._described(op, inputs, options, made, assigned)
@@ -288,10 +288,3 @@ def _given(kind: str, x: Any) -> Any:
     if kind is VALUE:
         return x, x._data if type(x._data) is float else x._data.copy()
     return constant(x)
-
-
-def _kept_by(tell: Any) -> Iterator[int]:
-    """The Values that a layer assigns when it is told what it observes, by identity."""
-    layer = getattr(tell, "__self__", None)
-    if isinstance(layer, Module):
-        yield from (id(Slot.of(layer, name).owner) for name in layer.kept)

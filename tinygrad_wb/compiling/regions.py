@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy import ndarray
 
-from tinygrad_wb.compiling.entries import ARRAY, GIVEN, MADE, Entry, Like, all_below
+from tinygrad_wb.compiling.entries import ARRAY, GIVEN, MADE, OBSERVE, Entry, Like, all_below, changed_by
 from tinygrad_wb.compiling.guards import guard_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tinygrad_wb.compiling.guards import Guard
     from tinygrad_wb.nn.module import Module
+    from tinygrad_wb.value import Value
 
 __all__ = ["Region", "region_of"]
 
@@ -29,6 +30,7 @@ class Region(NamedTuple):
     guard: Guard
     known: tuple[Any, ...]  # of each argument the entry or Value that it must be; None for an array
     taken: tuple[tuple[int, int, Like], ...]  # which argument is given at which place, and how it must be
+    changed: tuple[Value, ...]  # by what is observed in it
     last: Entry
     result: Entry
 
@@ -74,4 +76,7 @@ def region_of(
     if any(x is None and position not in [p for p, _, _ in places] for position, x in enumerate(known)):
         return None
     guard = guard_of(module)
-    return None if guard is None else Region(module, guard, tuple(known), tuple(places), entries[-1], result)
+    if guard is None:
+        return None
+    changed = tuple([x for entry in entries if entry.op is OBSERVE for x in changed_by(entry.options["tell"])])
+    return Region(module, guard, tuple(known), tuple(places), changed, entries[-1], result)

@@ -117,16 +117,16 @@ class Module:
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module (path "") and every module inside it, with its path."""
-        yield from ((path, part) for path, part in Parts(self).found if type(part) is not Value)
+        yield from ((path, part) for path, part in Parts(self).found if not isinstance(part, Value))
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """Every parameter once, with its path; a shared one under its first."""
         # Named anew, as lists may have changed since they were assigned.
-        yield from ((path, part) for path, part in _name_parts(self) if type(part) is Value)
+        yield from ((path, part) for path, part in _name_parts(self) if isinstance(part, Value))
 
     def own_parameters(self) -> Iterator[tuple[str, Value]]:
         """Name and Value of each parameter that is not in a Module inside this one."""
-        yield from ((path, part) for path, part in Parts(self, deep=False).found if type(part) is Value)
+        yield from ((path, part) for path, part in Parts(self, deep=False).found if isinstance(part, Value))
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of assignment."""
@@ -165,7 +165,7 @@ class Module:
         """Its bytes with those of its parameters, their gradients, and what its modules keep: ``sys.getsizeof``."""
         size = object.__sizeof__(self)
         for _, part in Parts(self).found:
-            if type(part) is Value:
+            if isinstance(part, Value):
                 size += sys.getsizeof(part)
             else:
                 size += sum(bytes_of(Slot.of(part, name).read()) for name in part.kept)
@@ -269,7 +269,7 @@ def _name_parts(module: Module) -> list[tuple[str, Any]]:
     base = "" if back else module._path
     for path, part in parts.found:
         whole = f"{base}.{path}" if base and path else base or path
-        if type(part) is not Value:
+        if not isinstance(part, Value):
             vars(part)["_path"] = whole
         elif part.name is None or _ends(whole, part.name) or (back and _ends(part.name, whole)):
             part.name = whole
@@ -291,10 +291,10 @@ def _begin(module: Module) -> None:
     """
     _name_parts(module)
     for path, part in _own(module):
-        if type(part) is Value and part.op is not None and stands_alone(part):
+        if isinstance(part, Value) and part.op is not None and stands_alone(part):
             warn_user(alone_text(module, path, part))
     for name, content in of_class(module, Module):
-        if any(type(part) is Value or part.parameters() for part in _inside(content)):
+        if any(isinstance(part, Value) or part.parameters() for part in _inside(content)):
             warn_user(of_class_text(module, name))
     vars(module)["_called"] = True
 
@@ -320,7 +320,7 @@ class Parts:
             owner, own_name, before, inside = levels[-1]
             known = self.known[id(owner)][1]
             for name, part in inside:
-                if type(part) is Value:
+                if isinstance(part, Value):
                     if _is_parameter(owner, name, part):
                         known.add(name)
                         self._find(before + name, part)
@@ -402,7 +402,7 @@ def _may_replace(content: Any) -> bool:
     """Whether ``content`` may replace a parameter: a new Value, a Module, or nothing."""
     if isinstance(content, (list, tuple, dict)):
         return not content or any(map(_may_replace, _inside(content)))
-    return content is None or isinstance(content, Module) or (type(content) is Value and content.op is None)
+    return content is None or isinstance(content, Module) or (isinstance(content, Value) and content.op is None)
 
 
 class _Nested(NamedTuple):

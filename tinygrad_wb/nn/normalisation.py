@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,18 @@ class Running:
         self.mean, self.var = Value(np.zeros(channels, dtype)), Value(np.ones(channels, dtype))
 
 
+class Kept(NamedTuple):
+    """What is told the mean and the variance of a batch, and moves those that are kept towards them."""
+
+    mean: Value
+    var: Value
+    momentum: float
+
+    def __call__(self, mean: Any, variance: Any) -> None:
+        for running, batch in ((self.mean, mean), (self.var, variance)):
+            running.data = (1.0 - self.momentum) * running.data + self.momentum * batch.ravel()
+
+
 class BatchNorm(Module):
     """Each channel normalised over the batch, then scaled by ``weight`` and shifted by ``bias``.
 
@@ -92,7 +104,8 @@ class BatchNorm(Module):
                 "choose batches that leave no single row over, or call eval() to normalise by what it has kept"
             )
         middle, _, variance = moments(x, axes)
-        observed(self._keep, middle, variance * (count / (count - 1)))
+        kept = Kept(self.running.mean, self.running.var, self.momentum)
+        observed(kept, middle, variance * (count / (count - 1)))
         return batch_norm(x, self.weight, self.bias, self.epsilon)
 
     def _in_use(self, x: Any) -> Any:
@@ -100,10 +113,6 @@ class BatchNorm(Module):
         factor = self.weight / sqrt(self.running.var + self.epsilon)
         shift = self.bias - self.running.mean * factor
         return x * factor.reshape(*each) + shift.reshape(*each)
-
-    def _keep(self, middle: Any, variance: Any) -> None:
-        for running, batch in ((self.running.mean, middle), (self.running.var, variance)):
-            running.data = (1.0 - self.momentum) * running.data + self.momentum * batch.ravel()
 
     @property
     def running_mean(self) -> Any:

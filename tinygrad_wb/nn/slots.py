@@ -24,7 +24,7 @@ class Slot(NamedTuple):
         *way, name = path.split(".")
         holder = attrgetter(".".join(way))(owner) if way else owner
         found = getattr(holder, name)
-        return cls(found, "data") if type(found) is Value else cls(holder, name)
+        return cls(found, "data") if isinstance(found, Value) else cls(holder, name)
 
     def read(self) -> Any:
         """The number or array itself."""
