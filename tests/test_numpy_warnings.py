@@ -1,5 +1,7 @@
 """NumPy's warnings about numbers: at the user's line, in NumPy's words, and as the user's np.errstate has it."""
 
+import gc
+import sys
 import threading
 import warnings
 
@@ -98,6 +100,39 @@ def test_a_call_that_makes_a_program_warns_once(pure):
     for _ in range(2):
         assert [str(w.message) for w in warned(lambda: f(BIG))] == ["overflow encountered in exp"]
     assert f.replaying
+
+
+def test_states_are_not_kept_for_ever():
+    v = V(BIG)
+
+    def run():
+        for _ in range(500):
+            with np.errstate(over="ignore"):
+                wb.softplus(v)
+
+    run()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    run()
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 400
+
+
+def test_a_state_inside_a_compiled_function_changes_no_other():
+    w = V(np.ones(2))
+
+    def function(x):
+        h = w * x
+        with np.errstate(all="ignore"):
+            return wb.softplus(h)
+
+    f = wb.compile(function)
+    for _ in range(4):
+        for _ in range(100):  # more than are remembered
+            with np.errstate(all="ignore"):
+                wb.softplus(w)
+        f(BIG)
+        assert warned(lambda: wb.var(V([1e200, -1e200])))
 
 
 def test_warnings_in_the_users_own_module_name_its_line():

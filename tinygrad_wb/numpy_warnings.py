@@ -52,6 +52,15 @@ class States(dict[Any, Any]):
         self.settings = settings
 
     def __missing__(self, given: Any) -> Any:
+        if len(self) >= MOST:
+            self.clear()
+        token = enter(given)  # another one may be in force
+        try:
+            return self._made_from(given)
+        finally:
+            leave(token)
+
+    def _made_from(self, given: Any) -> Any:
         kinds: dict[str, str] = dict(np.geterr())  # type: ignore[arg-type]
         if self.settings and all(kinds[kind] == what for kind, what in self.settings.items()):
             found = self[given] = OF_UFUNC[given]  # one state for both, so that one can be inside the other
@@ -62,8 +71,6 @@ class States(dict[Any, Any]):
             changed["call"] = Log()
         with np.errstate(**changed):
             found = state()
-        if len(self) >= MOST:
-            self.clear()
         self[given] = self[found] = found
         return found
 

@@ -114,7 +114,7 @@ def buffer_that_two_calls_share(s):
     return call
 
 
-@row
+@row(fits=True)
 def buffer_that_is_refilled_in_a_loop_inside(s):
     w, buffer = leaf(3), np.empty(3)
 
@@ -129,7 +129,7 @@ def buffer_that_is_refilled_in_a_loop_inside(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def swapped_buffers(s):
     w, a, b = leaf(3), np.ones(3), np.zeros(3)
 
@@ -247,7 +247,7 @@ def view_of_a_parameter_before_and_after(s):
     return call
 
 
-@row
+@row(fits=True)
 def data_assigned_inside(s):
     w = leaf(3)
 
@@ -272,7 +272,7 @@ def data_assigned_after_it_was_read(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def weights_that_are_normalised_in_place_first(s):
     w = leaf(3)
 
@@ -322,7 +322,7 @@ def large_array_written_in_the_middle(s):
     return call
 
 
-@row
+@row(fits=True)
 def array_in_a_list_that_is_exchanged(s):
     w, arrays = leaf(3), [np.ones(3), np.zeros(3)]
 
@@ -334,7 +334,7 @@ def array_in_a_list_that_is_exchanged(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def default_argument_that_is_written(s):
     w = leaf(3)
 
@@ -414,7 +414,7 @@ def data_of_an_intermediate_written_inside(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def dead_arrays_at_the_same_address(s):
     w = leaf(3)
 
@@ -452,7 +452,7 @@ def structured_array(s):
     return s.descends(loss, w, given=lambda i: (i,))
 
 
-@row
+@row(fits=True)
 def memory_map(s):
     import tempfile
     from pathlib import Path
@@ -468,7 +468,7 @@ def memory_map(s):
     return s.descends(loss, w, given=lambda i: (data[i],))
 
 
-@row
+@row(fits=True)
 def readonly_and_broadcast_arrays(s):
     w = leaf(3)
 

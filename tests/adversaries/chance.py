@@ -45,7 +45,7 @@ def dropout_by_hand(s):
     return s.descends(loss, w)
 
 
-@row(way="followed")
+@row(fits=True, way="followed")
 def dropout_layers(s):
     model = wb.Sequential(
         wb.Dense(3, 6, "tanh", seed=0), wb.Dropout(0.5, seed=1), wb.Dense(6, 2, seed=2), wb.Dropout(0.2, seed=3)
@@ -58,7 +58,7 @@ def dropout_layers(s):
     return s.descends(loss, *model.parameters())
 
 
-@row
+@row(fits=True)
 def dropout_twice_and_its_generator_elsewhere(s):
     rng = np.random.default_rng(4)
     drop, w = wb.Dropout(0.5, rng), leaf(3)
@@ -246,7 +246,7 @@ def draws_in_exceptions(s):
     return call
 
 
-@row
+@row(fits=True)
 def negative_sampling(s):
     table, context, rng = leaf(6, 2), leaf(6, 2, seed=1), np.random.default_rng(10)
 

@@ -109,7 +109,7 @@ def exception_in_every_other_call(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def exception_that_is_caught_inside(s):
     w, count = leaf(3), [0]
 
@@ -196,7 +196,7 @@ def wrong_shapes_now_and_then(s):
     return s.descends(loss, w, given=lambda i: (normal(4, 2 if i % 3 == 2 else 3, seed=i),))
 
 
-@row
+@row(fits=True)
 def wrong_shapes_that_are_caught(s):
     w, u = leaf(3), leaf(2, 3)
 
@@ -212,7 +212,7 @@ def wrong_shapes_that_are_caught(s):
     return s.descends(loss, w)
 
 
-@row(raises=True)
+@row(fits=True, raises=True)
 def assertion_about_a_value(s):
     w = leaf(3)
 
@@ -250,7 +250,7 @@ def interrupt_and_exit(s):
     return call
 
 
-@row
+@row(fits=True)
 def generators_inside(s):
     w = leaf(3)
 
@@ -266,7 +266,7 @@ def generators_inside(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def generator_that_is_advanced_by_calls(s):
     w = leaf(3)
 
@@ -365,7 +365,7 @@ def tree_of_data(s):
     return s.descends(loss, w, u, given=given)
 
 
-@row
+@row(fits=True)
 def nested_compiled_functions(s):
     w, u = leaf(3, 3), leaf(3)
 
@@ -380,7 +380,7 @@ def nested_compiled_functions(s):
     return s.descends(loss, w, u)
 
 
-@row
+@row(fits=True)
 def inner_function_that_is_also_called_alone(s):
     w, u = leaf(3, 3), leaf(3)
 
@@ -398,7 +398,7 @@ def inner_function_that_is_also_called_alone(s):
     return s.descends(both, w, u)
 
 
-@row
+@row(fits=True)
 def compiled_inside_at_each_call(s):
     w = leaf(3)
 
@@ -464,7 +464,7 @@ def threads_that_call_the_same_function(s):
     return call
 
 
-@row
+@row(fits=True)
 def thread_inside_the_function(s):
     w = leaf(3)
 
@@ -508,7 +508,7 @@ def interleaved_generators(s):
     return call
 
 
-@row
+@row(fits=True)
 def callback_that_calls_the_function_again(s):
     w = leaf(3)
 
@@ -534,7 +534,7 @@ def comprehensions_and_reductions(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def very_long_loop(s):
     w = leaf(3)
 
@@ -548,7 +548,7 @@ def very_long_loop(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def closures_made_inside(s):
     w = leaf(3)
 
@@ -568,7 +568,7 @@ def closures_made_inside(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def context_managers(s):
     w, depth = leaf(3), [0]
 
@@ -594,7 +594,7 @@ def context_managers(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def warnings_of_the_users(s):
     w, n = leaf(3), [0]
 
@@ -609,7 +609,7 @@ def warnings_of_the_users(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def decorated_function(s):
     w, calls = leaf(3), []
 

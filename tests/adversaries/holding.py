@@ -266,7 +266,7 @@ def forgotten_before_the_function_returns(s):
     return call
 
 
-@row
+@row(fits=True)
 def counted_references(s):
     w = leaf(3)
 
@@ -280,7 +280,7 @@ def counted_references(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def object_arrays_of_values(s):
     w = leaf(3)
 
@@ -390,5 +390,51 @@ def cleared_frames(s):
             while frame.tb_next is not None:
                 frame = frame.tb_next
             s.note(frame.tb_frame.f_locals["h"])
+
+    return call
+
+
+@row
+def weak_references_in_later_calls_only(s):
+    w, refs = leaf(3), []
+
+    @s.compiled
+    def loss(x, weak):
+        h = wb.tanh(x @ w)
+        refs[:] = [weakref.ref(h)] if weak else []
+        return wb.mean(h * h)
+
+    def call(i):
+        error = loss(batch(i), i > 4 and i % 3 > 0)
+        found = [ref() for ref in refs]
+        w.grad = None
+        error.backward()
+        s.note(error, found, [h.grad for h in found if h is not None], w.grad)
+
+    return call
+
+
+@row
+def names_given_to_intermediates(s):
+    w, calls = leaf(3), [0]
+
+    @s.compiled
+    def loss(x):
+        calls[0] += 1
+        h = x @ w
+        s.note(h.name)
+        h.name = f"hidden {calls[0]}"
+        s.note(h.name)
+        g = wb.tanh(h)
+        s.note(g.name)
+        return wb.mean(g * h), g
+
+    def call(i):
+        error, g = loss(batch(i))
+        s.note(error, error.name, g.name)
+        g.name = "result"
+        w.grad = None
+        error.backward()
+        s.note(w.grad)
 
     return call

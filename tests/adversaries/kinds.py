@@ -362,7 +362,7 @@ def complex_and_texts_are_refused(s):
     return s.descends(loss, w, given=lambda i: ((batch(i), np.ones(3) * 1j, "text", np.array(["a", "b", "c"]))[i % 4],))
 
 
-@row
+@row(fits=True)
 def strides_and_byte_orders(s):
     w = leaf(3)
 

@@ -64,7 +64,7 @@ def two_optimizers_for_one_loss(s):
     return call
 
 
-@row(way="followed")
+@row(fits=True, way="followed")
 def network_and_schedule(s):
     model = wb.MLP(3, [5, 4], 3, seed=0)
 
@@ -95,7 +95,7 @@ def backward_and_step_inside(s):
     return call
 
 
-@row
+@row(fits=True)
 def backward_inside_and_the_loss_returned(s):
     w = leaf(3)
 
@@ -109,7 +109,7 @@ def backward_inside_and_the_loss_returned(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def several_inner_steps(s):
     """The inner loop of meta-learning, first order: fast weights are changed by their gradients."""
     w = leaf(3)
@@ -127,7 +127,7 @@ def several_inner_steps(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def meta_learning_through_the_inner_step(s):
     w = leaf(3)
 
@@ -227,7 +227,7 @@ def straight_through_estimator(s):
     return s.descends(loss, w)
 
 
-@row(way="followed")
+@row(fits=True, way="followed")
 def tied_weights(s):
     encoder, bias = leaf(3, 2), leaf(3)
 
@@ -359,7 +359,7 @@ def lazily_made_layers_for_each_width(s):
     return call
 
 
-@row
+@row(fits=True)
 def batch_norm_whose_statistics_are_read(s):
     norm, w = wb.BatchNorm(3), leaf(3)
 
@@ -373,7 +373,7 @@ def batch_norm_whose_statistics_are_read(s):
     return s.descends(loss, w, *norm.parameters())
 
 
-@row(way="followed")
+@row(fits=True, way="followed")
 def batch_norm_and_its_statistics_after_each_call(s):
     norm, w = wb.BatchNorm(3), leaf(3)
 
@@ -390,7 +390,7 @@ def batch_norm_and_its_statistics_after_each_call(s):
     return call
 
 
-@row
+@row(fits=True)
 def evaluation_inside_the_loss(s):
     model = wb.Sequential(wb.Dense(3, 4, seed=0), wb.BatchNorm(4), wb.Dropout(0.3, seed=1), wb.Dense(4, 3, seed=2))
 
@@ -407,7 +407,7 @@ def evaluation_inside_the_loss(s):
     return s.descends(loss, *model.parameters(), given=x_and_y)
 
 
-@row
+@row(fits=True)
 def modes_that_change_between_calls(s):
     model = wb.Sequential(wb.Dense(3, 4, seed=0), wb.BatchNorm(4), wb.Dropout(0.5, seed=3), wb.Dense(4, 1, seed=1))
 
@@ -418,7 +418,7 @@ def modes_that_change_between_calls(s):
     return s.descends(loss, *model.parameters(), change=lambda i: model.train(i // 3 % 2 == 0))
 
 
-@row
+@row(fits=True)
 def same_batch_norm_twice_in_a_call(s):
     norm, w = wb.BatchNorm(3), leaf(3)
 
@@ -454,7 +454,7 @@ def hooks_inside(s):
     return call
 
 
-@row
+@row(fits=True)
 def hooks_that_change_gradients(s):
     w = leaf(3)
 
@@ -467,7 +467,7 @@ def hooks_that_change_gradients(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def hooks_on_parameters_outside(s):
     w, heard, listeners = leaf(3), [], []
 
@@ -490,7 +490,7 @@ def hooks_on_parameters_outside(s):
     return call
 
 
-@row
+@row(fits=True)
 def clipping_by_hand(s):
     w, b = leaf(3), leaf(4)
 
@@ -509,7 +509,7 @@ def clipping_by_hand(s):
     return call
 
 
-@row
+@row(fits=True)
 def average_of_weights_outside(s):
     model = wb.MLP(3, [4], 2, seed=0)
     shadow = [p.data.copy() for p in model.parameters()]
@@ -534,7 +534,7 @@ def average_of_weights_outside(s):
     return call
 
 
-@row
+@row(fits=True)
 def regularization_of_all_parameters(s):
     model = wb.MLP(3, [4], 2, seed=0)
 
@@ -587,7 +587,7 @@ def parameter_shared_by_functions_in_turn(s):
     return call
 
 
-@row
+@row(fits=True)
 def data_of_parameters_loaded_anew(s):
     model = wb.MLP(3, [4], 2, seed=0)
     best = {}
@@ -659,7 +659,7 @@ def finite_differences_of_a_compiled_loss(s):
     return call
 
 
-@row
+@row(fits=True)
 def module_of_ones_own(s):
     class Block(wb.Module):
         def __init__(self):
@@ -685,7 +685,7 @@ def module_of_ones_own(s):
     return call
 
 
-@row(way="followed")
+@row(fits=True, way="followed")
 def module_that_is_compiled_itself(s):
     model = wb.MLP(3, [4], 3, seed=0)
     predict = s.compiled(model)
@@ -696,7 +696,7 @@ def module_that_is_compiled_itself(s):
     return s.descends(loss, *model.parameters(), given=x_and_y)
 
 
-@row
+@row(fits=True)
 def residual_with_stochastic_depth(s):
     layers, rng = [wb.Dense(3, 3, "tanh", seed=k) for k in range(3)], np.random.default_rng(2)
 

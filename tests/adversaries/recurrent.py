@@ -6,7 +6,7 @@ import tinygrad_wb as wb
 from adversaries.stage import batch, leaf, normal, row
 
 
-@row
+@row(fits=True)
 def hidden_state_kept_between_calls(s):
     w, u = leaf(3, 3), leaf(3, 3, seed=1)
 
@@ -21,7 +21,7 @@ def hidden_state_kept_between_calls(s):
     return s.descends(s.compiled(Cell().loss), w, u)
 
 
-@row
+@row(fits=True)
 def state_as_a_value_without_history(s):
     w, u = leaf(3, 3), leaf(3, 3, seed=1)
 
@@ -183,7 +183,7 @@ def truncated_backpropagation(s):
     return s.descends(chunk, w, u, given=lambda i: ([batch(3 * i + k) for k in range(3)],))
 
 
-@row
+@row(fits=True)
 def memory_that_resets_by_the_data(s):
     w, h = leaf(3, 3), [np.zeros((4, 3))]
 
@@ -198,7 +198,7 @@ def memory_that_resets_by_the_data(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def echo_of_the_last_batch(s):
     w, last = leaf(3), [None]
 

@@ -486,7 +486,7 @@ def gradient_accumulation(s):
     return call
 
 
-@row
+@row(fits=True)
 def sum_of_calls_of_two_functions(s):
     w, u = leaf(3), leaf(3, seed=1)
 
@@ -579,7 +579,7 @@ def history_of_a_result(s):
     return call
 
 
-@row
+@row(fits=True)
 def loss_in_a_loop_over_labels(s):
     w = leaf(3, 3)
 

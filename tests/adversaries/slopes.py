@@ -43,7 +43,7 @@ def jacobian_around(s):
     return lambda i: s.note(wb.jacobian(f)(normal(3, seed=i)))
 
 
-@row
+@row(fits=True)
 def gradient_penalty_inside(s):
     w = leaf(3, 2)
 
@@ -56,7 +56,7 @@ def gradient_penalty_inside(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def value_and_gradient_inside(s):
     w = leaf(3)
 
@@ -118,7 +118,7 @@ def physics_informed_loss(s):
     return s.descends(loss, *model.parameters(), given=lambda i: (normal(5, 1, seed=i),))
 
 
-@row
+@row(fits=True)
 def backward_of_a_part_inside(s):
     w, u = leaf(3), leaf(3, seed=1)
 

@@ -254,7 +254,7 @@ def bank_of_values_without_history(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def replay_buffer(s):
     w, buffer, rng = leaf(3), [], np.random.default_rng(5)
 
@@ -267,7 +267,7 @@ def replay_buffer(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def target_network_that_is_copied_now_and_then(s):
     online, target, calls = wb.MLP(3, [4], 2, seed=0), wb.MLP(3, [4], 2, seed=1), [0]
 
@@ -284,7 +284,7 @@ def target_network_that_is_copied_now_and_then(s):
     return s.descends(loss, *online.parameters())
 
 
-@row
+@row(fits=True)
 def average_of_weights_inside_the_loss(s):
     w, average = leaf(3), [np.zeros(3)]
 
@@ -335,7 +335,7 @@ def generator_of_batches_inside(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def coroutine_that_is_sent_numbers(s):
     def averaging():
         total = count = 0.0
@@ -461,7 +461,7 @@ def hard_negatives_that_are_remembered(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def counters_that_two_functions_share(s):
     w, counts = leaf(3), collections.Counter()
 
@@ -534,7 +534,7 @@ def state_that_runs_out(s):
     return s.descends(loss, w)
 
 
-@row
+@row(fits=True)
 def labels_that_are_smoothed_less_and_less(s):
     w, step = leaf(3, 3), [0]
 

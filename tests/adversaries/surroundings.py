@@ -344,7 +344,7 @@ def method_that_is_replaced(s):
     return s.descends(loss, w, change=change)
 
 
-@row
+@row(fits=True)
 def forward_of_a_layer_that_is_patched(s):
     layer, w = wb.Dense(3, 3, "tanh", seed=0), leaf(3)
     own = wb.Dense.forward
@@ -366,7 +366,7 @@ def forward_of_a_layer_that_is_patched(s):
     return call
 
 
-@row
+@row(fits=True)
 def operation_of_the_package_that_is_patched(s):
     w, own = leaf(3), wb.tanh
 

@@ -159,7 +159,7 @@ def order_of_a_prediction(s):
     return s.descends(loss, w)
 
 
-@row(way="followed")
+@row(fits=True, way="followed")
 def embedding_of_tokens(s):
     table, w = leaf(5, 3), leaf(3)
 
@@ -197,7 +197,7 @@ def labels_out_of_range(s):
     return s.descends(loss, w, given=given)
 
 
-@row
+@row(fits=True)
 def bad_labels_that_are_caught(s):
     w = leaf(3, 3)
 
