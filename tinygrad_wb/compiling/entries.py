@@ -132,9 +132,7 @@ class Entry(Node):
         self.kinds = tuple(kinds)
         self.sources = tuple(sources)  # an Entry, a leaf, a number, or what is known of what is given
         self.options: Mapping[str, Any] = options
-        data = (
-            like._data if like is not None else 0.0
-        )  # NumPy's functions take long to see that a Value is none of theirs
+        data: Any = like._data if like is not None else 0.0  # NumPy's functions are slow to leave a Value to itself
         is_array = type(data) is ndarray
         self.shape, self.dtype, self.size = (data.shape, data.dtype, data.size) if is_array else ((), FLOAT64, 1)
         self.noter = noter

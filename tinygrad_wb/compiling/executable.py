@@ -85,8 +85,9 @@ class Form:
 
 
 class Gradients:
-    """Arrays for gradients, side by side in the order of the parameters; ``owner`` is the run whose they are: holding the
-    call itself would be a cycle.
+    """Arrays for gradients, side by side in the order of the parameters; ``owner`` is the run whose they are.
+
+    It is a tick: a call that is held here would be part of a cycle.
     """
 
     def __init__(self, arrays: list[Any]) -> None:
