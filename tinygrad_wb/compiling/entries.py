@@ -134,7 +134,9 @@ class Entry(Node):
         self.options: Mapping[str, Any] = options
         data: Any = like._data if like is not None else 0.0  # NumPy's functions are slow to leave a Value to itself
         is_array = type(data) is ndarray
-        self.shape, self.dtype, self.size = (data.shape, data.dtype, data.size) if is_array else ((), FLOAT64, 1)
+        self.shape: tuple[int, ...] = data.shape if is_array else ()
+        self.dtype: np.dtype[Any] = data.dtype if is_array else FLOAT64
+        self.size: int = data.size if is_array else 1
         self.noter = noter
         self.peek: Peek | None = None  # the program that finds its number in the middle of a call
         self.consumers: list[Entry] = []
