@@ -10,6 +10,7 @@ import ast
 import functools
 import itertools
 import linecache
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ SHOWING = {"print", ".format", "str", "repr", "format", "bool", "isinstance", "t
 PASSING: set[CodeType] = set()  # code of the package that hands on what the user's function returns
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
+
+PARSING = threading.Lock()  # Python 3.11 raises a SystemError where two threads make syntax trees at once
 
 
 def goal_of(frame: FrameType) -> tuple[int, Callable[[], Any] | None]:
@@ -108,7 +111,8 @@ class _Source:
     """A file's syntax tree, with the parent of each node and the expression at each position."""
 
     def __init__(self, text: str) -> None:
-        self.tree = ast.parse(text)
+        with PARSING:
+            self.tree = ast.parse(text)
         self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
         self._at: dict[tuple[Any, ...], ast.expr] = {}
         for node in ast.walk(self.tree):
