@@ -79,7 +79,11 @@ class Node:
     def remove(self, child: Entry) -> None:
         self.children.remove(child)
         self.next = self.children[0] if self.children else Nothing(self)
-        detach(child.all())
+        gone = dict.fromkeys(child.all())
+        detach(list(gone))
+        for entry in self.path():  # a region may begin before, and end in what is gone
+            if entry.regions:
+                entry.regions = {key: region for key, region in entry.regions.items() if region.last not in gone}
 
     def all(self) -> list[Any]:
         """This place, and all that follow, whichever way."""
@@ -134,7 +138,9 @@ class Entry(Node):
         self.options: Mapping[str, Any] = options
         data: Any = like._data if like is not None else 0.0  # NumPy's functions are slow to leave a Value to itself
         is_array = type(data) is ndarray
-        self.shape, self.dtype, self.size = (data.shape, data.dtype, data.size) if is_array else ((), FLOAT64, 1)
+        self.shape: tuple[int, ...] = data.shape if is_array else ()
+        self.dtype: Any = data.dtype if is_array else FLOAT64
+        self.size: int = data.size if is_array else 1
         self.noter = noter
         self.peek: Peek | None = None  # the program that finds its number in the middle of a call
         self.consumers: list[Entry] = []
