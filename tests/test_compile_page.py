@@ -190,11 +190,6 @@ def linear_algebra():
 def the_value_itself():
     w = parameter()
 
-    def printed(x):
-        h = w * x
-        assert str(h)
-        return wb.sum(h)
-
     def unpacked(x):
         a, b = w * x
         return a * b
@@ -206,10 +201,10 @@ def the_value_itself():
 
     def read(x):
         h = w * x
-        assert h.op.name == "multiply"
+        assert h.inputs[0] is w
         return wb.sum(h)
 
-    for function in (printed, unpacked, listened_to, read):
+    for function in (unpacked, listened_to, read):
         is_eager(function, 2.0, reason="in the middle, at")
 
 

@@ -139,7 +139,7 @@ class Entry(Node):
         data: Any = like._data if like is not None else 0.0  # NumPy's functions are slow to leave a Value to itself
         is_array = type(data) is ndarray
         self.shape: tuple[int, ...] = data.shape if is_array else ()
-        self.dtype: Any = data.dtype if is_array else FLOAT64
+        self.dtype: np.dtype[Any] = data.dtype if is_array else FLOAT64
         self.size: int = data.size if is_array else 1
         self.noter = noter
         self.peek: Peek | None = None  # the program that finds its number in the middle of a call
