@@ -548,3 +548,33 @@ def test_settings_of_layers_that_change_in_a_call_and_back():
         return call
 
     check(make, calls=24)
+
+
+def test_layers_that_are_in_use_and_in_training_in_one_call():
+    def make(s):
+        model = wb.Sequential(wb.Dense(3, 3, "tanh", seed=1), wb.Dropout(0.3, seed=3), wb.Dense(3, 3, seed=2))
+        norm = wb.BatchNorm(3)
+
+        @s.compiled
+        def loss(x, i):
+            a = norm.train(i % 4 == 1)(model(x))
+            model.train(i % 2 == 0)
+            b = norm.train()(model(a))
+            c = norm.train(i % 3 != 0)(b)
+            model.train()
+            return wb.sum(a * b * c)
+
+        def call(i):
+            found = loss(batch(i), i)
+            try:
+                s.back(found)
+            except wb.StaleGraphError as error:
+                s.note(type(error))
+            s.note([p.grad for p in (*model.parameters(), *norm.parameters())], norm.running_mean)
+            model.zero_grad()
+            norm.zero_grad()
+            return found
+
+        return call
+
+    check(make, calls=30)

@@ -191,7 +191,8 @@ class Learner:
         given: list[Any] = []
         entries: list[Entry] = []
         node, old = self.node, self.node.next
-        assigned: set[int] = set()
+        told = [entry.options["tell"] for entry in node.path() if entry.op is OBSERVE]
+        assigned = {id(x) for tell in told for x in changed_by(tell)}
         leaves: dict[Value, Like] = {}
         begun = False  # as before
         try:
