@@ -519,3 +519,62 @@ def test_what_a_call_was_given_is_freed_with_its_results(goes_back):
     finally:
         gc.enable()
     assert loss.replaying
+
+
+def test_settings_of_layers_that_change_in_a_call_and_back():
+    def make(s):
+        model = wb.Sequential(wb.Dense(3, 3, "tanh", seed=1), wb.Dense(3, 3, seed=2))
+        first, last = model.layers
+        normed, tanh, weight = wb.LayerNorm(3), first.activation, last.weight
+
+        @s.compiled
+        def loss(x, i):
+            a = normed(model(x))
+            first.activation = [tanh, wb.relu, lambda h: h * 2.0][i % 3]
+            last.weight = first.weight if i % 4 == 2 else weight
+            normed.epsilon = 1e-5 * (1 + i % 3)
+            b = normed(model(a))
+            first.activation, last.weight = tanh, weight
+            return wb.sum(a * b + model(b))
+
+        def call(i):
+            found = loss(batch(i), i)
+            s.back(found)
+            s.note([p.grad for p in (*model.parameters(), *normed.parameters())])
+            model.zero_grad()
+            normed.zero_grad()
+            return found
+
+        return call
+
+    check(make, calls=24)
+
+
+def test_layers_that_are_in_use_and_in_training_in_one_call():
+    def make(s):
+        model = wb.Sequential(wb.Dense(3, 3, "tanh", seed=1), wb.Dropout(0.3, seed=3), wb.Dense(3, 3, seed=2))
+        norm = wb.BatchNorm(3)
+
+        @s.compiled
+        def loss(x, i):
+            a = norm.train(i % 4 == 1)(model(x))
+            model.train(i % 2 == 0)
+            b = norm.train()(model(a))
+            c = norm.train(i % 3 != 0)(b)
+            model.train()
+            return wb.sum(a * b * c)
+
+        def call(i):
+            found = loss(batch(i), i)
+            try:
+                s.back(found)
+            except wb.StaleGraphError as error:
+                s.note(type(error))
+            s.note([p.grad for p in (*model.parameters(), *norm.parameters())], norm.running_mean)
+            model.zero_grad()
+            norm.zero_grad()
+            return found
+
+        return call
+
+    check(make, calls=30)

@@ -79,7 +79,11 @@ class Node:
     def remove(self, child: Entry) -> None:
         self.children.remove(child)
         self.next = self.children[0] if self.children else Nothing(self)
-        detach(child.all())
+        gone = dict.fromkeys(child.all())
+        detach(list(gone))
+        for entry in self.path():  # a region may begin before, and end in what is gone
+            if entry.regions:
+                entry.regions = {key: region for key, region in entry.regions.items() if region.last not in gone}
 
     def all(self) -> list[Any]:
         """This place, and all that follow, whichever way."""

@@ -297,6 +297,8 @@ class Follower:
     def _peeked(self, entry: Entry) -> Any:
         """The number of an entry in the middle of a course that goes on; None where no program finds it."""
         given = self.given[: entry.places]
+        if self._awaited:  # which the program may read
+            return None
         try:
             if entry.peek is None:
                 with self._unheard(), silent(True):
@@ -377,6 +379,8 @@ class Follower:
 
     def _prepared(self, ending: Ending, held: Sequence[Entry]) -> bool:
         """Whether there is a program, for all the results that are ``held``."""
+        if self._awaited:
+            self._wait_no_more()
         if held:
             ending.results |= dict.fromkeys(held)
             ending.program = None
@@ -403,8 +407,6 @@ class Follower:
         program = ending.program
         if program is None:
             return None
-        if self._awaited:
-            self._wait_no_more()
         call = CourseCall(program, self.given[: ending.node.places])
         try:
             found = call.computed([leaf._data for leaf in program.leaves])

@@ -30,6 +30,7 @@ from tinygrad_wb.compiling.entries import (
     merged,
     readable,
 )
+from tinygrad_wb.compiling.guards import guard_of
 from tinygrad_wb.compiling.regions import region_of
 from tinygrad_wb.compiling.rewrites import rewritten
 from tinygrad_wb.constants import given_inputs
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tinygrad_wb.compiling.follow import Follower
+    from tinygrad_wb.compiling.guards import Guard
     from tinygrad_wb.nn.module import Module
 
 __all__ = ["Learner", "Unfollowable"]
@@ -65,6 +67,7 @@ class ModuleCall(NamedTuple):
     """A call of a module in an eager call: its arguments and its result, by identity, and which events it made."""
 
     module: Module
+    guard: Guard  # over its settings when it was called: they may be others by the end of the function
     begin: int
     end: int
     arguments: list[tuple[int, Any, bool]]  # with the leaf that one is, and whether it is an array
@@ -111,11 +114,12 @@ class Learner:
 
     def called(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a module."""
-        begin = len(self.events)
+        begin, guard = len(self.events), guard_of(module)
         arguments = [(id(x), x if isinstance(x, Value) and not x.inputs else None, type(x) is ndarray) for x in args]
         result = module.forward(*args, **kwargs)
-        if isinstance(result, Value) and not kwargs and len(self.events) > begin:
-            self.calls.append(ModuleCall(module, begin, len(self.events), arguments, id(result)))
+        ended = len(self.events)
+        if isinstance(result, Value) and not kwargs and ended > begin and guard is not None and guard.same():
+            self.calls.append(ModuleCall(module, guard, begin, ended, arguments, id(result)))
         return result
 
     def observed(self, tell: Callable[..., None], values: tuple[Any, ...]) -> None:
@@ -187,7 +191,8 @@ class Learner:
         given: list[Any] = []
         entries: list[Entry] = []
         node, old = self.node, self.node.next
-        assigned: set[int] = set()
+        told = [entry.options["tell"] for entry in node.path() if entry.op is OBSERVE]
+        assigned = {id(x) for tell in told for x in changed_by(tell)}
         leaves: dict[Value, Like] = {}
         begun = False  # as before
         try:
@@ -239,7 +244,7 @@ class Learner:
                 if position < len(event.asked) and event.op is entry.op and event.asked[position] in keys
             }
             inside = entries[call.begin : call.end]
-            region = region_of(call.module, known, inside, taken, made[call.result])
+            region = region_of(call.module, call.guard, known, inside, taken, made[call.result])
             if region is not None:
                 inside[0].regions = (inside[0].regions or {}) | {id(call.module): region}
 

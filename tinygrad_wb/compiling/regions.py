@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numpy import ndarray
 
 from tinygrad_wb.compiling.entries import ARRAY, GIVEN, MADE, OBSERVE, Entry, Like, all_below, changed_by
-from tinygrad_wb.compiling.guards import guard_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +54,7 @@ class Region(NamedTuple):
 
 
 def region_of(
-    module: Module, known: Sequence[Any], entries: Sequence[Entry], taken: Any, result: Entry
+    module: Module, guard: Guard, known: Sequence[Any], entries: Sequence[Entry], taken: Any, result: Entry
 ) -> Region | None:
     """The region of one call; None if something in it comes from elsewhere than ``known`` arguments and settings.
 
@@ -74,9 +73,6 @@ def region_of(
                 places.append((taken[place], place, source))
                 place += 1
     if any(x is None and position not in [p for p, _, _ in places] for position, x in enumerate(known)):
-        return None
-    guard = guard_of(module)
-    if guard is None:
         return None
     changed = tuple([x for entry in entries if entry.op is OBSERVE for x in changed_by(entry.options["tell"])])
     return Region(module, guard, tuple(known), tuple(places), changed, entries[-1], result)
