@@ -15,7 +15,7 @@ __all__ = ["VIEWS", "axes_in_memory", "in_order", "lying_as"]
 VIEWS: dict[str, Callable[..., Any]] = {
     "broadcast_to": np.broadcast_to,
     "getitem": lambda a, index: a[index],
-    "reshape": np.reshape,
+    "reshape": lambda a, shape: np.reshape(a, shape),  # before NumPy 2.1, its name for the shape is another
     "transpose": np.transpose,
 }
 
