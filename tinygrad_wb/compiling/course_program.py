@@ -134,6 +134,7 @@ class CourseProgram:
         self.takes_values = bool(values)
         self.views = _views(results, run.twins, sources) if gradient else {}
         self.shared: list[int] | None = None  # results whose arrays the program also has elsewhere, once it has run
+        self.may_share = True  # whether there are any, or views
         self.inputs = [[sources[x] for x in found] for found in behind]
         self.origins = [dtype_behind(x) if type(x._data) is float else None for x in run.results]
         self.made_by = list(map(made_by, run.results))
@@ -295,25 +296,26 @@ class CourseCall:
     run: int  # when it last ran, by which it knows what is its own
 
     numbers: Sequence[Any]  # gradients by numbers, which have no array
+    found: Sequence[Any] | None  # gradients by all that is wanted, once they are asked for
+    handed: dict[int, Any]  # what inner results were given of them
 
     def __init__(self, program: CourseProgram, given: Sequence[Any]) -> None:
         self.program = program
         self.given = given
         self.arguments = [x[1] if type(x) is tuple else x for x in given] if program.takes_values else given
         self.filled: Gradients | None = None
-        self.found: Sequence[Any] | None = None  # gradients by all that is wanted, once they are asked for
-        self.handed: dict[int, Any] = {}  # what inner results were given of them
 
     def computed(self, data: Sequence[Any]) -> Sequence[Any]:
         """The results, and what is observed, from the leaves' ``data``."""
         program = self.program
+        self.found, self.handed = None, {}
         found: Sequence[Any]
         with program.lock:  # another thread may be in it, for gradients of an earlier call
             token = enter(OF_STEPS[state()])
             try:
                 if program.main is None:
                     found = program.function(*data, *self.arguments)
-                    return self._apart(found, data)
+                    return self._apart(found, data) if program.may_share else found
                 gradients = program.spare()
                 found = program.function(*data, *self.arguments, *gradients.views)
             finally:
@@ -321,20 +323,19 @@ class CourseCall:
             gradients.owner = self.run = next_tick()
             self.filled = gradients
         self.numbers = found[program.count :]
-        self.found, self.handed = None, {}
-        return self._apart(found, data)
+        return self._apart(found, data) if program.may_share else found
 
     def _apart(self, found: Sequence[Any], data: Sequence[Any]) -> Sequence[Any]:
         """The results, each in an array of its own, but for those that are views in eager mode."""
         program = self.program
         if program.shared is None:
             program.shared = _shared(found[: len(program.results)], [*data, *self.arguments], program.views)
-        if program.shared or program.views:
-            found = list(found)
-            for i in program.shared:
-                found[i] = found[i].copy()
-            for i, view in program.views.items():
-                found[i] = view.taken(self, found)
+            program.may_share = bool(program.shared or program.views)
+        found = list(found)
+        for i in program.shared:
+            found[i] = found[i].copy()
+        for i, view in program.views.items():
+            found[i] = view.taken(self, found)
         return found
 
     def replayed(self, _: Any) -> Sequence[Any]:

@@ -41,7 +41,7 @@ VALUE = "value"  # a Value of this shape and dtype, made inside or computed outs
 GIVEN = frozenset({FLOAT, ARRAY, VALUE})
 
 LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
-FLOAT64 = np.dtype(np.float64)
+FLOAT64, UINT64 = np.dtype(np.float64), np.dtype(np.uint64)
 COMPARABLE = frozenset(
     {int, float, bool, complex, str, bytes, type, type(None), type(...)}
 )  # classes of what never changes
@@ -281,7 +281,8 @@ def all_below(whole: Any, bound: int) -> bool:
     if not whole.size:
         return True
     if whole.dtype == np.int64:  # a negative number is a very large one without its sign
-        return bool(np.maximum.reduce(whole.view(np.uint64), None) < bound)
+        bits = whole.view(UINT64)
+        return bool(bits.item(bits.argmax()) < bound)  # quicker than the maximum
     return bool(np.minimum.reduce(whole, None) >= 0 and np.maximum.reduce(whole, None) < bound)
 
 

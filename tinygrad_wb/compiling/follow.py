@@ -143,10 +143,8 @@ class Follower:
                 self._part("")
         finally:
             self._stop_learning()
-            for entry in self._named:
-                if entry.value.name is not None:
-                    entry.renew()
-            self._named = []
+            if self._named:
+                self._forget_names()
             if self._given_away:
                 self._given_away = {}
             self.active = False
@@ -155,6 +153,13 @@ class Follower:
             del noters[self._thread]
             if self._grown:
                 self._take_stock()
+
+    def _forget_names(self) -> None:
+        """Names that pending Values got were theirs in this call alone."""
+        for entry in self._named:
+            if entry.value.name is not None:
+                entry.renew()
+        self._named = []
 
     def _stop_learning(self) -> None:
         if self.learner is not None:

@@ -103,7 +103,7 @@ class Leaves:
 
     def written(self) -> bool:
         """Whether somebody has."""
-        return not all(same(now, then) for now, then in self.watched.values())
+        return bool(self.watched) and not all(same(now, then) for now, then in self.watched.values())
 
     @contextmanager
     def as_they_were(self) -> Iterator[None]:
