@@ -15,7 +15,7 @@ __all__ = ["VIEWS", "axes_in_memory", "in_order", "lying_as"]
 VIEWS: dict[str, Callable[..., Any]] = {
     "broadcast_to": np.broadcast_to,
     "getitem": lambda a, index: a[index],
-    "reshape": lambda a, shape: np.reshape(a, shape),  # before NumPy 2.1, its name for the shape is another
+    "reshape": lambda a, shape: np.reshape(a, shape),  # noqa: PLW0108 - NumPy 2.0 has another name for the shape
     "transpose": np.transpose,
 }
 
