@@ -42,9 +42,8 @@ GIVEN = frozenset({FLOAT, ARRAY, VALUE})
 
 LARGE = 1 << 20  # bytes: an array beyond that is not copied, so no operation on it is put off
 FLOAT64, UINT64 = np.dtype(np.float64), np.dtype(np.uint64)
-COMPARABLE = frozenset(
-    {int, float, bool, complex, str, bytes, type, type(None), type(...)}
-)  # classes of what never changes
+# Classes of what never changes.
+COMPARABLE = frozenset({int, float, bool, complex, str, bytes, type, type(None), type(...)})
 
 
 class Like(NamedTuple):
