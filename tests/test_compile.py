@@ -741,7 +741,7 @@ def test_training_holds_no_more_and_more_memory(compiled):
 
 
 @pytest.mark.parametrize("calls", [1, 2, 6])
-def test_a_compiled_function_that_nobody_holds_is_freed(calls, compiled):
+def test_a_compiled_function_is_freed_after_its_last_use(calls, compiled):
     def used():
         model = wb.MLP(3, [4], 2, seed=0)
         f = compiled(lambda x: wb.mean(model(x) ** 2))

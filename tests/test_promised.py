@@ -484,3 +484,20 @@ def test_threads():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_random_numbers_are_drawn_once_where_a_program_fails():
+    """1/0 raises in a program of Python's floats, so such a call runs as it is: on the numbers that were drawn."""
+
+    def numbers(compiles):
+        layer, w, v = wb.Dropout(0.5, seed=3), wb.Value(2.0), wb.Value(np.ones(6))
+
+        def function(divisor, x):
+            return wb.sum(layer(v * x)) / (w * divisor)
+
+        f = wb.compile(function, pure=True) if compiles else function
+        with np.errstate(all="ignore"):
+            # Every fifth call fails; the tenth call of the program is checked, and fails as well.
+            return [f(0.0 if i % 5 == 4 else 1.0, np.arange(6.0) + 1.0).data for i in range(25)]
+
+    assert numbers(compiles=True) == numbers(compiles=False)

@@ -345,7 +345,7 @@ Written by a run of this command; run it to have your own machine's figures:
 
     {COMMAND}
 
-`{OURS}` is this package as it comes, each step recorded anew. The others of ours are compiled: `{FOLLOWED}` is the same code
+`{OURS}` is this package in eager mode. Our other entries are compiled: `{FOLLOWED}` is the same code
 under `wb.compile`, `{PROMISED}` under `wb.compile(…, pure=True)`, `{KNOWN}` what `fit` does with the package's own layers.
 
 Every framework has a process of its own. They take turns, round after round, with a pause between, so that none is disturbed by

@@ -147,7 +147,7 @@ class Replay:
 
         The random numbers are those that are ``drawn`` already, or new ones.
         """
-        made = self.called(holes, given, self.drawn() if drawn is None and self.draws else drawn or ())
+        made = self.called(holes, given, self.drawn() if drawn is None else drawn)
         return None if made is None else self.handed_back(*made, holes)
 
     def drawn(self) -> list[Any]:

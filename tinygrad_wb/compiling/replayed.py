@@ -111,10 +111,11 @@ class Replayed:
                 if with_care is not None:
                     return with_care[0]
                 continue
+            drawn = program.replay.drawn()
             try:
-                found = program.replay(holes, given)
+                found = program.replay(holes, given, drawn)
             except FAILURES:
-                return self._as_it_is(program, args, kwargs)
+                return self._instead(program, args, kwargs, drawn)
             if found is not None:
                 self._latest = program
                 return program.terms.returned(found)
@@ -169,8 +170,7 @@ class Replayed:
             with silent(due and not self._trusted):  # else NumPy's warnings come twice
                 made = program.replay.called(holes, given, drawn)
         except FAILURES:
-            put_back(program.generators, before)
-            return (self._as_it_is(program, args, kwargs),)
+            return (self._instead(program, args, kwargs, drawn),)
         if made is None:
             put_back(program.generators, before)
             return None
@@ -197,6 +197,13 @@ class Replayed:
             except ReplayError as error:
                 raise ReplayError(self._blame(f"in call {program.calls:,} {error}")) from None
         return own
+
+    def _instead(
+        self, program: Specialization, args: tuple[Any, ...], kwargs: dict[str, Any], drawn: Sequence[Any]
+    ) -> Any:
+        """What the function returns where its program fails: on the random numbers that are ``drawn`` already."""
+        with called_again(drawn, quiet=False):
+            return self._as_it_is(program, args, kwargs)
 
     def _as_it_is(self, program: Specialization, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the function itself returns. Floats are Values to it, as they were when it was traced: 1/0 is inf."""
